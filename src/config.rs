@@ -1,0 +1,67 @@
+//! What did the operator set, and is all of it right?
+//!
+//! Variables are read through a lookup function and become a [`Config`] whose every value is legal, or the list of
+//! every problem, each with its place and its remedy.
+
+use crate::identity::{Issuer, parse_issuers};
+use crate::problems::Problems;
+
+/// The function's configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// The trusted identity providers.
+    pub issuers: Vec<Issuer>,
+    /// The table of grants, which the function only reads.
+    pub table: String,
+    /// The name or ARN of the secret that holds the broker key.
+    pub broker_key: String,
+    /// The origins of browser applications that may call, as browsers send them in `Origin`.
+    pub allowed_origins: Vec<String>,
+}
+
+impl Config {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// All [`Problems`] at once.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let mut required = |name: &str, what: &str| {
+            let value = lookup(name).filter(|value| !value.trim().is_empty());
+            if value.is_none() {
+                problems.add(name, format_args!("is not set; it is {what}"));
+            }
+            value
+        };
+        let issuers = required("HALLPASS_ISSUERS", "the JSON array of trusted issuers");
+        let table = required("HALLPASS_TABLE", "the name of the table of grants");
+        let state = required("HALLPASS_STATE", "the name of the table of state");
+        let broker_key = required("HALLPASS_BROKER_KEY", "the name or ARN of the broker key's secret");
+        if table.is_some() && table == state {
+            problems
+                .add("HALLPASS_STATE", "is the same table as HALLPASS_TABLE; the function may write to state alone");
+        }
+        let issuers = issuers.map(|text| parse_issuers(&text, &mut problems)).unwrap_or_default();
+        let origins = lookup("HALLPASS_ALLOWED_ORIGINS").unwrap_or_default();
+        let allowed_origins: Vec<String> =
+            origins.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(str::to_owned).collect();
+        for origin in allowed_origins.iter().filter(|origin| !is_origin(origin)) {
+            problems.add(
+                "HALLPASS_ALLOWED_ORIGINS",
+                format_args!("has `{origin}`; an origin is `https://host` or `https://host:port`, without a path"),
+            );
+        }
+        match (table, broker_key) {
+            (Some(table), Some(broker_key)) if problems.is_empty() => {
+                Ok(Self { issuers, table, broker_key, allowed_origins })
+            }
+            _ => Err(problems),
+        }
+    }
+}
+
+/// Whether a browser could send this text as `Origin` (RFC 6454 §6.2). Neither `*` nor `null` is one.
+fn is_origin(text: &str) -> bool {
+    reqwest::Url::parse(text)
+        .is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.origin().ascii_serialization() == text)
+}

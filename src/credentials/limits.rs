@@ -1,0 +1,173 @@
+//! What does STS accept in a session?
+//!
+//! <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetFederationToken.html>
+
+use std::fmt;
+
+/// How long a session lasts: 900 to 129,600 seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionDuration(i32);
+
+impl SessionDuration {
+    /// STS's minimum, 15 minutes.
+    pub const MIN: Self = Self(900);
+    /// STS's maximum, 36 hours.
+    pub const MAX: Self = Self(129_600);
+    /// What holds where a grant says nothing: one hour.
+    pub const DEFAULT: Self = Self(3_600);
+
+    /// Takes a legal number of seconds.
+    #[must_use]
+    pub fn from_secs(seconds: i64) -> Option<Self> {
+        i32::try_from(seconds).ok().map(Self).filter(|duration| (Self::MIN..=Self::MAX).contains(duration))
+    }
+
+    /// The seconds.
+    #[must_use]
+    pub const fn as_secs(self) -> i32 {
+        self.0
+    }
+}
+
+impl fmt::Display for SessionDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A session policy as STS takes it: 1 to 2,048 characters of tab, newline, carriage return and U+0020 to U+00FF.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionPolicy(String);
+
+impl SessionPolicy {
+    /// STS's limit, in characters.
+    pub const MAX_CHARS: usize = 2_048;
+
+    /// Takes a legal text.
+    #[must_use]
+    pub fn new(text: String) -> Option<Self> {
+        let legal = |c: char| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{ff}');
+        ((1..=Self::MAX_CHARS).contains(&text.chars().count()) && text.chars().all(legal)).then_some(Self(text))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The ARN of a managed policy: `arn:PARTITION:iam::ACCOUNT:policy/NAME`, 20 to 2,048 characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PolicyArn(String);
+
+impl PolicyArn {
+    /// Takes a legal ARN.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(6, ':');
+        let mut next = || parts.next().unwrap_or_default();
+        let (arn, partition, service, region, account, resource) = (next(), next(), next(), next(), next(), next());
+        let path = resource.strip_prefix("policy/")?;
+        let legal = arn == "arn"
+            && (partition == "aws" || partition.starts_with("aws-"))
+            && partition.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            && service == "iam"
+            && region.is_empty()
+            && (account == "aws" || (account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit())))
+            && !path.is_empty()
+            && path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@/-".contains(&byte))
+            && (20..=2_048).contains(&text.len());
+        legal.then(|| Self(text.to_owned()))
+    }
+
+    /// The ARN.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The managed policies of a session: at most 10, each once, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PolicyArns(Vec<PolicyArn>);
+
+impl PolicyArns {
+    /// STS's limit.
+    pub const MAX: usize = 10;
+
+    /// Takes ARNs, however often each is named.
+    #[must_use]
+    pub fn new(mut arns: Vec<PolicyArn>) -> Option<Self> {
+        arns.sort();
+        arns.dedup();
+        (arns.len() <= Self::MAX).then_some(Self(arns))
+    }
+
+    /// The ARNs.
+    pub fn iter(&self) -> impl Iterator<Item = &PolicyArn> {
+        self.0.iter()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_those_of_sts() {
+        for (seconds, legal) in
+            [(899, false), (900, true), (129_600, true), (129_601, false), (-900, false), (i64::MAX, false)]
+        {
+            assert_eq!(SessionDuration::from_secs(seconds).is_some(), legal, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn policies_are_measured_in_characters_of_the_alphabet_of_sts() {
+        assert!(SessionPolicy::new("é".repeat(2_048)).is_some());
+        assert!(SessionPolicy::new("a".repeat(2_049)).is_none());
+        assert!(SessionPolicy::new(String::new()).is_none());
+        assert!(SessionPolicy::new("\t\n\r \u{ff}".into()).is_some());
+        assert!(SessionPolicy::new("\u{100}".into()).is_none());
+        assert!(SessionPolicy::new("\u{0}".into()).is_none());
+    }
+
+    #[test]
+    fn arns_are_those_of_managed_policies() {
+        for good in [
+            "arn:aws:iam::aws:policy/ReadOnlyAccess",
+            "arn:aws:iam::111122223333:policy/team/Reader",
+            "arn:aws-us-gov:iam::aws:policy/job-function/ViewOnlyAccess",
+        ] {
+            assert_eq!(PolicyArn::new(good).unwrap().as_str(), good);
+        }
+        for bad in [
+            "",
+            "ReadOnlyAccess",
+            "arn:aws:iam::aws:role/ReadOnlyAccess",
+            "arn:aws:iam::aws:policy/",
+            "arn:aws:s3::aws:policy/ReadOnlyAccess",
+            "arn:aws:iam:eu-west-1:aws:policy/ReadOnlyAccess",
+            "arn:aws:iam::1111222233334:policy/Reader",
+            "arn:azure:iam::aws:policy/ReadOnlyAccess",
+            "arn:aws:iam::aws:policy/Read Only",
+            "urn:aws:iam::aws:policy/ReadOnlyAccess",
+        ] {
+            assert!(PolicyArn::new(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ten_arns_fit_and_one_named_twice_counts_once() {
+        let arn = |number: usize| PolicyArn::new(&format!("arn:aws:iam::aws:policy/Policy{number}")).unwrap();
+        assert!(PolicyArns::new((0..11).map(arn).collect()).is_none());
+        assert!(PolicyArns::new((0..10).chain(0..10).map(arn).collect()).is_some());
+    }
+}

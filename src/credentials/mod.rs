@@ -1,0 +1,18 @@
+//! What does the caller get?
+//!
+//! STS's limits are types here: what exists is legal, so that nothing is refused by STS that could have been known
+//! before. The broker key and the call to `GetFederationToken` need the `aws` feature.
+
+#[cfg(feature = "aws")]
+mod broker_key;
+mod limits;
+mod name;
+#[cfg(feature = "aws")]
+mod sts;
+
+#[cfg(feature = "aws")]
+pub use self::broker_key::{BrokerKey, BrokerKeys, FoundKey, KeyError, KeyRefresh};
+pub use self::limits::{PolicyArn, PolicyArns, SessionDuration, SessionPolicy};
+pub use self::name::FederatedName;
+#[cfg(feature = "aws")]
+pub use self::sts::{Issued, StsError};

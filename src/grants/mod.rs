@@ -1,0 +1,94 @@
+//! What may the caller have?
+//!
+//! The items that match a [`Caller`] are read by `Store`, understood by [`Item`], and merged by [`authorize`] into
+//! the one [`Session`] that all of them allow. A decision that cannot be made from everything that matched is a
+//! refusal.
+
+mod item;
+mod merge;
+mod policy;
+#[cfg(feature = "aws")]
+mod store;
+
+use std::fmt;
+
+pub use self::item::{Attributes, Item};
+pub use self::merge::{Denied, Matched, Matches, Session, StoredItem, authorize};
+pub use self::policy::{Policy, Statement};
+#[cfg(feature = "aws")]
+pub use self::store::{Store, StoreError};
+use crate::identity::Caller;
+
+/// The name of a grant: `[a-z0-9][a-z0-9._-]{0,63}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantName(String);
+
+impl GrantName {
+    /// Takes a legal name.
+    #[must_use]
+    pub fn new(name: &str) -> Option<Self> {
+        let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let legal = (1..=64).contains(&name.len())
+            && name.bytes().all(|byte| alphanumeric(byte) || b"._-".contains(&byte))
+            && name.bytes().next().is_some_and(alphanumeric);
+        legal.then(|| Self(name.to_owned()))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for GrantName {
+    fn default() -> Self {
+        Self("default".into())
+    }
+}
+
+/// Whom a grant is for: `ID/user/SUBJECT`, `ID/group/GROUP` or `ID/everyone`, and never a subject without its issuer.
+/// No two of them can be written alike, since an issuer id holds no `/`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Principal(String);
+
+impl Principal {
+    /// All that the caller is: the user, each group, and everyone of the issuer. At most 202.
+    #[must_use]
+    pub fn of(caller: &Caller) -> Vec<Self> {
+        let id = caller.issuer();
+        let groups = caller.groups().map(|group| Self(format!("{id}/group/{group}")));
+        [Self(format!("{id}/user/{}", caller.subject()))]
+            .into_iter()
+            .chain(groups)
+            .chain([Self(format!("{id}/everyone"))])
+            .collect()
+    }
+
+    /// The principal as it is written in the table.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grant_names_keep_to_their_grammar() {
+        for good in ["default", "d", "0", "shop.deploy_v2-x", &"a".repeat(64)] {
+            assert!(GrantName::new(good).is_some(), "{good}");
+        }
+        for bad in ["", "#blocked", "Default", ".a", "-a", "_a", "a b", "é", &"a".repeat(65)] {
+            assert!(GrantName::new(bad).is_none(), "{bad}");
+        }
+    }
+}

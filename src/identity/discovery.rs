@@ -1,0 +1,143 @@
+//! Where does an issuer publish its keys, and what is there now?
+//!
+//! OpenID Connect Discovery 1.0 §4 names the key set, unless the operator did. Everything is bounded: the provider may
+//! be slow, broken or in other hands.
+
+use std::time::Duration;
+
+use reqwest::{Client, Url, redirect};
+
+use super::KeySet;
+use super::issuer::{Issuer, KeySource};
+use crate::json;
+
+/// For discovery and key set together: a caller waits at most this long for keys that are not held.
+const TIME_LIMIT: Duration = Duration::from_secs(1);
+/// Large providers publish some 10 KiB.
+const MAX_BYTES: usize = 256 * 1024;
+/// Between the two attempts.
+const BACKOFF: Duration = Duration::from_millis(25);
+
+/// Why keys could not be fetched. Holds nothing of what the provider answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FetchError {
+    #[error("no answer within 1 s")]
+    TooSlow,
+    #[error("no connection, or one that broke")]
+    Unreachable,
+    #[error("answered with status {0}")]
+    Status(u16),
+    #[error("answered with more than 256 KiB")]
+    TooLarge,
+    #[error("the discovery document is not a JSON object")]
+    DiscoveryMalformed,
+    #[error("the discovery document's `issuer` is not the configured one")]
+    OtherIssuer,
+    #[error("the discovery document has no `jwks_uri` that we may fetch")]
+    NoKeySetAddress,
+    #[error("the key set is malformed or has no usable key")]
+    NoUsableKey,
+    #[error("the fetch ended without a result")]
+    Lost,
+}
+
+impl FetchError {
+    /// Whether the same question may be answered a moment later.
+    const fn is_hiccup(self) -> bool {
+        match self {
+            Self::Unreachable => true,
+            Self::Status(status) => status == 429 || status >= 500,
+            Self::TooSlow
+            | Self::TooLarge
+            | Self::DiscoveryMalformed
+            | Self::OtherIssuer
+            | Self::NoKeySetAddress
+            | Self::NoUsableKey
+            | Self::Lost => false,
+        }
+    }
+}
+
+/// Fetches from identity providers.
+#[derive(Debug, Clone)]
+pub struct HttpClient(Client);
+
+impl HttpClient {
+    /// Prepares the client: the system's certificate authorities, no redirects, no proxy, no idle connections (which
+    /// would be dead when a frozen function wakes).
+    ///
+    /// # Errors
+    /// The system has no usable certificate authorities.
+    pub fn new() -> Result<Self, reqwest::Error> {
+        // A redirect could lead to a host whose certificate the operator never meant to trust (octo-sts was led).
+        let client = Client::builder()
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .user_agent(concat!("hallpass/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self(client))
+    }
+
+    async fn fetch(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
+        match self.fetch_once(url).await {
+            Err(error) if error.is_hiccup() => {
+                tokio::time::sleep(BACKOFF).await;
+                self.fetch_once(url).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn fetch_once(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
+        let unreachable = |_| FetchError::Unreachable;
+        let request = self.0.get(url.clone()).header("accept", "application/json");
+        let mut response = request.send().await.map_err(unreachable)?;
+        if response.status() != 200 {
+            return Err(FetchError::Status(response.status().as_u16()));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            if body.len().saturating_add(chunk.len()) > MAX_BYTES {
+                return Err(FetchError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}
+
+/// Fetches the keys that `issuer` publishes now, and logs where they cannot be had.
+pub(super) async fn fetch_keys(http: &HttpClient, issuer: &Issuer) -> Result<KeySet, FetchError> {
+    let keys = match tokio::time::timeout(TIME_LIMIT, fetch_in_time(http, issuer)).await {
+        Ok(keys) => keys,
+        Err(_) => Err(FetchError::TooSlow),
+    };
+    if let Err(error) = &keys {
+        tracing::warn!(issuer.id = %issuer.id(), %error, "the issuer's keys cannot be fetched");
+    }
+    keys
+}
+
+async fn fetch_in_time(http: &HttpClient, issuer: &Issuer) -> Result<KeySet, FetchError> {
+    let keys = match issuer.source() {
+        KeySource::KeySet(address) => http.fetch(address).await?,
+        KeySource::Discovery(address) => {
+            let document = http.fetch(address).await?;
+            http.fetch(&key_set_address(&document, issuer)?).await?
+        }
+    };
+    KeySet::parse(&keys).map_err(|()| FetchError::NoUsableKey)
+}
+
+/// Reads a discovery document. Its `issuer` has to be exactly ours (Discovery §4.3): otherwise whoever answers here
+/// could lend another issuer's keys to this one.
+fn key_set_address(document: &[u8], issuer: &Issuer) -> Result<Url, FetchError> {
+    let document = json::parse_object(document).map_err(|_| FetchError::DiscoveryMalformed)?;
+    let text = |name: &str| document.get(name).and_then(serde_json::Value::as_str);
+    if text("issuer") != Some(issuer.url()) {
+        return Err(FetchError::OtherIssuer);
+    }
+    let address = text("jwks_uri").and_then(|address| Url::parse(address).ok());
+    address.filter(|url| issuer.may_fetch(url)).ok_or(FetchError::NoKeySetAddress)
+}

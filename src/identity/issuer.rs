@@ -1,0 +1,427 @@
+//! Whom do we trust, and on which terms?
+//!
+//! The configuration's JSON becomes [`Issuer`]s, or every problem at once, each naming its place and its remedy.
+
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::Url;
+use serde_json::{Map, Value};
+
+use super::Algorithm;
+use crate::json;
+use crate::problems::Problems;
+
+/// Lambda gives all variables together 4 KB; the other ones need the rest.
+const MAX_CONFIG_BYTES: usize = 3_500;
+/// The default and usual bound of `exp − iat`.
+const DAY: u64 = 86_400;
+/// No sign-in should be good for longer, whatever the provider says.
+const YEAR: u64 = 365 * DAY;
+
+/// Providers with which any stranger can get a token for any audience, and the claim that tells ours apart.
+const OPEN_TO_STRANGERS: [(&str, &str); 3] = [
+    ("https://accounts.google.com", "/hd"),
+    ("https://token.actions.githubusercontent.com", "/repository_owner_id"),
+    ("https://gitlab.com", "/namespace_id"),
+];
+
+/// The operator's short name of an issuer: `[a-z0-9-]{1,32}`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IssuerId(String);
+
+impl IssuerId {
+    /// Takes a legal id.
+    #[must_use]
+    pub fn new(id: &str) -> Option<Self> {
+        let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        ((1..=32).contains(&id.len()) && id.bytes().all(legal)).then(|| Self(id.to_owned()))
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for IssuerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where an issuer's keys are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum KeySource {
+    /// In the document at this address (OpenID Connect Discovery 1.0 §4), which names the key set.
+    Discovery(Url),
+    /// At this address.
+    KeySet(Url),
+}
+
+/// One trusted identity provider.
+// INVARIANT: made only from a configuration without problems.
+#[derive(Debug, Clone)]
+pub struct Issuer {
+    id: IssuerId,
+    url: String,
+    audiences: Vec<String>,
+    source: KeySource,
+    algorithms: Vec<Algorithm>,
+    token_type: Option<String>,
+    audience_claim: String,
+    authorized_parties: Option<Vec<String>>,
+    party_claim: Option<String>,
+    required_claims: Vec<(String, Vec<Value>)>,
+    subject_claim: String,
+    groups_claim: String,
+    groups_required: bool,
+    max_token_lifetime: Duration,
+    session_ends_with_token: bool,
+    insecure_http: bool,
+}
+
+impl Issuer {
+    /// The operator's short name.
+    #[must_use]
+    pub const fn id(&self) -> &IssuerId {
+        &self.id
+    }
+
+    /// The exact `iss` of its tokens.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(super) fn audiences(&self) -> &[String] {
+        &self.audiences
+    }
+
+    pub(super) const fn source(&self) -> &KeySource {
+        &self.source
+    }
+
+    pub(super) fn algorithms(&self) -> &[Algorithm] {
+        &self.algorithms
+    }
+
+    pub(super) const fn has_token_type(&self) -> bool {
+        self.token_type.is_some()
+    }
+
+    /// Whether a header's `typ` is acceptable: the configured one, else none, `JWT` or `at+jwt`. A media type is
+    /// compared without its case and without `application/` (RFC 7515 §4.1.9).
+    pub(super) fn accepts_type(&self, typ: Option<&Value>) -> bool {
+        let Some(typ) = typ else { return self.token_type.is_none() };
+        let Some(typ) = typ.as_str().map(media_type) else { return false };
+        match &self.token_type {
+            Some(configured) => typ == *configured,
+            None => typ == "jwt" || typ == "at+jwt",
+        }
+    }
+
+    pub(super) fn audience_claim(&self) -> &str {
+        &self.audience_claim
+    }
+
+    pub(super) fn authorized_parties(&self) -> Option<&[String]> {
+        self.authorized_parties.as_deref()
+    }
+
+    pub(super) fn party_claim(&self) -> Option<&str> {
+        self.party_claim.as_deref()
+    }
+
+    pub(super) fn required_claims(&self) -> &[(String, Vec<Value>)] {
+        &self.required_claims
+    }
+
+    pub(super) fn subject_claim(&self) -> &str {
+        &self.subject_claim
+    }
+
+    pub(super) fn groups_claim(&self) -> &str {
+        &self.groups_claim
+    }
+
+    pub(super) const fn groups_required(&self) -> bool {
+        self.groups_required
+    }
+
+    pub(super) const fn max_token_lifetime(&self) -> Duration {
+        self.max_token_lifetime
+    }
+
+    pub(super) const fn session_ends_with_token(&self) -> bool {
+        self.session_ends_with_token
+    }
+
+    /// Whether we may fetch from `url`: https, or plain http where nobody else can listen or the operator accepts it.
+    pub(super) fn may_fetch(&self, url: &Url) -> bool {
+        may_fetch(url, self.insecure_http)
+    }
+}
+
+/// Reads `HALLPASS_ISSUERS`.
+pub fn parse_issuers(text: &str, problems: &mut Problems) -> Vec<Issuer> {
+    let place = "HALLPASS_ISSUERS";
+    if text.len() > MAX_CONFIG_BYTES {
+        problems.add(place, format_args!("is {} bytes long; at most {MAX_CONFIG_BYTES} fit", text.len()));
+        return Vec::new();
+    }
+    let entries = match json::parse(text.as_bytes()) {
+        Ok(Value::Array(entries)) if !entries.is_empty() => entries,
+        Ok(_) => {
+            problems.add(place, "must be a JSON array of at least one issuer");
+            return Vec::new();
+        }
+        Err(error) => {
+            problems.add(place, format_args!("is not JSON: {error}"));
+            return Vec::new();
+        }
+    };
+    let mut issuers: Vec<Issuer> = Vec::new();
+    for (index, entry) in entries.into_iter().enumerate() {
+        let place = format!("{place}[{index}]");
+        let Value::Object(members) = entry else {
+            problems.add(&place, "must be an object");
+            continue;
+        };
+        let Some(issuer) = (Fields { place: &place, members, problems }).issuer() else { continue };
+        if issuers.iter().any(|other| other.id == issuer.id) {
+            problems.add(&format!("{place}.id"), "is the id of another issuer; give each its own");
+        }
+        if issuers.iter().any(|other| other.url == issuer.url) {
+            problems.add(&format!("{place}.issuer"), "is configured twice; put all audiences into one entry");
+        }
+        issuers.push(issuer);
+    }
+    issuers
+}
+
+/// The members of one issuer's object, each taken once; what nobody takes is unknown.
+struct Fields<'a> {
+    place: &'a str,
+    members: Map<String, Value>,
+    problems: &'a mut Problems,
+}
+
+impl Fields<'_> {
+    fn issuer(mut self) -> Option<Issuer> {
+        let before = self.problems.len();
+        let id = self.text("id").and_then(|id| {
+            let parsed = IssuerId::new(&id);
+            self.require(parsed.is_some(), "id", "must be 1 to 32 of a-z, 0-9 and -");
+            parsed
+        });
+        let url = self.text("issuer");
+        let audiences =
+            self.required_list("audiences", "must be a non-empty list of strings, the `aud` values that mean us");
+        let insecure_http = self.flag("insecure_http");
+        let source = self.source(url.as_deref(), insecure_http);
+        let algorithms = self.algorithms();
+        let token_type = self.nullable_text("token_type").map(|text| media_type(&text));
+        let audience_claim = self.pointer("audience_claim").unwrap_or_else(|| "/aud".into());
+        let authorized_parties = self.optional_list("authorized_parties");
+        let party_claim = self.pointer("party_claim");
+        let required_claims = self.required_claims(url.as_deref());
+        let subject_claim = self.pointer("subject_claim").unwrap_or_else(|| "/sub".into());
+        let groups_claim = self.pointer("groups_claim").unwrap_or_else(|| "/groups".into());
+        let groups_required = self.flag("groups_required");
+        let max_token_lifetime = self.lifetime();
+        let session_ends_with_token = self.flag("session_ends_with_token");
+        self.not_yet();
+        let unknown: Vec<String> = self.members.keys().cloned().collect();
+        for name in unknown {
+            self.problem(&name, "is not a member that issuers have; check its spelling");
+        }
+        let issuer = Issuer {
+            id: id?,
+            url: url?,
+            audiences: audiences?,
+            source: source?,
+            algorithms,
+            token_type,
+            audience_claim,
+            authorized_parties,
+            party_claim,
+            required_claims,
+            subject_claim,
+            groups_claim,
+            groups_required,
+            max_token_lifetime,
+            session_ends_with_token,
+            insecure_http,
+        };
+        (self.problems.len() == before).then_some(issuer)
+    }
+
+    fn source(&mut self, issuer: Option<&str>, insecure_http: bool) -> Option<KeySource> {
+        const UNSAFE: &str = "must be an https URL; plain http is for loopback, or with `insecure_http`";
+        let fetchable = |text: &str| Url::parse(text).ok().filter(|url| may_fetch(url, insecure_http));
+        if let Some(text) = self.nullable_text("jwks_uri") {
+            let url = fetchable(&text);
+            self.require(url.is_some(), "jwks_uri", UNSAFE);
+            return url.map(KeySource::KeySet);
+        }
+        let issuer = issuer?;
+        let bare = |url: &Url| url.query().is_none() && url.fragment().is_none();
+        // Discovery §4.1: a terminating slash is removed before the path is appended; `iss` is compared as it stands.
+        let stem = issuer.strip_suffix('/').unwrap_or(issuer);
+        let url =
+            fetchable(issuer).filter(bare).and(Url::parse(&format!("{stem}/.well-known/openid-configuration")).ok());
+        self.require(url.is_some(), "issuer", UNSAFE);
+        url.map(KeySource::Discovery)
+    }
+
+    fn algorithms(&mut self) -> Vec<Algorithm> {
+        let Some(names) = self.optional_list("algorithms") else { return vec![Algorithm::RS256, Algorithm::ES256] };
+        let known: Vec<Algorithm> = names.iter().filter_map(|name| Algorithm::named(name)).collect();
+        self.require(
+            known.len() == names.len(),
+            "algorithms",
+            "must be of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA",
+        );
+        known
+    }
+
+    fn required_claims(&mut self, issuer: Option<&str>) -> Vec<(String, Vec<Value>)> {
+        const REMEDY: &str = "must map JSON pointers to non-empty lists of allowed strings or booleans";
+        let mut required = Vec::new();
+        match self.members.remove("required_claims") {
+            None => {}
+            Some(Value::Object(members)) => {
+                for (pointer, allowed) in members {
+                    let scalar = |value: &Value| value.is_string() || value.is_boolean();
+                    let values = allowed.as_array().filter(|values| !values.is_empty() && values.iter().all(scalar));
+                    match values {
+                        Some(values) if json::is_pointer(&pointer) => required.push((pointer, values.clone())),
+                        _ => self.problem("required_claims", REMEDY),
+                    }
+                }
+            }
+            Some(_) => self.problem("required_claims", REMEDY),
+        }
+        let without_slash = issuer.map(|url| url.strip_suffix('/').unwrap_or(url));
+        for (open, claim) in OPEN_TO_STRANGERS {
+            if without_slash == Some(open) && !required.iter().any(|(pointer, _)| pointer == claim) {
+                let remedy = format!("must name `{claim}`: with {open} any stranger gets a token for your audience");
+                self.problem("required_claims", &remedy);
+            }
+        }
+        required
+    }
+
+    fn lifetime(&mut self) -> Duration {
+        let seconds = match self.members.remove("max_token_lifetime") {
+            None => Some(DAY),
+            Some(value) => value.as_u64().filter(|seconds| (1..=YEAR).contains(seconds)),
+        };
+        self.require(seconds.is_some(), "max_token_lifetime", "must be whole seconds, 1 to 31536000");
+        Duration::from_secs(seconds.unwrap_or(DAY))
+    }
+
+    /// What DESIGN names and this version cannot do yet: to ignore it would let in whom the operator keeps out.
+    fn not_yet(&mut self) {
+        for (name, default) in [
+            ("name_claim", Value::Null),
+            ("name_owners", "registered".into()),
+            ("single_use", false.into()),
+            ("dpop", "off".into()),
+        ] {
+            if self.members.remove(name).is_some_and(|value| value != default) {
+                self.problem(name, "is not supported by this version; remove it");
+            }
+        }
+    }
+
+    fn text(&mut self, name: &str) -> Option<String> {
+        let text = match self.members.remove(name) {
+            Some(Value::String(text)) if !text.is_empty() => Some(text),
+            _ => None,
+        };
+        self.require(text.is_some(), name, "must be a non-empty string");
+        text
+    }
+
+    fn nullable_text(&mut self, name: &str) -> Option<String> {
+        match self.members.get(name) {
+            None => None,
+            Some(Value::Null) => {
+                self.members.remove(name);
+                None
+            }
+            Some(_) => self.text(name),
+        }
+    }
+
+    fn pointer(&mut self, name: &str) -> Option<String> {
+        let pointer = self.nullable_text(name)?;
+        self.require(json::is_pointer(&pointer), name, "must be a JSON pointer such as `/sub` (RFC 6901)");
+        Some(pointer)
+    }
+
+    fn required_list(&mut self, name: &str, remedy: &str) -> Option<Vec<String>> {
+        let list = match self.members.remove(name) {
+            Some(Value::Array(values)) => strings(&values),
+            _ => None,
+        };
+        self.require(list.is_some(), name, remedy);
+        list
+    }
+
+    fn optional_list(&mut self, name: &str) -> Option<Vec<String>> {
+        match self.members.get(name) {
+            None => None,
+            Some(Value::Null) => {
+                self.members.remove(name);
+                None
+            }
+            Some(_) => self.required_list(name, "must be a non-empty list of strings, or left out"),
+        }
+    }
+
+    fn flag(&mut self, name: &str) -> bool {
+        match self.members.remove(name) {
+            None => false,
+            Some(Value::Bool(flag)) => flag,
+            Some(_) => {
+                self.problem(name, "must be true or false");
+                false
+            }
+        }
+    }
+
+    fn require(&mut self, holds: bool, name: &str, remedy: &str) {
+        if !holds {
+            self.problem(name, remedy);
+        }
+    }
+
+    fn problem(&mut self, name: &str, remedy: &str) {
+        self.problems.add(&format!("{}.{name}", self.place), remedy);
+    }
+}
+
+fn strings(values: &[Value]) -> Option<Vec<String>> {
+    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    values.iter().map(text).collect::<Option<Vec<_>>>().filter(|texts| !texts.is_empty())
+}
+
+fn media_type(text: &str) -> String {
+    let text = text.to_ascii_lowercase();
+    text.strip_prefix("application/").map_or_else(|| text.clone(), str::to_owned)
+}
+
+fn may_fetch(url: &Url, insecure_http: bool) -> bool {
+    let plain_is_private = insecure_http
+        || match url.host_str() {
+            Some("localhost" | "[::1]") => true,
+            Some(host) => host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback()),
+            None => false,
+        };
+    let anonymous = url.username().is_empty() && url.password().is_none();
+    anonymous && url.has_host() && (url.scheme() == "https" || (url.scheme() == "http" && plain_is_private))
+}

@@ -1,0 +1,258 @@
+//! Which keys does an issuer publish, and which of them may verify this token?
+//!
+//! A JSON Web Key Set (RFC 7517) is read key by key, since providers publish keys that are not for us beside those
+//! that are. jsonwebtoken checks neither `use`, `key_ops`, `alg`, `crv` nor the size of an RSA key: all of it is here.
+
+use std::collections::BTreeSet;
+
+use data_encoding::BASE64URL_NOPAD;
+use jsonwebtoken::DecodingKey;
+use serde_json::{Map, Value};
+
+use super::Refusal;
+use crate::json;
+
+/// Shorter RSA keys are within reach of a determined attacker (NIST SP 800-131A rev. 2).
+const MIN_RSA_BITS: usize = 2048;
+/// The longest modulus that the verifying library accepts.
+const MAX_RSA_BITS: usize = 8192;
+/// A public exponent of more bytes is no real key; it makes each verification slow.
+const MAX_RSA_EXPONENT_BYTES: usize = 5;
+
+/// An asymmetric signature algorithm, by its JOSE name (RFC 7518 §3.1, RFC 8037 §3.1). There is no variant for
+/// `none` or for HMAC, so neither can be configured, selected or verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants are the standard's own names")]
+pub enum Algorithm {
+    RS256,
+    RS384,
+    RS512,
+    PS256,
+    PS384,
+    PS512,
+    ES256,
+    ES384,
+    EdDSA,
+}
+
+impl Algorithm {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::RS256,
+        Self::RS384,
+        Self::RS512,
+        Self::PS256,
+        Self::PS384,
+        Self::PS512,
+        Self::ES256,
+        Self::ES384,
+        Self::EdDSA,
+    ];
+
+    /// The name in a header's `alg`, compared byte for byte.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RS256 => "RS256",
+            Self::RS384 => "RS384",
+            Self::RS512 => "RS512",
+            Self::PS256 => "PS256",
+            Self::PS384 => "PS384",
+            Self::PS512 => "PS512",
+            Self::ES256 => "ES256",
+            Self::ES384 => "ES384",
+            Self::EdDSA => "EdDSA",
+        }
+    }
+
+    /// The algorithm of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+
+    const fn of_library(self) -> jsonwebtoken::Algorithm {
+        match self {
+            Self::RS256 => jsonwebtoken::Algorithm::RS256,
+            Self::RS384 => jsonwebtoken::Algorithm::RS384,
+            Self::RS512 => jsonwebtoken::Algorithm::RS512,
+            Self::PS256 => jsonwebtoken::Algorithm::PS256,
+            Self::PS384 => jsonwebtoken::Algorithm::PS384,
+            Self::PS512 => jsonwebtoken::Algorithm::PS512,
+            Self::ES256 => jsonwebtoken::Algorithm::ES256,
+            Self::ES384 => jsonwebtoken::Algorithm::ES384,
+            Self::EdDSA => jsonwebtoken::Algorithm::EdDSA,
+        }
+    }
+}
+
+/// The public part of a key: its `kty` and `crv` are the variant, its length is legal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Material {
+    Rsa { modulus: Vec<u8>, exponent: Vec<u8> },
+    P256 { x: Vec<u8>, y: Vec<u8> },
+    P384 { x: Vec<u8>, y: Vec<u8> },
+    Ed25519 { x: Vec<u8> },
+}
+
+impl Material {
+    fn read(jwk: &Map<String, Value>) -> Option<Self> {
+        let text = |name| jwk.get(name).and_then(Value::as_str);
+        let bytes = |name| BASE64URL_NOPAD.decode(text(name)?.as_bytes()).ok();
+        let coordinate = |name, length| bytes(name).filter(|bytes| bytes.len() == length);
+        match (text("kty")?, text("crv")) {
+            ("RSA", _) => {
+                let modulus = without_leading_zeros(bytes("n")?);
+                let exponent = without_leading_zeros(bytes("e")?);
+                let sound = (MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits(&modulus))
+                    && (1..=MAX_RSA_EXPONENT_BYTES).contains(&exponent.len())
+                    // An even exponent is no exponent; with 1 the "signature" is the message itself.
+                    && exponent.last().is_some_and(|last| last % 2 == 1)
+                    && exponent != [1];
+                sound.then_some(Self::Rsa { modulus, exponent })
+            }
+            ("EC", Some("P-256")) => Some(Self::P256 { x: coordinate("x", 32)?, y: coordinate("y", 32)? }),
+            ("EC", Some("P-384")) => Some(Self::P384 { x: coordinate("x", 48)?, y: coordinate("y", 48)? }),
+            ("OKP", Some("Ed25519")) => Some(Self::Ed25519 { x: coordinate("x", 32)? }),
+            _ => None,
+        }
+    }
+
+    const fn fits(&self, algorithm: Algorithm) -> bool {
+        use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
+        match algorithm {
+            RS256 | RS384 | RS512 | PS256 | PS384 | PS512 => matches!(self, Self::Rsa { .. }),
+            ES256 => matches!(self, Self::P256 { .. }),
+            ES384 => matches!(self, Self::P384 { .. }),
+            EdDSA => matches!(self, Self::Ed25519 { .. }),
+        }
+    }
+
+    fn for_library(&self) -> DecodingKey {
+        match self {
+            Self::Rsa { modulus, exponent } => DecodingKey::from_rsa_raw_components(modulus, exponent),
+            Self::P256 { x, y } | Self::P384 { x, y } => {
+                // The uncompressed point of SEC 1 §2.3.3, which is what the library takes for "DER" here.
+                DecodingKey::from_ec_der(&[&[4], x.as_slice(), y.as_slice()].concat())
+            }
+            Self::Ed25519 { x } => DecodingKey::from_ed_der(x),
+        }
+    }
+}
+
+/// One usable key of a set.
+#[derive(Debug)]
+pub(super) struct Key {
+    id: Option<String>,
+    material: Material,
+    algorithm: Option<Algorithm>,
+    decoding: DecodingKey,
+}
+
+impl Key {
+    /// Reads a key that may verify signatures; `None` for any other.
+    fn read(jwk: &Value) -> Option<Self> {
+        let jwk = jwk.as_object()?;
+        let optional = |name: &str| match jwk.get(name) {
+            None => Some(None),
+            Some(Value::String(text)) => Some(Some(text.as_str())),
+            Some(_) => None,
+        };
+        let id = optional("kid")?.map(str::to_owned);
+        if optional("use")?.is_some_and(|purpose| purpose != "sig") {
+            return None;
+        }
+        if let Some(operations) = jwk.get("key_ops")
+            && !operations.as_array()?.iter().any(|operation| operation == "verify")
+        {
+            return None;
+        }
+        let material = Material::read(jwk)?;
+        let algorithm = match optional("alg")? {
+            None => None,
+            Some(name) => Some(Algorithm::named(name).filter(|algorithm| material.fits(*algorithm))?),
+        };
+        let decoding = material.for_library();
+        Some(Self { id, material, algorithm, decoding })
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        (&self.id, &self.material, self.algorithm) == (&other.id, &other.material, other.algorithm)
+    }
+
+    /// Verifies `signature` (base64url) over `input` with this key.
+    pub(super) fn verify(&self, algorithm: Algorithm, input: &str, signature: &str) -> Result<(), Refusal> {
+        if !self.material.fits(algorithm) || self.algorithm.is_some_and(|own| own != algorithm) {
+            return Err(Refusal::KeyMismatch);
+        }
+        match jsonwebtoken::crypto::verify(signature, input.as_bytes(), &self.decoding, algorithm.of_library()) {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(Refusal::SignatureInvalid),
+        }
+    }
+}
+
+/// The usable keys that one issuer publishes.
+#[derive(Debug)]
+pub struct KeySet {
+    keys: Vec<Key>,
+    /// Key ids under which two different keys were published: neither can be trusted to be the one meant.
+    void: BTreeSet<String>,
+}
+
+impl KeySet {
+    /// Reads a set. Keys that are broken, or not for verifying signatures, are left out.
+    ///
+    /// # Errors
+    /// Nothing, where the text is no key set or no key in it is usable.
+    #[expect(clippy::result_unit_err, reason = "who publishes an unusable set needs no more than to hear that it is")]
+    pub fn parse(text: &[u8]) -> Result<Self, ()> {
+        let document = json::parse_object(text).map_err(drop)?;
+        let published = document.get("keys").and_then(Value::as_array).ok_or(())?;
+        let mut keys: Vec<Key> = Vec::new();
+        let mut void = BTreeSet::new();
+        for key in published.iter().filter_map(Key::read) {
+            if keys.iter().any(|held| held.is_same(&key)) {
+                continue;
+            }
+            if let Some(id) = &key.id
+                && keys.iter().any(|held| held.id.as_ref() == Some(id))
+            {
+                void.insert(id.clone());
+            }
+            keys.push(key);
+        }
+        let usable = keys.iter().any(|key| key.id.as_ref().is_none_or(|id| !void.contains(id)));
+        if usable { Ok(Self { keys, void }) } else { Err(()) }
+    }
+
+    /// Whether `id` selects a key, so that fetching the set again would be of no use.
+    #[must_use]
+    pub fn has(&self, id: Option<&str>) -> bool {
+        // Without a `kid` the answer hangs on the number of keys, which an attacker must not make us ask for.
+        id.is_none_or(|id| self.select(Some(id)).is_ok())
+    }
+
+    /// The one key that `id` means. The token's algorithm has no say in it: were it asked first, a forger could
+    /// choose the key by choosing the algorithm.
+    pub(super) fn select(&self, id: Option<&str>) -> Result<&Key, Refusal> {
+        match (id, self.keys.as_slice()) {
+            (Some(id), _) if self.void.contains(id) => Err(Refusal::KeyAmbiguous),
+            (Some(id), keys) => keys.iter().find(|key| key.id.as_deref() == Some(id)).ok_or(Refusal::KeyUnknown),
+            (None, [only]) => Ok(only),
+            (None, _) => Err(Refusal::KeyAmbiguous),
+        }
+    }
+}
+
+fn without_leading_zeros(mut bytes: Vec<u8>) -> Vec<u8> {
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    bytes.drain(..zeros);
+    bytes
+}
+
+/// The bits of a number without leading zero bytes.
+fn bits(number: &[u8]) -> usize {
+    let first = number.first().map_or(0, |first| first.leading_zeros());
+    number.len().saturating_mul(8).saturating_sub(usize::try_from(first).unwrap_or(usize::MAX))
+}

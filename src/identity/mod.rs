@@ -1,0 +1,80 @@
+//! Who is calling?
+//!
+//! A token that a stranger sent ([`UnverifiedToken`]) becomes a [`Caller`] only in [`verify`], which holds every
+//! rule. [`Identity`] adds what the rules need from outside: the configured [`Issuer`]s and their keys.
+
+mod claims;
+mod discovery;
+mod issuer;
+mod jwk;
+mod keys;
+mod refusal;
+mod token;
+
+use std::time::{Duration, SystemTime};
+
+pub use self::claims::{Caller, MAX_GROUPS};
+pub use self::discovery::HttpClient;
+pub use self::issuer::{Issuer, IssuerId, parse_issuers};
+pub use self::jwk::{Algorithm, KeySet};
+pub use self::keys::{Beside, Keys};
+pub use self::refusal::{Refusal, Tells};
+pub use self::token::{MAX_TOKEN_BYTES, UnverifiedToken, verify};
+
+/// Why nobody could be identified.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// The caller's fault: this token will not do.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    /// The provider's fault: its keys cannot be had and none is held.
+    #[error("the identity provider's keys cannot be had and none is held")]
+    ProviderUnavailable {
+        /// When asking again may help.
+        retry_after: Duration,
+    },
+}
+
+/// A verified caller, and what verifying left behind.
+#[derive(Debug)]
+pub struct Identified {
+    /// Who is calling.
+    pub caller: Caller,
+    /// How old the key set was that verified the token.
+    pub key_age: Duration,
+    /// A refresh of the keys that goes on beside the request.
+    pub refresh: Option<Beside>,
+}
+
+/// The trusted issuers with their keys.
+#[derive(Debug)]
+pub struct Identity {
+    keys: Vec<Keys>,
+}
+
+impl Identity {
+    /// Trusts exactly `issuers`, whose keys are fetched with `http`.
+    #[must_use]
+    pub fn new(issuers: Vec<Issuer>, http: &HttpClient) -> Self {
+        Self { keys: issuers.into_iter().map(|issuer| Keys::new(issuer, http.clone())).collect() }
+    }
+
+    /// Fetches every issuer's keys, so that the first request finds them. What fails is fetched by the request.
+    pub async fn prepare(&self, now: SystemTime) {
+        futures_util::future::join_all(self.keys.iter().map(|keys| keys.prepare(now))).await;
+    }
+
+    /// Finds out who sent `token`. The issuer is picked from the configured list before any network access, and
+    /// only its own keys are ever looked at.
+    ///
+    /// # Errors
+    /// [`IdentityError`] names whose fault it is.
+    pub async fn identify(&self, token: UnverifiedToken, now: SystemTime) -> Result<Identified, IdentityError> {
+        let named = token.issuer()?;
+        let keys = self.keys.iter().find(|keys| keys.issuer().url() == named).ok_or(Refusal::IssuerUnknown)?;
+        token.check_header(keys.issuer())?;
+        let found = keys.for_key_id(token.key_id(), now).await?;
+        let caller = verify(token, keys.issuer(), &found.set, now)?;
+        Ok(Identified { caller, key_age: found.age, refresh: found.refresh })
+    }
+}

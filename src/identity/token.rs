@@ -1,0 +1,201 @@
+//! May this token be believed?
+//!
+//! [`verify`] reads as the list of rules. jsonwebtoken lends the cryptography alone: it lets `crit`, `typ`, an `iss`
+//! that is a list, a missing `aud`, an `exp` of 1e18 and an `iat` in the future pass, and reads the clock itself.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use data_encoding::BASE64URL_NOPAD;
+use serde_json::{Map, Value};
+
+use super::claims::Claims;
+use super::issuer::Issuer;
+use super::{Algorithm, Caller, KeySet, Refusal};
+use crate::json;
+
+/// API Gateway passes 10,240 bytes of request line and headers; nothing longer is a token that reached us there.
+pub const MAX_TOKEN_BYTES: usize = 10_000;
+
+/// Seconds by which the provider's clock and ours may differ, either way.
+const LEEWAY: f64 = 30.0;
+
+/// A token as a stranger sent it. It answers nothing that would need to be believed.
+#[derive(Clone)]
+pub struct UnverifiedToken {
+    header: Map<String, Value>,
+    claims: Map<String, Value>,
+    signing_input: String,
+    signature: String,
+}
+
+impl std::fmt::Debug for UnverifiedToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("UnverifiedToken")
+    }
+}
+
+impl UnverifiedToken {
+    /// Takes a JWS in compact serialization (RFC 7515 §3.1) apart.
+    ///
+    /// # Errors
+    /// The [`Refusal`] of a text that is no such token.
+    pub fn parse(text: &str) -> Result<Self, Refusal> {
+        if text.len() > MAX_TOKEN_BYTES {
+            return Err(Refusal::TooLong);
+        }
+        let parts: Vec<&str> = text.split('.').collect();
+        let [header, claims, signature] = parts.as_slice() else { return Err(Refusal::NotCompactJws) };
+        let decode = |part: &str| BASE64URL_NOPAD.decode(part.as_bytes()).map_err(|_| Refusal::NotBase64Url);
+        let (header_json, claims_json) = (decode(header)?, decode(claims)?);
+        decode(signature)?;
+        Ok(Self {
+            header: json::parse_object(&header_json).map_err(|_| Refusal::HeaderMalformed)?,
+            claims: json::parse_object(&claims_json).map_err(|_| Refusal::ClaimsMalformed)?,
+            signing_input: format!("{header}.{claims}"),
+            signature: (*signature).to_owned(),
+        })
+    }
+
+    /// Who the token says issued it: one string (RFC 7519 §4.1.1). Good for picking the issuer and for nothing else.
+    pub(super) fn issuer(&self) -> Result<&str, Refusal> {
+        self.claims.get("iss").and_then(Value::as_str).ok_or(Refusal::IssuerMissing)
+    }
+
+    /// Issuer and subject as the token has them, for an audit line that names them as unverified.
+    #[must_use]
+    pub fn unverified_names(&self) -> (Option<&str>, Option<&str>) {
+        let text = |name| self.claims.get(name).and_then(Value::as_str);
+        (text("iss"), text("sub"))
+    }
+
+    /// The header's `kid`, known to be a string by [`Self::check_header`].
+    pub(super) fn key_id(&self) -> Option<&str> {
+        self.header.get("kid").and_then(Value::as_str)
+    }
+
+    /// The rules for a header. They come before the keys are looked at, so that no token that could never be
+    /// accepted makes us fetch any. `jku`, `x5u`, `x5c` and `jwk` are never read: the keys are the issuer's own.
+    pub(super) fn check_header(&self, issuer: &Issuer) -> Result<Algorithm, Refusal> {
+        // RFC 8725 §3.1, §3.2: the verifier chooses the algorithms, and none of ours is `none` or symmetric.
+        let name = self.header.get("alg").and_then(Value::as_str).ok_or(Refusal::AlgorithmUnsupported)?;
+        let algorithm = Algorithm::named(name).ok_or(Refusal::AlgorithmUnsupported)?;
+        if !issuer.algorithms().contains(&algorithm) {
+            return Err(Refusal::AlgorithmNotAllowed);
+        }
+        // RFC 7515 §4.1.11: an extension that is not understood is a refusal, and none is understood here. RFC 7797's
+        // `b64` would change what is signed; it must be in `crit`, and is refused also by one who forgot that.
+        if self.header.contains_key("crit") || self.header.contains_key("b64") {
+            return Err(Refusal::CriticalHeader);
+        }
+        // RFC 8725 §3.11: tokens of one kind must not serve as another.
+        if !issuer.accepts_type(self.header.get("typ")) {
+            return Err(Refusal::TypeNotAccepted);
+        }
+        // RFC 7515 §4.1.4. A number or `null` is neither a key id nor its absence.
+        if self.header.get("kid").is_some_and(|kid| !kid.is_string()) {
+            return Err(Refusal::KeyIdMalformed);
+        }
+        Ok(algorithm)
+    }
+}
+
+/// Makes a token a [`Caller`], or says which rule it broke.
+///
+/// # Errors
+/// The first [`Refusal`] in the order of the rules below.
+#[expect(clippy::needless_pass_by_value, reason = "a token is spent by being verified: nothing unverified is left")]
+pub fn verify(token: UnverifiedToken, issuer: &Issuer, keys: &KeySet, now: SystemTime) -> Result<Caller, Refusal> {
+    // RFC 8725 §3.8, OIDC Core §3.1.3.7 (2): the issuer is exactly the one whose keys these are.
+    if token.issuer()? != issuer.url() {
+        return Err(Refusal::IssuerUnknown);
+    }
+    let algorithm = token.check_header(issuer)?;
+    keys.select(token.key_id())?.verify(algorithm, &token.signing_input, &token.signature)?;
+
+    // From here on the claims are the issuer's word.
+    let claims = Claims(&token.claims);
+    check_kind(claims, issuer)?;
+    check_audience(claims, issuer)?;
+    let expires_at = check_times(claims, issuer, now)?;
+    for (pointer, allowed) in issuer.required_claims() {
+        // Same type and value: `true` is not "true", and a list that contains a value is not that value.
+        if !claims.at(pointer).is_some_and(|value| allowed.contains(value)) {
+            return Err(Refusal::RequiredClaim);
+        }
+    }
+    Caller::read(issuer, &token.claims, expires_at)
+}
+
+/// What other tokens of the same issuer are not sign-ins?
+fn check_kind(claims: Claims<'_>, issuer: &Issuer) -> Result<(), Refusal> {
+    // OIDC Back-Channel Logout §2.4: `events` tells a logout token from an ID token. With a configured
+    // `token_type` the header's `typ` has told them apart already.
+    if !issuer.has_token_type() && claims.0.contains_key("events") {
+        return Err(Refusal::LogoutToken);
+    }
+    // RFC 7800, RFC 9449 §7.1: a token bound to a key is worth nothing without proof of that key.
+    if claims.0.contains_key("cnf") {
+        return Err(Refusal::SenderConstrained);
+    }
+    Ok(())
+}
+
+/// Is the token meant for us, and did it come by way of whom we trust?
+fn check_audience(claims: Claims<'_>, issuer: &Issuer) -> Result<(), Refusal> {
+    // RFC 7519 §4.1.3, RFC 8725 §3.9: one string, or a list of strings of which one is ours.
+    let audiences: Vec<&str> = match claims.at(issuer.audience_claim()) {
+        Some(Value::String(one)) => vec![one],
+        Some(Value::Array(several)) => {
+            several.iter().map(|value| value.as_str().ok_or(Refusal::AudienceMalformed)).collect::<Result<_, _>>()?
+        }
+        _ => return Err(Refusal::AudienceMalformed),
+    };
+    if !audiences.iter().any(|audience| issuer.audiences().iter().any(|ours| ours == audience)) {
+        return Err(Refusal::AudienceMismatch);
+    }
+    // OIDC Core §3.1.3.7 (5): the authorized party, where the operator restricts it.
+    if let Some(parties) = issuer.authorized_parties() {
+        let party = match issuer.party_claim() {
+            Some(pointer) => claims.at(pointer),
+            None => claims.0.get("azp").or_else(|| claims.0.get("client_id")),
+        };
+        if !party.and_then(Value::as_str).is_some_and(|party| parties.iter().any(|known| known == party)) {
+            return Err(Refusal::PartyNotAuthorized);
+        }
+    }
+    Ok(())
+}
+
+/// Is it the token's time (RFC 7519 §4.1.4–4.1.6)? Answers the `exp`, in whole seconds since the epoch.
+fn check_times(claims: Claims<'_>, issuer: &Issuer, now: SystemTime) -> Result<i64, Refusal> {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64();
+    let number = |name: &str| claims.0.get(name).map(Value::as_f64);
+    let longest = issuer.max_token_lifetime().as_secs_f64();
+
+    let expires = number("exp").flatten().ok_or(Refusal::ExpiryMalformed)?;
+    let issued_at = number("iat").flatten().ok_or(Refusal::IssuedAtMalformed)?;
+    if now >= expires + LEEWAY {
+        return Err(Refusal::Expired);
+    }
+    if let Some(not_before) = number("nbf")
+        && now + LEEWAY < not_before.ok_or(Refusal::NotBeforeMalformed)?
+    {
+        return Err(Refusal::NotYetValid);
+    }
+    if issued_at > now + LEEWAY {
+        return Err(Refusal::IssuedInFuture);
+    }
+    if expires <= issued_at {
+        return Err(Refusal::ExpiryBeforeIssue);
+    }
+    // The second bound holds also for a provider that back-dates `iat`.
+    if expires - issued_at > longest || expires - now > longest + LEEWAY {
+        return Err(Refusal::LifetimeTooLong);
+    }
+    #[expect(
+        clippy::as_conversions,
+        clippy::cast_possible_truncation,
+        reason = "between now and now plus the longest lifetime, by the checks above"
+    )]
+    Ok(expires.floor() as i64)
+}

@@ -1,0 +1,201 @@
+//! How is something kept that must be fetched, so that no request waits for more than it needs?
+//!
+//! At most one fetch is under way; whoever needs its result joins it. It runs as a task of its own: it outlives the
+//! request that began it, and no lock is held while the network is asked. What is held is replaced only by what was
+//! fetched whole. Ages are wall clock, so that a frozen function wakes old.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+
+/// A fetch under way. Awaiting it is optional.
+pub(crate) type Flight<T, E> = Shared<BoxFuture<'static, Result<Arc<T>, E>>>;
+
+/// A value with the time it was asked for.
+#[derive(Debug)]
+pub(crate) struct Held<T> {
+    pub(crate) value: Arc<T>,
+    pub(crate) age: Duration,
+}
+
+/// A value that is fetched again and again.
+#[derive(Debug)]
+pub(crate) struct Refreshed<T, E> {
+    state: Arc<Mutex<State<T, E>>>,
+    /// What those who joined hear where a fetch ended without a result.
+    lost: E,
+}
+
+#[derive(Debug)]
+struct State<T, E> {
+    held: Option<(Arc<T>, SystemTime)>,
+    asked_at: Option<SystemTime>,
+    in_flight: Option<Flight<T, E>>,
+}
+
+impl<T, E> Refreshed<T, E>
+where
+    T: Send + Sync + 'static,
+    E: Clone + Send + Sync + 'static,
+{
+    pub(crate) fn new(lost: E) -> Self {
+        Self { state: Arc::new(Mutex::new(State { held: None, asked_at: None, in_flight: None })), lost }
+    }
+
+    /// What is held, however old.
+    pub(crate) fn held(&self, now: SystemTime) -> Option<Held<T>> {
+        let state = lock(&self.state);
+        state.held.as_ref().map(|(value, since)| Held { value: Arc::clone(value), age: age(*since, now) })
+    }
+
+    /// How long it is since a fetch was last begun by [`Self::fetch_at_most_every`].
+    pub(crate) fn asked_ago(&self, now: SystemTime) -> Option<Duration> {
+        lock(&self.state).asked_at.map(|asked| age(asked, now))
+    }
+
+    /// Joins the fetch under way, or begins one; but none where one was begun less than `interval` ago.
+    pub(crate) fn fetch_at_most_every(
+        &self,
+        interval: Duration,
+        now: SystemTime,
+        fetch: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Option<Flight<T, E>> {
+        let mut state = lock(&self.state);
+        if let Some(flight) = under_way(&state) {
+            return Some(flight);
+        }
+        if state.asked_at.is_some_and(|asked| age(asked, now) < interval) {
+            return None;
+        }
+        state.asked_at = Some(now);
+        Some(self.begin(&mut state, now, fetch))
+    }
+
+    /// Joins the fetch under way, or begins one that does not count as asked for.
+    pub(crate) fn fetch(
+        &self,
+        now: SystemTime,
+        fetch: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Flight<T, E> {
+        let mut state = lock(&self.state);
+        under_way(&state).unwrap_or_else(|| self.begin(&mut state, now, fetch))
+    }
+
+    fn begin(
+        &self,
+        state: &mut State<T, E>,
+        now: SystemTime,
+        fetch: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Flight<T, E> {
+        let (shared, lost) = (Arc::clone(&self.state), self.lost.clone());
+        let task = tokio::spawn(async move {
+            let value = Arc::new(fetch.await?);
+            lock(&shared).held = Some((Arc::clone(&value), now));
+            Ok(value)
+        });
+        let flight = task.map(|ended| ended.unwrap_or(Err(lost))).boxed().shared();
+        state.in_flight = Some(flight.clone());
+        flight
+    }
+}
+
+fn under_way<T, E>(state: &State<T, E>) -> Option<Flight<T, E>>
+where
+    E: Clone,
+{
+    // A finished flight that somebody awaited can be seen to be finished; one that nobody awaited is finished by
+    // awaiting it, at no cost.
+    let flight = state.in_flight.as_ref()?;
+    match flight.clone().now_or_never() {
+        Some(_) => None,
+        None => Some(flight.clone()),
+    }
+}
+
+fn lock<S>(state: &Mutex<S>) -> MutexGuard<'_, S> {
+    // Each change is one assignment, so that a panic elsewhere cannot leave half of one behind.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A clock that was set back must not make anything look newer than new.
+fn age(since: SystemTime, now: SystemTime) -> Duration {
+    now.duration_since(since).unwrap_or(Duration::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[tokio::test]
+    async fn a_thousand_who_ask_at_once_share_one_fetch() {
+        let cell = Refreshed::<u32, ()>::new(());
+        let fetches = Arc::new(AtomicUsize::new(0));
+        let flights: Vec<_> = (0..1000)
+            .map(|_| {
+                let fetches = Arc::clone(&fetches);
+                cell.fetch_at_most_every(MINUTE, at(0), async move {
+                    fetches.fetch_add(1, Ordering::SeqCst);
+                    tokio::task::yield_now().await;
+                    Ok(7)
+                })
+            })
+            .collect();
+        for flight in flights {
+            assert_eq!(flight.unwrap().await.map(|value| *value), Ok(7));
+        }
+        assert_eq!(fetches.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn the_interval_counts_from_when_a_fetch_was_asked_for() {
+        let cell = Refreshed::<u32, ()>::new(());
+        cell.fetch(at(0), async { Ok(1) }).await.unwrap();
+        cell.fetch_at_most_every(MINUTE, at(1), async { Ok(2) }).unwrap().await.unwrap();
+        assert!(cell.fetch_at_most_every(MINUTE, at(60), async { Ok(3) }).is_none());
+        assert_eq!(cell.asked_ago(at(60)), Some(Duration::from_secs(59)));
+        assert_eq!(cell.fetch_at_most_every(MINUTE, at(61), async { Ok(4) }).unwrap().await.map(|v| *v), Ok(4));
+    }
+
+    #[tokio::test]
+    async fn a_failure_leaves_what_is_held_and_its_age() {
+        let cell = Refreshed::<u32, &str>::new("lost");
+        cell.fetch(at(0), async { Ok(1) }).await.unwrap();
+        assert_eq!(cell.fetch(at(50), async { Err("no") }).await, Err("no"));
+        let held = cell.held(at(60)).unwrap();
+        assert_eq!((*held.value, held.age), (1, MINUTE));
+    }
+
+    #[tokio::test]
+    async fn a_fetch_outlives_whoever_began_it() {
+        let cell = Refreshed::<u32, ()>::new(());
+        drop(cell.fetch(at(0), async { Ok(1) }));
+        tokio::task::yield_now().await;
+        assert_eq!(cell.held(at(0)).map(|held| *held.value), Some(1));
+    }
+
+    #[tokio::test]
+    async fn a_fetch_that_panics_is_a_failure_and_the_next_one_is_made() {
+        let cell = Refreshed::<u32, &str>::new("lost");
+        assert_eq!(cell.fetch(at(0), async { panic!("on purpose") }).await, Err("lost"));
+        assert_eq!(cell.fetch(at(0), async { Ok(1) }).await.map(|v| *v), Ok(1));
+    }
+
+    #[tokio::test]
+    async fn a_clock_set_back_makes_nothing_newer_than_new() {
+        let cell = Refreshed::<u32, ()>::new(());
+        cell.fetch(at(100), async { Ok(1) }).await.unwrap();
+        assert_eq!(cell.held(at(10)).unwrap().age, Duration::ZERO);
+    }
+}
