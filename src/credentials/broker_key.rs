@@ -1,0 +1,204 @@
+//! With which long-term key is STS asked?
+//!
+//! `GetFederationToken` takes no other kind of key. It is kept in Secrets Manager, held here, and replaced while
+//! requests go on: rotation needs no restart, and a key that STS refuses is replaced within the request.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_config::SdkConfig;
+use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
+use aws_sdk_sts::config::{Credentials, IdentityCache};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use crate::refreshed::{Flight, Held, Refreshed};
+use crate::upstream::{ConnectOnly, STS_ATTEMPT, Upstream, attempts_of};
+
+/// A key held longer is refreshed beside a request.
+const REFRESH_AFTER: Duration = Duration::from_mins(5);
+/// A refused key, or a refresh that fails, makes us ask Secrets Manager no more often.
+const REFETCH_EVERY: Duration = Duration::from_secs(5);
+
+/// Where the SDK is told that the credentials come from.
+const PROVIDER: &str = "broker key";
+
+/// Why there is no broker key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Nobody made one yet: the secret has no current version, or the placeholder.
+    #[error("no broker key has been made yet")]
+    NotMade,
+    /// The secret's current version is no broker key.
+    #[error("the broker key's secret cannot be parsed")]
+    Malformed,
+    /// Secrets Manager gave an error.
+    #[error(transparent)]
+    Upstream(#[from] Upstream),
+    /// The fetch ended without a result.
+    #[error("the fetch of the broker key ended without a result")]
+    Lost,
+}
+
+/// The broker key, ready to ask STS with.
+pub struct BrokerKey {
+    pub(super) sts: aws_sdk_sts::Client,
+}
+
+impl fmt::Debug for BrokerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BrokerKey")
+    }
+}
+
+/// A refresh of the key that goes on beside a request.
+#[derive(Debug, Clone)]
+pub struct KeyRefresh(Flight<BrokerKey, KeyError>);
+
+impl KeyRefresh {
+    /// Waits for the refresh to end, well or badly.
+    pub async fn ended(self) {
+        // Whether it went well shows in the next request; whoever fetched has logged it.
+        let _ = self.0.await;
+    }
+}
+
+/// The key to ask STS with, and what looking for it left behind.
+#[derive(Debug)]
+pub struct FoundKey {
+    /// The key.
+    pub key: Arc<BrokerKey>,
+    /// How long it has been held.
+    pub age: Duration,
+    /// A refresh that goes on beside the request.
+    pub refresh: Option<KeyRefresh>,
+}
+
+/// Holds the broker key.
+#[derive(Debug)]
+pub struct BrokerKeys {
+    secrets: Client,
+    secret_id: String,
+    sts: aws_sdk_sts::config::Builder,
+    key: Refreshed<BrokerKey, KeyError>,
+}
+
+impl BrokerKeys {
+    /// Keeps the key of the secret with this name or ARN.
+    #[must_use]
+    pub fn new(sdk: &SdkConfig, secret_id: String) -> Self {
+        let sts = aws_sdk_sts::config::Builder::from(sdk).timeout_config(attempts_of(STS_ATTEMPT));
+        Self { secrets: Client::new(sdk), secret_id, sts, key: Refreshed::new(KeyError::Lost) }
+    }
+
+    /// Fetches the key, and makes the connection to STS, ahead of the first request.
+    pub async fn prepare(&self, now: SystemTime) {
+        // What fails here fails again, and is told, in the request. Keys without value are never sent: the request
+        // is emptied before it goes out.
+        let nobody = Credentials::new("none", "none", None, None, PROVIDER);
+        let sts = aws_sdk_sts::Client::from_conf(self.sts.clone().credentials_provider(nobody).build());
+        let connecting = sts.get_caller_identity().customize().interceptor(ConnectOnly);
+        let _ = futures_util::future::join(self.key.fetch(now, self.fetching()), connecting.send()).await;
+    }
+
+    /// The key to use now.
+    ///
+    /// # Errors
+    /// [`KeyError`] where none is held and none can be had.
+    pub async fn current(&self, now: SystemTime) -> Result<FoundKey, KeyError> {
+        let Some(Held { value: key, age }) = self.key.held(now) else {
+            let key = self.key.fetch(now, self.fetching()).await?;
+            return Ok(FoundKey { key, age: Duration::ZERO, refresh: None });
+        };
+        let refresh = if age > REFRESH_AFTER {
+            self.key.fetch_at_most_every(REFETCH_EVERY, now, self.fetching()).map(KeyRefresh)
+        } else {
+            None
+        };
+        Ok(FoundKey { key, age, refresh })
+    }
+
+    /// The key to try instead of one that STS refused; `None` where Secrets Manager was asked only just now.
+    ///
+    /// # Errors
+    /// [`KeyError`] where the secret cannot be read.
+    pub async fn instead_of(
+        &self,
+        refused: &Arc<BrokerKey>,
+        now: SystemTime,
+    ) -> Result<Option<Arc<BrokerKey>>, KeyError> {
+        match self.key.held(now) {
+            Some(held) if !Arc::ptr_eq(&held.value, refused) => Ok(Some(held.value)),
+            _ => match self.key.fetch_at_most_every(REFETCH_EVERY, now, self.fetching()) {
+                Some(flight) => flight.await.map(Some),
+                None => Ok(None),
+            },
+        }
+    }
+
+    fn fetching(&self) -> impl Future<Output = Result<BrokerKey, KeyError>> + Send + 'static {
+        let (secrets, secret_id, sts) = (self.secrets.clone(), self.secret_id.clone(), self.sts.clone());
+        async move {
+            let key = fetch(&secrets, secret_id).await.map(|credentials| BrokerKey {
+                // Each key has a client of its own, over the one pool of connections. Its credentials never expire,
+                // so that caching them would only cost.
+                sts: aws_sdk_sts::Client::from_conf(
+                    sts.identity_cache(IdentityCache::no_cache()).credentials_provider(credentials).build(),
+                ),
+            });
+            if let Err(error) = &key {
+                tracing::warn!(%error, "the broker key cannot be fetched");
+            }
+            key
+        }
+    }
+}
+
+async fn fetch(secrets: &Client, secret_id: String) -> Result<Credentials, KeyError> {
+    let answer = secrets.get_secret_value().secret_id(secret_id).send().await.map_err(|error| {
+        match error.as_service_error() {
+            // Also what a secret without a current version answers.
+            Some(GetSecretValueError::ResourceNotFoundException(_)) => KeyError::NotMade,
+            _ => Upstream::of("Secrets Manager", &error).into(),
+        }
+    })?;
+    let text = SecretString::from(answer.secret_string.ok_or(KeyError::Malformed)?);
+    Secret::parse(&text)?.into_credentials()
+}
+
+/// The secret's text, as DESIGN has it.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Secret {
+    access_key_id: SecretString,
+    secret_access_key: SecretString,
+}
+
+impl Secret {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the text is read here and nowhere else; a parse error is dropped unseen"
+    )]
+    fn parse(text: &SecretString) -> Result<Self, KeyError> {
+        serde_json::from_str(text.expose_secret()).map_err(|_| KeyError::Malformed)
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the SDK's own credentials type keeps the key from here on, redacted"
+    )]
+    fn into_credentials(self) -> Result<Credentials, KeyError> {
+        let (id, secret) = (self.access_key_id.expose_secret(), self.secret_access_key.expose_secret());
+        // The placeholder with which the secret begins, until the first key is made.
+        if id.is_empty() && secret.is_empty() {
+            return Err(KeyError::NotMade);
+        }
+        let legal = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if !legal(id) || !legal(secret) {
+            return Err(KeyError::Malformed);
+        }
+        Ok(Credentials::new(id, secret, None, None, PROVIDER))
+    }
+}

@@ -1,0 +1,533 @@
+//! How does a gateway's event become a question, and the answer HTTP again?
+//!
+//! An event is taken as the data that it is: `lambda_http`'s own conversion to a request panics on queries and headers
+//! that any client can send. What cannot be understood is answered with 400.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use data_encoding::BASE64;
+use futures_util::FutureExt;
+use lambda_http::Body;
+use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use lambda_http::http::uri::{Authority, Scheme};
+use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use percent_encoding::percent_decode_str;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+
+use crate::audit::{Outcome, Record, capped, rfc3339};
+use crate::broker::{Broker, Failure, Granted, Invalid, Parameters};
+use crate::credentials::{KeyError, SessionDuration, StsError};
+use crate::grants::{Denied, GrantName, StoreError};
+use crate::identity::{IdentityError, Tells};
+use crate::json;
+use crate::upstream::Upstream;
+
+/// Parameters need some hundred bytes.
+const MAX_BODY_BYTES: usize = 16 * 1024;
+/// When asking again is worth it after an upstream failed.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long a browser may remember a preflight, in seconds.
+const PREFLIGHT_MAX_AGE: &str = "600";
+
+/// The function: answers every event, whatever it holds.
+#[derive(Debug, Clone)]
+pub struct Function {
+    broker: Arc<Broker>,
+    allowed_origins: Arc<[String]>,
+}
+
+/// The routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route {
+    Credentials,
+    Health,
+}
+
+impl Route {
+    const ALL: [Self; 2] = [Self::Credentials, Self::Health];
+
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Credentials => "/v1/credentials",
+            Self::Health => "/v1/health",
+        }
+    }
+
+    const fn allow(self) -> &'static str {
+        match self {
+            Self::Credentials => "GET, POST, OPTIONS",
+            Self::Health => "GET, OPTIONS",
+        }
+    }
+
+    fn allows(self, method: &Method) -> bool {
+        self.allow().split(", ").any(|allowed| allowed == method.as_str())
+    }
+
+    /// The route that an event is for. A custom domain may put a prefix before the path, and a stage its name: the
+    /// gateway's own route key says what is behind the prefix, if it is one of the path's ends.
+    fn of(event: &ApiGatewayV2httpRequest) -> Option<Self> {
+        let path = event.raw_path.as_deref().unwrap_or_default();
+        let stage = event.request_context.stage.as_deref().filter(|stage| *stage != "$default");
+        let behind_stage = stage.and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage));
+        let key = event.route_key.as_deref().and_then(|key| key.split_once(' '));
+        let behind_prefix = key.map(|(_, route)| route).filter(|route| route.starts_with('/') && path.ends_with(route));
+        let is = |route: &Self| [Some(path), behind_stage, behind_prefix].contains(&Some(route.path()));
+        Self::ALL.into_iter().find(is)
+    }
+}
+
+/// An error on its way to a client (RFC 9457).
+#[derive(Debug)]
+struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    message: String,
+    header: Option<(HeaderName, HeaderValue)>,
+    reason: &'static str,
+    detail: String,
+}
+
+/// An answer before the headers that all answers have.
+#[derive(Debug)]
+enum Reply {
+    Preflight,
+    Health,
+    Credentials(Granted),
+    Problem(Problem),
+}
+
+impl Function {
+    /// Answers for `broker`; browsers may call from `allowed_origins`.
+    #[must_use]
+    pub fn new(broker: Arc<Broker>, allowed_origins: Vec<String>) -> Self {
+        Self { broker, allowed_origins: allowed_origins.into() }
+    }
+
+    /// Answers one event and writes its audit line.
+    pub async fn answer(&self, event: Value, lambda_request_id: &str, now: SystemTime) -> ApiGatewayV2httpResponse {
+        let mut record = Record {
+            request_id: lambda_request_id.to_owned(),
+            lambda_request_id: lambda_request_id.to_owned(),
+            ..Record::default()
+        };
+        let mut origin = None;
+        // No event may cost more than its own answer, not even by a mistake of ours.
+        let replying = AssertUnwindSafe(self.reply(event, &mut record, &mut origin, now)).catch_unwind();
+        let reply = replying.await.unwrap_or_else(|_| Reply::Problem(Problem::of(&Failure::Panicked)));
+        let outcome = reply.outcome();
+        self.broker.audit().outcome(&record, &outcome, now);
+        self.respond(reply, &record, origin.as_ref())
+    }
+
+    async fn reply(
+        &self,
+        event: Value,
+        record: &mut Record,
+        origin: &mut Option<HeaderValue>,
+        now: SystemTime,
+    ) -> Reply {
+        let event: ApiGatewayV2httpRequest = match serde_json::from_value(event) {
+            Ok(event) => event,
+            Err(_) => return Reply::Problem(Problem::malformed("the event is not one of an HTTP API (payload 2.0)")),
+        };
+        let context = &event.request_context;
+        let method = &context.http.method;
+        if let Some(id) = context.request_id.as_deref().filter(|id| is_request_id(id)) {
+            id.clone_into(&mut record.request_id);
+        }
+        record.route = Some(capped(&format!("{method} {}", event.raw_path.as_deref().unwrap_or_default())));
+        record.source_ip = context.http.source_ip.as_deref().map(capped);
+        record.user_agent = context.http.user_agent.as_deref().map(capped);
+        *origin = event.headers.get(header::ORIGIN).cloned();
+        tracing::trace!(request.id = record.request_id, "request understood as an event");
+
+        if let Some(problem) = header_problem(&event.headers) {
+            return Reply::Problem(Problem::malformed(problem));
+        }
+        let Some(route) = Route::of(&event) else { return Reply::Problem(Problem::not_found()) };
+        if !route.allows(method) {
+            return Reply::Problem(Problem::method_not_allowed(route));
+        }
+        match (route, method) {
+            (_, &Method::OPTIONS) => Reply::Preflight,
+            (Route::Health, _) => Reply::Health,
+            (Route::Credentials, _) => {
+                let token = token(&event.headers);
+                let decided = self.broker.credentials(token, parameters(&event), record, now).await;
+                decided.map_or_else(|failure| Reply::Problem(Problem::of(&failure)), Reply::Credentials)
+            }
+        }
+    }
+
+    fn respond(&self, reply: Reply, record: &Record, origin: Option<&HeaderValue>) -> ApiGatewayV2httpResponse {
+        let preflight = matches!(reply, Reply::Preflight);
+        let mut response = ApiGatewayV2httpResponse::default();
+        let headers = &mut response.headers;
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let (status, media_type, body) = match reply {
+            Reply::Preflight => (StatusCode::NO_CONTENT, None, None),
+            Reply::Health => {
+                (StatusCode::OK, Some("application/json"), Some(json!({"version": env!("CARGO_PKG_VERSION")})))
+            }
+            Reply::Credentials(granted) => (StatusCode::OK, Some("application/json"), Some(body(&granted))),
+            Reply::Problem(problem) => {
+                let body = json!({
+                    "type": format!("urn:hallpass:problem:{}", problem.code),
+                    "title": problem.title,
+                    "status": problem.status.as_u16(),
+                    "requestId": record.request_id,
+                    "code": problem.code,
+                    "message": problem.message,
+                });
+                headers.extend(problem.header);
+                (problem.status, Some("application/problem+json"), Some(body))
+            }
+        };
+        response.status_code = status.as_u16().into();
+        headers.extend(media_type.map(|media_type| (header::CONTENT_TYPE, HeaderValue::from_static(media_type))));
+        self.share(headers, preflight, origin);
+        response.body = body.map(|body| Body::Text(body.to_string()));
+        response
+    }
+
+    /// The CORS headers (<https://fetch.spec.whatwg.org/#http-cors-protocol>). No credentials mode: the token comes in
+    /// a header, never in a cookie.
+    fn share(&self, headers: &mut HeaderMap, preflight: bool, origin: Option<&HeaderValue>) {
+        if self.allowed_origins.is_empty() {
+            return;
+        }
+        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+        let Some(origin) = origin.filter(|origin| self.allowed_origins.iter().any(|allowed| allowed == *origin)) else {
+            return;
+        };
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        let more = if preflight {
+            &[
+                (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+                (header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, DPoP"),
+                (header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE),
+            ][..]
+        } else {
+            &[(header::ACCESS_CONTROL_EXPOSE_HEADERS, "WWW-Authenticate, Retry-After")]
+        };
+        headers.extend(more.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))));
+    }
+}
+
+impl Reply {
+    fn outcome(&self) -> Outcome {
+        let ok = |status: StatusCode, code| Outcome { status: status.as_u16(), code, reason: None, detail: None };
+        match self {
+            Self::Preflight => ok(StatusCode::NO_CONTENT, "preflight"),
+            Self::Health => ok(StatusCode::OK, "healthy"),
+            Self::Credentials(_) => ok(StatusCode::OK, "issued"),
+            Self::Problem(problem) => Outcome {
+                status: problem.status.as_u16(),
+                code: problem.code,
+                reason: Some(problem.reason),
+                detail: Some(problem.detail.clone()),
+            },
+        }
+    }
+}
+
+impl Problem {
+    /// What the client hears of a failure. It never hears an upstream's own text, and before the signature of its
+    /// token was verified nothing but the code.
+    fn of(failure: &Failure) -> Self {
+        let detail = failure.to_string();
+        let plain = |reason, code, status, title, message: &str| Self {
+            status,
+            code,
+            title,
+            message: message.to_owned(),
+            header: None,
+            reason,
+            detail: detail.clone(),
+        };
+        let invalid_token = |reason, message: &str| {
+            let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+            plain(reason, "invalid_token", StatusCode::UNAUTHORIZED, "Token not acceptable", message)
+                .with(header::WWW_AUTHENTICATE, challenge)
+        };
+        let denied = |reason, message| plain(reason, "access_denied", StatusCode::FORBIDDEN, "Access denied", message);
+        let unusable = |reason| {
+            let message = "the grant cannot be turned into a session; the log says what has to be mended";
+            plain(reason, "grant_unusable", StatusCode::INTERNAL_SERVER_ERROR, "Grant unusable", message)
+        };
+        let unavailable = |reason| {
+            let message = "a service that is needed cannot be reached; try again";
+            plain(
+                reason,
+                "temporarily_unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Temporarily unavailable",
+                message,
+            )
+            .retry_after(RETRY_AFTER)
+        };
+        let key_refused = |reason| {
+            let message = "the broker key is not usable; its operator has to mend it";
+            plain(reason, "broker_key_refused", StatusCode::INTERNAL_SERVER_ERROR, "Broker key refused", message)
+        };
+        let internal = |reason| {
+            let message = "something is wrong on our side; the log says what";
+            plain(reason, "internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal error", message)
+        };
+        let upstream = |error: &Upstream| match error {
+            Upstream::Unavailable { .. } => unavailable("upstream_unavailable"),
+            Upstream::Refused { .. } => internal("upstream_refused"),
+        };
+        match failure {
+            Failure::TokenMissing => {
+                let message = "send the token in `Authorization`, as `Bearer` and the token";
+                plain("token_missing", "token_missing", StatusCode::UNAUTHORIZED, "Token missing", message)
+                    .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+            }
+            Failure::Identity(IdentityError::Refused(refusal)) => match refusal.tells() {
+                Tells::Nothing => invalid_token(refusal.reason(), "the token is not acceptable"),
+                Tells::Reason => invalid_token(refusal.reason(), &detail),
+                Tells::Groups => {
+                    let title = "Groups unavailable";
+                    plain(refusal.reason(), "groups_unavailable", StatusCode::FORBIDDEN, title, &detail)
+                }
+            },
+            Failure::Identity(IdentityError::ProviderUnavailable { retry_after }) => {
+                let code = "identity_provider_unavailable";
+                let message = "the identity provider's keys cannot be had; try again";
+                plain(code, code, StatusCode::SERVICE_UNAVAILABLE, "Identity provider unavailable", message)
+                    .retry_after(*retry_after)
+            }
+            Failure::Invalid(invalid) => Self::invalid(*invalid),
+            Failure::Denied(why) => match why {
+                Denied::Blocked(_) => denied("blocked", "no such grant for this caller"),
+                Denied::NoGrant => denied("no_grant", "no such grant for this caller"),
+                Denied::Disabled(_) => denied("disabled", "no such grant for this caller"),
+                Denied::OutOfTime => denied("out_of_time", "no such grant for this caller"),
+                Denied::OverMaximum { maximum, .. } => {
+                    let message = format!("`duration` is over this grant's maximum of {maximum} seconds");
+                    plain("over_maximum", "invalid_request", StatusCode::BAD_REQUEST, "Invalid request", &message)
+                }
+                Denied::TokenEndsTooSoon => invalid_token("token_ends_too_soon", &detail),
+                Denied::Unusable { .. } => unusable("item_unusable"),
+                Denied::PolicyTooLarge { .. } => unusable("policy_too_large"),
+                Denied::TooManyArns(_) => unusable("too_many_arns"),
+            },
+            Failure::Store(error) => match error {
+                StoreError::Upstream(error) => upstream(error),
+                StoreError::Incomplete => unavailable("grants_incomplete"),
+                StoreError::Unexpected => internal("grants_unexpected"),
+            },
+            Failure::Key(error) => match error {
+                KeyError::NotMade => unavailable("broker_key_not_made"),
+                KeyError::Malformed => key_refused("broker_key_malformed"),
+                KeyError::Upstream(error) => upstream(error),
+                KeyError::Lost => unavailable("broker_key_lost"),
+            },
+            Failure::Sts(error) => match error {
+                StsError::KeyRefused(_) => key_refused("sts_refused_key"),
+                StsError::GrantRefused(_) => unusable("sts_refused_session"),
+                StsError::Upstream(error) => upstream(error),
+                StsError::Incomplete => internal("sts_incomplete"),
+            },
+            Failure::TooSlow => unavailable("too_slow"),
+            Failure::Unaudited => internal("unaudited"),
+            Failure::Panicked => internal("panicked"),
+        }
+    }
+
+    fn invalid(invalid: Invalid) -> Self {
+        let (status, code, title) = match invalid {
+            Invalid::Request(_) => (StatusCode::BAD_REQUEST, "invalid_request", "Invalid request"),
+            Invalid::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "content_too_large", "Content too large"),
+            Invalid::MediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Unsupported media type")
+            }
+        };
+        let message = invalid.to_string();
+        Self { status, code, title, detail: message.clone(), message, header: None, reason: code }
+    }
+
+    fn malformed(message: &'static str) -> Self {
+        Self::invalid(Invalid::Request(message))
+    }
+
+    fn not_found() -> Self {
+        let message = "there is nothing at this path".to_owned();
+        let (code, title) = ("not_found", "Not found");
+        let detail = message.clone();
+        Self { status: StatusCode::NOT_FOUND, code, title, message, header: None, reason: code, detail }
+    }
+
+    fn method_not_allowed(route: Route) -> Self {
+        let message = format!("this path takes {}", route.allow());
+        let (code, title) = ("method_not_allowed", "Method not allowed");
+        let detail = message.clone();
+        Self { status: StatusCode::METHOD_NOT_ALLOWED, code, title, message, header: None, reason: code, detail }
+            .with(header::ALLOW, HeaderValue::from_static(route.allow()))
+    }
+
+    fn with(self, name: HeaderName, value: HeaderValue) -> Self {
+        Self { header: Some((name, value)), ..self }
+    }
+
+    fn retry_after(self, wait: Duration) -> Self {
+        // Rounded up: asking a moment too early would be in vain.
+        let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
+        self.with(header::RETRY_AFTER, HeaderValue::from(seconds))
+    }
+}
+
+/// The one body for `credential_process`, container-credentials providers and people. No member is called `code`,
+/// which some SDKs take for an error.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the caller who was authorized gets the secrets; nothing else reads this body"
+)]
+fn body(granted: &Granted) -> Value {
+    let issued = &granted.issued;
+    let token = issued.session_token.expose_secret();
+    json!({
+        "Version": 1,
+        "AccessKeyId": issued.access_key_id,
+        "SecretAccessKey": issued.secret_access_key.expose_secret(),
+        "SessionToken": token,
+        "Token": token,
+        "Expiration": rfc3339(issued.expires_at),
+        "AccountId": issued.user.arn().split(':').nth(4),
+        "FederatedUser": {"Arn": issued.user.arn(), "FederatedUserId": issued.user.federated_user_id()},
+        "Grant": granted.grant.as_str(),
+        "PackedPolicySize": issued.packed_policy_size,
+    })
+}
+
+/// The token in `Authorization`: `Bearer` and the token, or the bare token. `None` where there is none, or where
+/// another scheme is used. Two headers, which the gateway joins with a comma, are one token that is none.
+fn token(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = match (values.next()?.to_str(), values.next()) {
+        (Ok(value), None) => value.trim_matches(' '),
+        _ => return Some(""),
+    };
+    let token = match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer") => token.trim_start_matches(' '),
+        Some(_) => "",
+        None if value.eq_ignore_ascii_case("Bearer") => "",
+        None => value,
+    };
+    (!token.is_empty()).then_some(token)
+}
+
+/// Headers that nothing here reads, but that no client of good will sends: what they would have made a reader of the
+/// address or scheme believe is not known.
+fn header_problem(headers: &HeaderMap) -> Option<&'static str> {
+    let all = |name: &str, legal: fn(&[u8]) -> bool| headers.get_all(name).iter().all(|value| legal(value.as_bytes()));
+    if !all("host", |value| Authority::try_from(value).is_ok()) {
+        return Some("the `Host` header is malformed");
+    }
+    if !all("x-forwarded-proto", |value| Scheme::try_from(value).is_ok()) {
+        return Some("the `X-Forwarded-Proto` header is malformed");
+    }
+    None
+}
+
+/// Reads the parameters: of the query, or of the JSON body of a POST.
+fn parameters(event: &ApiGatewayV2httpRequest) -> Result<Parameters, Invalid> {
+    let query = event.raw_query_string.as_deref().unwrap_or_default();
+    let body = event.body.as_deref().unwrap_or_default();
+    if body.is_empty() {
+        return from_query(query);
+    }
+    if event.request_context.http.method != Method::POST {
+        return Err(Invalid::Request("a GET takes no body"));
+    }
+    if !query.is_empty() {
+        return Err(Invalid::Request("send either a query or a body, not both"));
+    }
+    // Four characters of base64 are at most three bytes: what is longer is too large without decoding it.
+    let decoded = if event.is_base64_encoded {
+        if body.len() / 4 > MAX_BODY_BYTES / 3 + 1 {
+            return Err(Invalid::TooLarge);
+        }
+        BASE64.decode(body.as_bytes()).map_err(|_| Invalid::Request("the body is not base64"))?
+    } else {
+        body.as_bytes().to_owned()
+    };
+    if decoded.len() > MAX_BODY_BYTES {
+        return Err(Invalid::TooLarge);
+    }
+    let media_type = event.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(Invalid::MediaType);
+    }
+    from_body(&decoded)
+}
+
+const BAD_GRANT: Invalid =
+    Invalid::Request("`grant` must be 1 to 64 of a-z, 0-9, `.`, `_` and `-`, a letter or digit first");
+const BAD_DURATION: Invalid = Invalid::Request("`duration` must be a whole number of seconds, 900 to 129600");
+
+fn from_query(query: &str) -> Result<Parameters, Invalid> {
+    if !is_query(query) {
+        return Err(Invalid::Request("the query is malformed"));
+    }
+    let (mut grant, mut duration) = (None, None);
+    for pair in query.split('&').filter(|_| !query.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let decode =
+            |text| percent_decode_str(text).decode_utf8().map_err(|_| Invalid::Request("the query is not UTF-8"));
+        let value = decode(value)?;
+        let repeated = match decode(name)?.as_ref() {
+            "grant" => grant.replace(GrantName::new(&value).ok_or(BAD_GRANT)?).is_some(),
+            "duration" => {
+                // Digits alone, without a sign or leading zeros: one number, one way to write it.
+                let canonical = value.bytes().all(|byte| byte.is_ascii_digit()) && !value.starts_with('0');
+                let seconds = value.parse().ok().filter(|_| canonical).and_then(SessionDuration::from_secs);
+                duration.replace(seconds.ok_or(BAD_DURATION)?).is_some()
+            }
+            _ => return Err(Invalid::Request("the query has a field that is not known")),
+        };
+        if repeated {
+            return Err(Invalid::Request("the query repeats a field"));
+        }
+    }
+    Ok(Parameters { grant: grant.unwrap_or_default(), duration })
+}
+
+fn from_body(body: &[u8]) -> Result<Parameters, Invalid> {
+    let members =
+        json::parse_object(body).map_err(|_| Invalid::Request("the body is not an unambiguous JSON object"))?;
+    let mut parameters = Parameters::default();
+    for (name, value) in members {
+        match name.as_str() {
+            "grant" => parameters.grant = value.as_str().and_then(GrantName::new).ok_or(BAD_GRANT)?,
+            "duration" => {
+                let duration = value.as_i64().and_then(SessionDuration::from_secs).ok_or(BAD_DURATION)?;
+                parameters.duration = Some(duration);
+            }
+            _ => return Err(Invalid::Request("the body has a field that is not known")),
+        }
+    }
+    Ok(parameters)
+}
+
+/// Whether a text can be a URI's query (RFC 3986 §3.4).
+fn is_query(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte);
+    let escapes = text.split('%').skip(1);
+    text.bytes().all(legal)
+        && escapes
+            .into_iter()
+            .all(|rest| rest.as_bytes().get(..2).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit)))
+}
+
+/// Whether a gateway's request id can be given back and logged as it stands.
+fn is_request_id(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_=+/".contains(&byte))
+}

@@ -1,0 +1,133 @@
+//! How are AWS services asked, and what does it mean when one does not answer?
+//!
+//! DESIGN's deadlines are the SDK's own settings, made in one place. The broker's deadline for the whole request wins
+//! over all of them, since it drops whatever is still under way.
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_sts::config::http::HttpResponse;
+use aws_sdk_sts::config::interceptors::BeforeTransmitInterceptorContextMut;
+use aws_sdk_sts::config::retry::RetryConfig;
+use aws_sdk_sts::config::timeout::TimeoutConfig;
+use aws_sdk_sts::config::{ConfigBag, Intercept, RuntimeComponents, StalledStreamProtectionConfig};
+use aws_sdk_sts::error::{BoxError, ProvideErrorMetadata, SdkError};
+use aws_smithy_http_client::tls;
+use aws_smithy_types::body::SdkBody;
+
+/// One attempt and one retry: a single hiccup stays invisible, and an outage is not made worse.
+const ATTEMPTS: u32 = 2;
+/// The longest wait before the retry.
+const BACKOFF: Duration = Duration::from_millis(25);
+/// Services and load balancers drop idle connections after 20 s or more; a frozen function would find out too late.
+const IDLE: Duration = Duration::from_secs(15);
+/// Each attempt at DynamoDB and Secrets Manager.
+const ATTEMPT: Duration = Duration::from_millis(400);
+/// Each attempt at STS, which is the slowest of them.
+pub(crate) const STS_ATTEMPT: Duration = Duration::from_millis(600);
+
+/// Codes of AWS services that say "later": <https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html>
+const LATER: [&str; 16] = [
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "RequestLimitExceeded",
+    "TooManyRequestsException",
+    "ProvisionedThroughputExceededException",
+    "TransactionInProgressException",
+    "BandwidthLimitExceeded",
+    "LimitExceededException",
+    "SlowDown",
+    "PriorRequestNotComplete",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "ServiceUnavailable",
+];
+
+/// The SDK's configuration: region, credentials and endpoints as the environment has them, limits as DESIGN has them.
+pub async fn sdk_config() -> SdkConfig {
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
+        .pool_idle_timeout(IDLE)
+        .build_https();
+    aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(http)
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(BACKOFF))
+        .timeout_config(attempts_of(ATTEMPT))
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .load()
+        .await
+}
+
+pub(crate) fn attempts_of(limit: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder().operation_attempt_timeout(limit).build()
+}
+
+/// What a service's error means for the request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Upstream {
+    /// Throttled, broken for the moment, or out of reach: asking again later may help.
+    #[error("{service} is throttled or out of reach ({code})")]
+    Unavailable {
+        /// Which service.
+        service: &'static str,
+        /// The service's error code, or what happened in its place.
+        code: String,
+    },
+    /// Refused: somebody has to mend something.
+    #[error("{service} refused with {code}")]
+    Refused {
+        /// Which service.
+        service: &'static str,
+        /// The service's error code.
+        code: String,
+    },
+}
+
+impl Upstream {
+    /// Classes an SDK error. The service's message is left out: it may quote what was sent.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what is left, or added later, is a request that was not sent")]
+    pub(crate) fn of<E: ProvideErrorMetadata>(service: &'static str, error: &SdkError<E, HttpResponse>) -> Self {
+        let (later, code) = match error {
+            SdkError::TimeoutError(_) => (true, "timeout".into()),
+            SdkError::DispatchFailure(_) => (true, "no connection".into()),
+            SdkError::ResponseError(_) => (true, "unreadable answer".into()),
+            SdkError::ServiceError(answer) => {
+                let status = answer.raw().status().as_u16();
+                let code = answer.err().code().unwrap_or("no code");
+                (status >= 500 || status == 429 || LATER.contains(&code), code.chars().take(64).collect())
+            }
+            _ => (false, "request not sent".into()),
+        };
+        if later { Self::Unavailable { service, code } } else { Self::Refused { service, code } }
+    }
+}
+
+/// Turns an operation into a bare `GET /` at its endpoint, without a signature or a body: the connection is made and
+/// stays in the pool, and nothing is asked that would need a permission.
+#[derive(Debug)]
+pub(crate) struct ConnectOnly;
+
+impl Intercept for ConnectOnly {
+    fn name(&self) -> &'static str {
+        "ConnectOnly"
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let request = context.request_mut();
+        let names: Vec<String> = request.headers().iter().map(|(name, _)| name.to_owned()).collect();
+        for name in names {
+            request.headers_mut().remove(name);
+        }
+        request.set_method("GET")?;
+        *request.body_mut() = SdkBody::empty();
+        Ok(())
+    }
+}
