@@ -12,9 +12,10 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::audit::{Audit, MatchedItem, Record, capped, rfc3339};
-use crate::credentials::{BrokerKeys, Issued, KeyError, SessionDuration, StsError};
+use crate::credentials::{BrokerKeys, Issued, KeyError, StsError};
 use crate::grants::{Denied, GrantName, Principal, Session, Store, StoreError, authorize};
 use crate::identity::{Caller, Identity, IdentityError, UnverifiedToken};
+use crate::parameters::{Invalid, Parameters};
 
 /// botocore gives a container-credentials endpoint 2 s; the gateway and the way to it need the rest.
 const REQUEST_LIMIT: Duration = Duration::from_millis(1_500);
@@ -23,29 +24,6 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 /// How long an answer that is ready waits for a refresh beside it. A function is frozen as soon as it has answered: with
 /// few requests, a refresh that nobody waits for would never end.
 const REFRESH_GRACE: Duration = Duration::from_millis(200);
-
-/// What a caller asks for.
-#[derive(Debug, Clone, Default)]
-pub struct Parameters {
-    /// The grant.
-    pub grant: GrantName,
-    /// How long the credentials are to last.
-    pub duration: Option<SessionDuration>,
-}
-
-/// What is wrong with a request's parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Invalid {
-    /// Something is malformed, unknown or out of range; the text says what.
-    #[error("{0}")]
-    Request(&'static str),
-    /// The body is too large.
-    #[error("the body is larger than 16 KiB")]
-    TooLarge,
-    /// The body is not said to be JSON.
-    #[error("the body's media type is not application/json")]
-    MediaType,
-}
 
 /// Why a request ended without credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

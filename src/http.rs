@@ -13,16 +13,15 @@ use lambda_http::Body;
 use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use lambda_http::http::uri::{Authority, Scheme};
 use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use percent_encoding::percent_decode_str;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::audit::{Outcome, Record, capped, rfc3339};
-use crate::broker::{Broker, Failure, Granted, Invalid, Parameters};
-use crate::credentials::{KeyError, SessionDuration, StsError};
-use crate::grants::{Denied, GrantName, StoreError};
+use crate::broker::{Broker, Failure, Granted};
+use crate::credentials::{KeyError, StsError};
+use crate::grants::{Denied, StoreError};
 use crate::identity::{IdentityError, Tells};
-use crate::json;
+use crate::parameters::{Invalid, Parameters};
 use crate::upstream::Upstream;
 
 /// Parameters need some hundred bytes.
@@ -441,7 +440,7 @@ fn parameters(event: &ApiGatewayV2httpRequest) -> Result<Parameters, Invalid> {
     let query = event.raw_query_string.as_deref().unwrap_or_default();
     let body = event.body.as_deref().unwrap_or_default();
     if body.is_empty() {
-        return from_query(query);
+        return Parameters::from_query(query);
     }
     if event.request_context.http.method != Method::POST {
         return Err(Invalid::Request("a GET takes no body"));
@@ -466,65 +465,7 @@ fn parameters(event: &ApiGatewayV2httpRequest) -> Result<Parameters, Invalid> {
     if !essence.eq_ignore_ascii_case("application/json") {
         return Err(Invalid::MediaType);
     }
-    from_body(&decoded)
-}
-
-const BAD_GRANT: Invalid =
-    Invalid::Request("`grant` must be 1 to 64 of a-z, 0-9, `.`, `_` and `-`, a letter or digit first");
-const BAD_DURATION: Invalid = Invalid::Request("`duration` must be a whole number of seconds, 900 to 129600");
-
-fn from_query(query: &str) -> Result<Parameters, Invalid> {
-    if !is_query(query) {
-        return Err(Invalid::Request("the query is malformed"));
-    }
-    let (mut grant, mut duration) = (None, None);
-    for pair in query.split('&').filter(|_| !query.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let decode =
-            |text| percent_decode_str(text).decode_utf8().map_err(|_| Invalid::Request("the query is not UTF-8"));
-        let value = decode(value)?;
-        let repeated = match decode(name)?.as_ref() {
-            "grant" => grant.replace(GrantName::new(&value).ok_or(BAD_GRANT)?).is_some(),
-            "duration" => {
-                // Digits alone, without a sign or leading zeros: one number, one way to write it.
-                let canonical = value.bytes().all(|byte| byte.is_ascii_digit()) && !value.starts_with('0');
-                let seconds = value.parse().ok().filter(|_| canonical).and_then(SessionDuration::from_secs);
-                duration.replace(seconds.ok_or(BAD_DURATION)?).is_some()
-            }
-            _ => return Err(Invalid::Request("the query has a field that is not known")),
-        };
-        if repeated {
-            return Err(Invalid::Request("the query repeats a field"));
-        }
-    }
-    Ok(Parameters { grant: grant.unwrap_or_default(), duration })
-}
-
-fn from_body(body: &[u8]) -> Result<Parameters, Invalid> {
-    let members =
-        json::parse_object(body).map_err(|_| Invalid::Request("the body is not an unambiguous JSON object"))?;
-    let mut parameters = Parameters::default();
-    for (name, value) in members {
-        match name.as_str() {
-            "grant" => parameters.grant = value.as_str().and_then(GrantName::new).ok_or(BAD_GRANT)?,
-            "duration" => {
-                let duration = value.as_i64().and_then(SessionDuration::from_secs).ok_or(BAD_DURATION)?;
-                parameters.duration = Some(duration);
-            }
-            _ => return Err(Invalid::Request("the body has a field that is not known")),
-        }
-    }
-    Ok(parameters)
-}
-
-/// Whether a text can be a URI's query (RFC 3986 §3.4).
-fn is_query(text: &str) -> bool {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte);
-    let escapes = text.split('%').skip(1);
-    text.bytes().all(legal)
-        && escapes
-            .into_iter()
-            .all(|rest| rest.as_bytes().get(..2).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit)))
+    Parameters::from_body(&decoded)
 }
 
 /// Whether a gateway's request id can be given back and logged as it stands.

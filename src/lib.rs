@@ -27,6 +27,7 @@ pub mod grants;
 pub mod http;
 pub mod identity;
 pub mod json;
+pub mod parameters;
 pub mod problems;
 mod refreshed;
 #[cfg(feature = "aws")]

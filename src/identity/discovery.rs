@@ -20,23 +20,32 @@ const BACKOFF: Duration = Duration::from_millis(25);
 
 /// Why keys could not be fetched. Holds nothing of what the provider answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum FetchError {
+pub enum FetchError {
+    /// No answer in time.
     #[error("no answer within 1 s")]
     TooSlow,
+    /// No connection, or one that broke.
     #[error("no connection, or one that broke")]
     Unreachable,
+    /// An answer with another status than 200.
     #[error("answered with status {0}")]
     Status(u16),
+    /// An answer over the bound.
     #[error("answered with more than 256 KiB")]
     TooLarge,
+    /// The discovery document is not a JSON object.
     #[error("the discovery document is not a JSON object")]
     DiscoveryMalformed,
+    /// The discovery document is of another issuer.
     #[error("the discovery document's `issuer` is not the configured one")]
     OtherIssuer,
+    /// The discovery document names no key set that we may fetch.
     #[error("the discovery document has no `jwks_uri` that we may fetch")]
     NoKeySetAddress,
+    /// The key set is of no use.
     #[error("the key set is malformed or has no usable key")]
     NoUsableKey,
+    /// The fetch died.
     #[error("the fetch ended without a result")]
     Lost,
 }
@@ -132,7 +141,10 @@ async fn fetch_in_time(http: &HttpClient, issuer: &Issuer) -> Result<KeySet, Fet
 
 /// Reads a discovery document. Its `issuer` has to be exactly ours (Discovery §4.3): otherwise whoever answers here
 /// could lend another issuer's keys to this one.
-fn key_set_address(document: &[u8], issuer: &Issuer) -> Result<Url, FetchError> {
+///
+/// # Errors
+/// [`FetchError`] where the document names no key set of this issuer.
+pub fn key_set_address(document: &[u8], issuer: &Issuer) -> Result<Url, FetchError> {
     let document = json::parse_object(document).map_err(|_| FetchError::DiscoveryMalformed)?;
     let text = |name: &str| document.get(name).and_then(serde_json::Value::as_str);
     if text("issuer") != Some(issuer.url()) {

@@ -20,7 +20,7 @@ mod token;
 use std::time::{Duration, SystemTime};
 
 pub use self::claims::{Caller, MAX_GROUPS};
-pub use self::discovery::HttpClient;
+pub use self::discovery::{FetchError, HttpClient, key_set_address};
 pub use self::issuer::{Issuer, IssuerId, parse_issuers};
 pub use self::jwk::{Algorithm, KeySet};
 pub use self::keys::{Beside, Keys};

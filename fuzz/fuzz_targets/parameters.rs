@@ -1,0 +1,12 @@
+//! A query and a body from a stranger.
+#![no_main]
+
+use hallpass::parameters::Parameters;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let _ = Parameters::from_body(data);
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = Parameters::from_query(text);
+    }
+});
