@@ -65,3 +65,79 @@ fn is_origin(text: &str) -> bool {
     reqwest::Url::parse(text)
         .is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.origin().ascii_serialization() == text)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn valid() -> BTreeMap<&'static str, &'static str> {
+        BTreeMap::from([
+            ("HALLPASS_ISSUERS", r#"[{"id":"corp","issuer":"https://login.example.com","audiences":["hallpass"]}]"#),
+            ("HALLPASS_TABLE", "grants"),
+            ("HALLPASS_STATE", "state"),
+            ("HALLPASS_BROKER_KEY", "broker-key"),
+        ])
+    }
+
+    fn read(variables: &BTreeMap<&str, &str>) -> Result<Config, Problems> {
+        Config::from_lookup(|name| variables.get(name).map(|value| (*value).to_owned()))
+    }
+
+    fn places(variables: &BTreeMap<&str, &str>) -> Vec<String> {
+        let problems = read(variables).map(drop).expect_err("a wrong configuration");
+        problems.iter().filter_map(|problem| problem.split(' ').next().map(str::to_owned)).collect()
+    }
+
+    #[test]
+    fn a_valid_configuration_is_read() {
+        let config = read(&valid()).unwrap();
+        assert_eq!((config.table.as_str(), config.broker_key.as_str()), ("grants", "broker-key"));
+        assert_eq!((config.issuers.len(), config.allowed_origins.len()), (1, 0));
+    }
+
+    #[test]
+    fn what_is_required_and_missing_or_blank_is_named_all_at_once() {
+        let all = ["HALLPASS_ISSUERS", "HALLPASS_TABLE", "HALLPASS_STATE", "HALLPASS_BROKER_KEY"];
+        assert_eq!(places(&BTreeMap::new()), all);
+        assert_eq!(places(&all.into_iter().map(|name| (name, " ")).collect()), all);
+    }
+
+    #[test]
+    fn the_table_that_is_written_to_cannot_be_the_one_that_is_trusted() {
+        let mut variables = valid();
+        variables.insert("HALLPASS_STATE", "grants");
+        assert_eq!(places(&variables), ["HALLPASS_STATE"]);
+    }
+
+    #[test]
+    fn a_wrong_issuer_is_named_beside_everything_else() {
+        let mut variables = valid();
+        variables.remove("HALLPASS_TABLE");
+        variables.insert("HALLPASS_ISSUERS", "[{}]");
+        let places = places(&variables);
+        assert_eq!(places.first().map(String::as_str), Some("HALLPASS_TABLE"));
+        assert!(places.contains(&"HALLPASS_ISSUERS[0].id".to_owned()), "{places:?}");
+    }
+
+    #[test]
+    fn origins_are_what_browsers_send() {
+        let mut variables = valid();
+        variables.insert("HALLPASS_ALLOWED_ORIGINS", " https://a.example , http://localhost:5173 ,");
+        assert_eq!(read(&variables).unwrap().allowed_origins, ["https://a.example", "http://localhost:5173"]);
+        for bad in [
+            "*",
+            "null",
+            "https://a.example/",
+            "https://a.example/x",
+            "a.example",
+            "https://A.example",
+            "https://a.example:443",
+            "ftp://a.example",
+        ] {
+            variables.insert("HALLPASS_ALLOWED_ORIGINS", bad);
+            assert_eq!(places(&variables), ["HALLPASS_ALLOWED_ORIGINS"], "{bad}");
+        }
+    }
+}

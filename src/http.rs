@@ -3,31 +3,28 @@
 //! An event is taken as the data that it is: `lambda_http`'s own conversion to a request panics on queries and headers
 //! that any client can send. What cannot be understood is answered with 400.
 
+mod problem;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use data_encoding::BASE64;
 use futures_util::FutureExt;
 use lambda_http::Body;
 use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use lambda_http::http::uri::{Authority, Scheme};
-use lambda_http::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use lambda_http::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
+use self::problem::Problem;
 use crate::audit::{Outcome, Record, capped, rfc3339};
 use crate::broker::{Broker, Failure, Granted};
-use crate::credentials::{KeyError, StsError};
-use crate::grants::{Denied, StoreError};
-use crate::identity::{IdentityError, Tells};
 use crate::parameters::{Invalid, Parameters};
-use crate::upstream::Upstream;
 
 /// Parameters need some hundred bytes.
 const MAX_BODY_BYTES: usize = 16 * 1024;
-/// When asking again is worth it after an upstream failed.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long a browser may remember a preflight, in seconds.
 const PREFLIGHT_MAX_AGE: &str = "600";
 
@@ -77,18 +74,6 @@ impl Route {
         let is = |route: &Self| [Some(path), behind_stage, behind_prefix].contains(&Some(route.path()));
         Self::ALL.into_iter().find(is)
     }
-}
-
-/// An error on its way to a client (RFC 9457).
-#[derive(Debug)]
-struct Problem {
-    status: StatusCode,
-    code: &'static str,
-    title: &'static str,
-    message: String,
-    header: Option<(HeaderName, HeaderValue)>,
-    reason: &'static str,
-    detail: String,
 }
 
 /// An answer before the headers that all answers have.
@@ -150,7 +135,7 @@ impl Function {
         }
         let Some(route) = Route::of(&event) else { return Reply::Problem(Problem::not_found()) };
         if !route.allows(method) {
-            return Reply::Problem(Problem::method_not_allowed(route));
+            return Reply::Problem(Problem::method_not_allowed(route.allow()));
         }
         match (route, method) {
             (_, &Method::OPTIONS) => Reply::Preflight,
@@ -175,14 +160,7 @@ impl Function {
             }
             Reply::Credentials(granted) => (StatusCode::OK, Some("application/json"), Some(body(&granted))),
             Reply::Problem(problem) => {
-                let body = json!({
-                    "type": format!("urn:hallpass:problem:{}", problem.code),
-                    "title": problem.title,
-                    "status": problem.status.as_u16(),
-                    "requestId": record.request_id,
-                    "code": problem.code,
-                    "message": problem.message,
-                });
+                let body = problem.body(&record.request_id);
                 headers.extend(problem.header);
                 (problem.status, Some("application/problem+json"), Some(body))
             }
@@ -232,153 +210,6 @@ impl Reply {
                 detail: Some(problem.detail.clone()),
             },
         }
-    }
-}
-
-impl Problem {
-    /// What the client hears of a failure. It never hears an upstream's own text, and before the signature of its
-    /// token was verified nothing but the code.
-    fn of(failure: &Failure) -> Self {
-        let detail = failure.to_string();
-        let plain = |reason, code, status, title, message: &str| Self {
-            status,
-            code,
-            title,
-            message: message.to_owned(),
-            header: None,
-            reason,
-            detail: detail.clone(),
-        };
-        let invalid_token = |reason, message: &str| {
-            let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
-            plain(reason, "invalid_token", StatusCode::UNAUTHORIZED, "Token not acceptable", message)
-                .with(header::WWW_AUTHENTICATE, challenge)
-        };
-        let denied = |reason, message| plain(reason, "access_denied", StatusCode::FORBIDDEN, "Access denied", message);
-        let unusable = |reason| {
-            let message = "the grant cannot be turned into a session; the log says what has to be mended";
-            plain(reason, "grant_unusable", StatusCode::INTERNAL_SERVER_ERROR, "Grant unusable", message)
-        };
-        let unavailable = |reason| {
-            let message = "a service that is needed cannot be reached; try again";
-            plain(
-                reason,
-                "temporarily_unavailable",
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Temporarily unavailable",
-                message,
-            )
-            .retry_after(RETRY_AFTER)
-        };
-        let key_refused = |reason| {
-            let message = "the broker key is not usable; its operator has to mend it";
-            plain(reason, "broker_key_refused", StatusCode::INTERNAL_SERVER_ERROR, "Broker key refused", message)
-        };
-        let internal = |reason| {
-            let message = "something is wrong on our side; the log says what";
-            plain(reason, "internal", StatusCode::INTERNAL_SERVER_ERROR, "Internal error", message)
-        };
-        let upstream = |error: &Upstream| match error {
-            Upstream::Unavailable { .. } => unavailable("upstream_unavailable"),
-            Upstream::Refused { .. } => internal("upstream_refused"),
-        };
-        match failure {
-            Failure::TokenMissing => {
-                let message = "send the token in `Authorization`, as `Bearer` and the token";
-                plain("token_missing", "token_missing", StatusCode::UNAUTHORIZED, "Token missing", message)
-                    .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
-            }
-            Failure::Identity(IdentityError::Refused(refusal)) => match refusal.tells() {
-                Tells::Nothing => invalid_token(refusal.reason(), "the token is not acceptable"),
-                Tells::Reason => invalid_token(refusal.reason(), &detail),
-                Tells::Groups => {
-                    let title = "Groups unavailable";
-                    plain(refusal.reason(), "groups_unavailable", StatusCode::FORBIDDEN, title, &detail)
-                }
-            },
-            Failure::Identity(IdentityError::ProviderUnavailable { retry_after }) => {
-                let code = "identity_provider_unavailable";
-                let message = "the identity provider's keys cannot be had; try again";
-                plain(code, code, StatusCode::SERVICE_UNAVAILABLE, "Identity provider unavailable", message)
-                    .retry_after(*retry_after)
-            }
-            Failure::Invalid(invalid) => Self::invalid(*invalid),
-            Failure::Denied(why) => match why {
-                Denied::Blocked(_) => denied("blocked", "no such grant for this caller"),
-                Denied::NoGrant => denied("no_grant", "no such grant for this caller"),
-                Denied::Disabled(_) => denied("disabled", "no such grant for this caller"),
-                Denied::OutOfTime => denied("out_of_time", "no such grant for this caller"),
-                Denied::OverMaximum { maximum, .. } => {
-                    let message = format!("`duration` is over this grant's maximum of {maximum} seconds");
-                    plain("over_maximum", "invalid_request", StatusCode::BAD_REQUEST, "Invalid request", &message)
-                }
-                Denied::TokenEndsTooSoon => invalid_token("token_ends_too_soon", &detail),
-                Denied::Unusable { .. } => unusable("item_unusable"),
-                Denied::PolicyTooLarge { .. } => unusable("policy_too_large"),
-                Denied::TooManyArns(_) => unusable("too_many_arns"),
-            },
-            Failure::Store(error) => match error {
-                StoreError::Upstream(error) => upstream(error),
-                StoreError::Incomplete => unavailable("grants_incomplete"),
-                StoreError::Unexpected => internal("grants_unexpected"),
-            },
-            Failure::Key(error) => match error {
-                KeyError::NotMade => unavailable("broker_key_not_made"),
-                KeyError::Malformed => key_refused("broker_key_malformed"),
-                KeyError::Upstream(error) => upstream(error),
-                KeyError::Lost => unavailable("broker_key_lost"),
-            },
-            Failure::Sts(error) => match error {
-                StsError::KeyRefused(_) => key_refused("sts_refused_key"),
-                StsError::GrantRefused(_) => unusable("sts_refused_session"),
-                StsError::Upstream(error) => upstream(error),
-                StsError::Incomplete => internal("sts_incomplete"),
-            },
-            Failure::TooSlow => unavailable("too_slow"),
-            Failure::Unaudited => internal("unaudited"),
-            Failure::Panicked => internal("panicked"),
-        }
-    }
-
-    fn invalid(invalid: Invalid) -> Self {
-        let (status, code, title) = match invalid {
-            Invalid::Request(_) => (StatusCode::BAD_REQUEST, "invalid_request", "Invalid request"),
-            Invalid::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "content_too_large", "Content too large"),
-            Invalid::MediaType => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Unsupported media type")
-            }
-        };
-        let message = invalid.to_string();
-        Self { status, code, title, detail: message.clone(), message, header: None, reason: code }
-    }
-
-    fn malformed(message: &'static str) -> Self {
-        Self::invalid(Invalid::Request(message))
-    }
-
-    fn not_found() -> Self {
-        let message = "there is nothing at this path".to_owned();
-        let (code, title) = ("not_found", "Not found");
-        let detail = message.clone();
-        Self { status: StatusCode::NOT_FOUND, code, title, message, header: None, reason: code, detail }
-    }
-
-    fn method_not_allowed(route: Route) -> Self {
-        let message = format!("this path takes {}", route.allow());
-        let (code, title) = ("method_not_allowed", "Method not allowed");
-        let detail = message.clone();
-        Self { status: StatusCode::METHOD_NOT_ALLOWED, code, title, message, header: None, reason: code, detail }
-            .with(header::ALLOW, HeaderValue::from_static(route.allow()))
-    }
-
-    fn with(self, name: HeaderName, value: HeaderValue) -> Self {
-        Self { header: Some((name, value)), ..self }
-    }
-
-    fn retry_after(self, wait: Duration) -> Self {
-        // Rounded up: asking a moment too early would be in vain.
-        let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
-        self.with(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 }
 

@@ -202,3 +202,56 @@ impl Secret {
         Ok(Credentials::new(id, secret, None, None, PROVIDER))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<String, KeyError> {
+        let key = Secret::parse(&SecretString::from(text.to_owned()))?.into_credentials()?;
+        Ok(key.access_key_id().to_owned())
+    }
+
+    #[test]
+    fn a_secret_is_the_two_halves_of_a_key() {
+        assert_eq!(
+            read(r#"{"AccessKeyId":"AKIAEXAMPLE","SecretAccessKey":"not+a/real=one"}"#),
+            Ok("AKIAEXAMPLE".into())
+        );
+    }
+
+    #[test]
+    fn the_placeholder_is_a_key_that_nobody_made_yet() {
+        assert_eq!(read(r#"{"AccessKeyId":"","SecretAccessKey":""}"#), Err(KeyError::NotMade));
+    }
+
+    #[test]
+    fn any_other_secret_is_malformed() {
+        for text in [
+            String::new(),
+            "AKIAEXAMPLE".into(),
+            "{}".into(),
+            json!({"AccessKeyId": "AKIAEXAMPLE"}).to_string(),
+            json!({"AccessKeyId": "AKIAEXAMPLE", "SecretAccessKey": null}).to_string(),
+            json!({"AccessKeyId": "AKIAEXAMPLE", "SecretAccessKey": ""}).to_string(),
+            json!({"AccessKeyId": "", "SecretAccessKey": "x"}).to_string(),
+            json!({"AccessKeyId": "AKIA EXAMPLE", "SecretAccessKey": "x"}).to_string(),
+            json!({"AccessKeyId": "AKIAEXAMPLE", "SecretAccessKey": "x\n"}).to_string(),
+            r#"{"AccessKeyId":"a","AccessKeyId":"b","SecretAccessKey":"x"}"#.into(),
+        ] {
+            assert_eq!(read(&text), Err(KeyError::Malformed), "{text}");
+        }
+    }
+
+    #[test]
+    fn neither_half_is_ever_printed() {
+        let secret =
+            Secret::parse(&SecretString::from(r#"{"AccessKeyId":"AKIACANARY","SecretAccessKey":"canary"}"#)).unwrap();
+        assert!(
+            !format!("{:?} {:?}", secret.access_key_id, secret.secret_access_key).to_lowercase().contains("canary")
+        );
+        assert!(!format!("{:?}", secret.into_credentials().unwrap()).contains("canary"));
+    }
+}

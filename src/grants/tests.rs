@@ -254,8 +254,8 @@ fn characters_beyond_latin_1_are_escaped_and_others_are_not() {
     assert_eq!(statements(&session)[0]["Resource"], "arn:aws:s3:::é-Ω-😀-\"");
 }
 
-fn problems(document: Value) -> Vec<String> {
-    match Policy::parse(&document, "") {
+fn problems(document: &Value) -> Vec<String> {
+    match Policy::parse(document, "") {
         Ok(_) => Vec::new(),
         Err(problems) => problems.iter().map(|problem| problem.split(' ').next().unwrap().to_owned()).collect(),
     }
@@ -296,7 +296,7 @@ fn policies_of_iams_grammar_are_understood() {
         json!({"Statement": {"Effect": "Allow", "NotAction": "iam:*", "NotResource": "arn:aws:s3:::secret"}}),
         json!({"Version": "2008-10-17", "Id": "x", "Statement": [{"Effect": "Deny", "Action": "iam:*", "Resource": "*"}]}),
     ] {
-        assert_eq!(problems(good.clone()), Vec::<String>::new(), "{good}");
+        assert_eq!(problems(&good), Vec::<String>::new(), "{good}");
     }
 }
 
@@ -346,18 +346,18 @@ fn what_iams_grammar_does_not_have_is_refused_at_its_place() {
         (condition(json!({"StringEquals": {"a": "${jwt:/sub}"}})), "/Statement/0/Condition/StringEquals/a"),
         (condition(json!({"StringEquals": {"${jwt:/a}": "b"}})), "/Statement/0/Condition/StringEquals"),
     ] {
-        assert_eq!(problems(document.clone()), [place], "{document}");
+        assert_eq!(problems(&document), [place], "{document}");
     }
 }
 
 #[test]
 fn variables_need_the_version_in_which_they_are_variables() {
     let mut policy = statement_with("Resource", "arn:aws:s3:::home/${aws:userid}".into());
-    assert_eq!(problems(policy.clone()), Vec::<String>::new());
+    assert_eq!(problems(&policy), Vec::<String>::new());
     policy["Version"] = "2008-10-17".into();
-    assert_eq!(problems(policy.clone()), ["/Version"]);
+    assert_eq!(problems(&policy), ["/Version"]);
     policy.as_object_mut().unwrap().remove("Version");
-    assert_eq!(problems(policy), ["/Version"]);
+    assert_eq!(problems(&policy), ["/Version"]);
 }
 
 /// An item that may be anything that a table can hold: usable or not.

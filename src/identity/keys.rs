@@ -161,9 +161,10 @@ mod tests {
                             let fetches = counter.fetch_add(1, Ordering::SeqCst);
                             let answer = shared.lock().unwrap().clone();
                             match answer {
-                                Answer::Keys(keys) => response(200, "", &json!({ "keys": keys }).to_string()),
                                 Answer::HiccupThen(_) if fetches == 0 => return,
-                                Answer::HiccupThen(keys) => response(200, "", &json!({ "keys": keys }).to_string()),
+                                Answer::Keys(keys) | Answer::HiccupThen(keys) => {
+                                    response(200, "", &json!({ "keys": keys }).to_string())
+                                }
                                 Answer::Text(text) => response(200, "", &text),
                                 Answer::Status(status) => response(status, "", ""),
                                 Answer::RedirectTo(to) => response(302, &format!("location: {to}\r\n"), ""),
@@ -190,14 +191,13 @@ mod tests {
         }
 
         fn keys(&self) -> Keys {
-            self.keys_of(&json!({"id": "corp", "issuer": self.url, "audiences": ["hallpass"]}))
+            keys_of(&json!({"id": "corp", "issuer": self.url, "audiences": ["hallpass"]}))
         }
+    }
 
-        fn keys_of(&self, issuer: &Value) -> Keys {
-            let mut problems = Problems::default();
-            let issuer = parse_issuers(&json!([issuer]).to_string(), &mut problems).remove(0);
-            Keys::new(issuer, HttpClient::new().unwrap())
-        }
+    fn keys_of(issuer: &Value) -> Keys {
+        let issuer = parse_issuers(&json!([issuer]).to_string(), &mut Problems::default()).remove(0);
+        Keys::new(issuer, HttpClient::new().unwrap())
     }
 
     fn response(status: u16, headers: &str, body: &str) -> String {
@@ -364,7 +364,7 @@ mod tests {
     async fn a_discovery_document_of_another_issuer_lends_no_keys() {
         let provider = Provider::start(&[&TestKey::p256("k1")]).await;
         let other = provider.url.replace("127.0.0.1", "localhost");
-        let keys = provider.keys_of(&json!({"id": "corp", "issuer": other, "audiences": ["hallpass"]}));
+        let keys = keys_of(&json!({"id": "corp", "issuer": other, "audiences": ["hallpass"]}));
         assert!(knows(&keys, "k1", at(0)).await.is_err());
         assert_eq!(provider.fetches(), 0);
     }
@@ -375,6 +375,6 @@ mod tests {
         let jwks_uri = format!("{}/keys", provider.url);
         let entry =
             json!({"id": "corp", "issuer": "https://x.example", "audiences": ["hallpass"], "jwks_uri": jwks_uri});
-        assert_eq!(knows(&provider.keys_of(&entry), "k1", at(0)).await, Ok(true));
+        assert_eq!(knows(&keys_of(&entry), "k1", at(0)).await, Ok(true));
     }
 }
