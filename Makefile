@@ -1,0 +1,143 @@
+# Everything an engineer runs. A fresh machine needs Rust (rustup), Python 3.10+, Node 20+ and curl; the rest is set up
+# here, pinned by lock files, in this checkout and in the user's caches.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= python3
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hallpass
+TOOLS := $(CACHE)/tools
+# The dependencies take ten minutes to build on two cores: they outlive a clean checkout, and checkouts share them.
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+# The tools of the lock files come first; cargo-lambda finds its linker, zig, there too.
+export PATH := $(CURDIR)/.venv/bin:$(TOOLS)/bin:$(PATH)
+
+NEXTEST := 0.9.143
+DENY := 0.20.2
+FUZZ := 0.13.2
+FUZZ_SECONDS := 10
+
+VENV := .venv/.installed
+NODE := dev/node_modules/.installed
+PYTHON_FILES := dev tests/e2e
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+##### Trying it
+
+.PHONY: run up
+run: artifact $(NODE) ## A guided tour: sign in, get credentials, use them, on a local stack that is gone afterwards
+	@python dev/run.py run
+
+up: artifact $(NODE) ## The same stack, running until Ctrl-C, with commands to try
+	@python dev/run.py up
+
+##### Testing it
+
+.PHONY: test
+test: fmt typos lint unit doctest doc deny fuzz-smoke e2e ## Everything that must pass
+	@printf '\nmake test: everything passed\n'
+
+.PHONY: fmt
+fmt: $(VENV) ## The format of Rust and Python
+	cargo fmt --check
+	ruff format --check --quiet $(PYTHON_FILES)
+
+.PHONY: typos
+typos: $(VENV) ## Spelling
+	typos
+
+.PHONY: lint
+lint: $(VENV) ## Clippy on everything, and on the core alone; ruff
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --no-default-features -- -D warnings
+	ruff check --quiet $(PYTHON_FILES)
+
+.PHONY: unit
+unit: cargo-nextest ## Unit and integration tests
+	cargo nextest run --locked
+
+.PHONY: doctest
+doctest: ## The examples in the documentation
+	cargo test --locked --doc
+
+.PHONY: doc
+doc: ## The documentation, without a warning
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
+
+.PHONY: deny
+deny: cargo-deny ## Licenses, sources and advisories of the dependencies
+	cargo deny --locked check bans licenses sources
+	@if curl --silent --fail --location --head --max-time 10 --output /dev/null https://github.com/rustsec/advisory-db; \
+	then set -x; cargo deny --locked check advisories; \
+	else echo 'SKIPPED: cargo deny check advisories (github.com, where the advisory database is, cannot be reached)'; fi
+
+.PHONY: fuzz-smoke
+fuzz-smoke: ## Each fuzz target for a few seconds
+	@if [[ ! -d fuzz ]]; then echo 'SKIPPED: fuzz-smoke (there is no fuzz directory)'; \
+	else $(MAKE) --no-print-directory cargo-fuzz; \
+	for target in $$(cargo fuzz list); do \
+	  printf '\nfuzzing %s for %s s\n' "$$target" $(FUZZ_SECONDS); \
+	  mkdir -p "fuzz/corpus/$$target"; \
+	  seeds=(); [[ ! -d fuzz/seeds/$$target ]] || seeds=("fuzz/seeds/$$target"); \
+	  RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" "fuzz/corpus/$$target" $${seeds[@]+"$${seeds[@]}"} -- -max_total_time=$(FUZZ_SECONDS) 2>&1 | \
+	    grep -vE '^#[0-9]+[[:space:]]+(NEW|REDUCE|RELOAD)'; \
+	done; fi
+
+.PHONY: e2e
+e2e: artifact $(NODE) ## The whole system, with the artifact that would be deployed
+	pytest tests/e2e
+
+##### Building it
+
+.PHONY: artifact
+artifact: $(VENV) ## The function as it is deployed: build/lambda/broker/bootstrap
+	@compgen -G "$$CARGO_TARGET_DIR/*/release/deps/libaws_sdk_sts-*" >/dev/null || \
+	  echo 'The first release build compiles the AWS SDKs: about ten minutes on two cores. Later ones take seconds.'
+	cargo lambda build --release --locked --bin broker --lambda-dir build/lambda
+
+.PHONY: setup
+setup: $(VENV) $(NODE) cargo-nextest cargo-deny cargo-fuzz ## What the other targets would set up when they need it
+
+$(VENV): dev/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or later is needed" if sys.version_info < (3, 10) else 0)'
+	@echo 'Installing the Python tools into .venv (about 20 s)'
+	@rm -rf .venv && $(PYTHON) -m venv .venv
+	@.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement dev/requirements.txt
+	@touch $@
+
+$(NODE): dev/package-lock.json
+	@echo 'Installing the identity provider into dev/node_modules'
+	@npm ci --prefix dev --no-audit --no-fund --silent
+	@touch $@
+
+# A tool that the machine has is used: nextest and cargo-fuzz in any version, cargo-deny in ours, since its checks change.
+# Debug builds, because compiling them costs more than they ever run.
+define cargo_install
+{ echo 'Compiling $(1) $(2) into $(TOOLS): some minutes, once'; \
+  CARGO_TARGET_DIR=$(TOOLS)/build cargo install --debug --locked --root $(TOOLS) --version $(2) $(1); \
+  rm -rf $(TOOLS)/build; }
+endef
+
+.PHONY: cargo-nextest cargo-deny cargo-fuzz
+cargo-nextest:
+	@command -v cargo-nextest >/dev/null || $(call cargo_install,cargo-nextest,$(NEXTEST))
+cargo-deny:
+	@[[ "$$(cargo-deny --version 2>/dev/null)" == 'cargo-deny $(DENY)' ]] || $(call cargo_install,cargo-deny,$(DENY))
+cargo-fuzz:
+	@command -v cargo-fuzz >/dev/null || $(call cargo_install,cargo-fuzz,$(FUZZ))
+
+.PHONY: lock
+lock: ## The lock files again, after a change of dev/requirements.in or dev/package.json
+	@$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv==0.13.9
+	@env -u PIP_FIND_LINKS build/lock/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+	  --no-header --no-emit-index-url --no-emit-find-links --output-file dev/requirements.txt dev/requirements.in
+	@npm install --prefix dev --package-lock-only --no-audit --no-fund
+
+.PHONY: clean
+clean: ## Removes what this checkout built; the user's caches stay
+	rm -rf .venv build dev/node_modules

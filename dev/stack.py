@@ -1,0 +1,312 @@
+"""What runs beside Hallpass on an engineer's machine? Four processes, each on a loopback port of its own.
+
+    MiniStack          AWS: IAM with authorization on, STS, DynamoDB, Secrets Manager, S3
+    oidc-provider      the company's identity provider (idp.mjs)
+    cargo lambda watch the Lambda runtime API and its HTTP front
+    broker             the function: the very file that would be deployed
+
+`with Stack("run") as stack:` starts them, ready and seeded, and stops them however the block is left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
+
+import seed
+from seed import Aws
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+ARTIFACT = BUILD / "lambda" / "broker" / "bootstrap"
+BIN = ROOT / ".venv" / "bin"
+
+LOOPBACK = "127.0.0.1"
+START_TIMEOUT_S = 60  # MiniStack takes half a second, but a machine that compiles beside it is slow
+STOP_TIMEOUT_S = 5
+PROBE_TIMEOUT_S = 2  # one question whether a part is ready: the emulator holds it while the function is not there
+START_ATTEMPTS = 3
+# Below the ports that systems lend to outgoing connections, so that only another server can be in the way.
+PORTS = range(20_000, 32_000)
+
+# The sample applications of the company: only the first may ask from a browser.
+ALLOWED_ORIGINS = "http://localhost:5173"
+
+
+T = TypeVar("T")
+
+
+class StackError(Exception):
+    """A part of the stack did not start or went away."""
+
+
+class Stack:
+    """The local stack. `purpose` names the directory of its logs: `build/logs/PURPOSE`."""
+
+    def __init__(self, purpose: str, function_env: Mapping[str, str] | None = None, say: Callable[[str], None] = print):
+        self.logs = BUILD / "logs" / purpose
+        self._function_env = dict(function_env or {})
+        self._say = say
+        self._parts: list[_Part] = []
+        self._exit = ExitStack()
+
+    issuer: str
+    aws: Aws
+    function_key: seed.Key
+    """What the function itself runs with."""
+    url: str
+    """The function's HTTP address: what the API's address is in the cloud."""
+    invoke_url: str
+    """Lambda's Invoke API: the event is what is posted."""
+
+    def __enter__(self) -> Stack:  # noqa: PYI034 (typing.Self is of Python 3.11)
+        if not ARTIFACT.exists():
+            raise StackError(f"{ARTIFACT.relative_to(ROOT)} is missing; `make artifact` builds it")
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_exc) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stops everything. A second Ctrl-C does not interrupt it, or the parts would outlive us."""
+        held = {number: signal.signal(number, signal.SIG_IGN) for number in _ENDING}
+        try:
+            self._exit.close()
+        finally:
+            for number, handler in held.items():
+                signal.signal(number, handler)
+
+    def _start(self) -> None:
+        (BUILD / "tmp").mkdir(parents=True, exist_ok=True)
+        self.logs.mkdir(parents=True, exist_ok=True)
+        tmp = self._exit.enter_context(tempfile.TemporaryDirectory(prefix="stack-", dir=BUILD / "tmp"))
+        # Parts get what they need and nothing of the engineer's: no AWS profile, no proxy, no credentials.
+        base = {"PATH": os.environ["PATH"], "HOME": tmp, "TMPDIR": tmp}
+
+        idp = self._run("idp", ["node", str(ROOT / "dev" / "idp.mjs")], base)
+        port = self._on_free_port(
+            "ministack", lambda port: ([BIN / "ministack"], base | _ministack_env(port)), _aws_ready
+        )
+        self.issuer = self._until(idp, idp.announced)["issuer"]
+        self._say(f"identity provider  {self.issuer}")
+
+        self.aws = Aws(f"http://{LOOPBACK}:{port}")
+        self._say(f"AWS                {self.aws.endpoint}  (MiniStack, authorization on)")
+        self.function_key = seed.seed(self.aws, ROOT / "grants")
+
+        # --only-lambda-apis: it neither builds nor starts a function; ours is the artifact, below.
+        watch = ["cargo-lambda", "lambda", "watch", "--only-lambda-apis", "--disable-cors", "--ignore-changes"]
+        watch += ["--manifest-path", str(ROOT / "Cargo.toml"), "--invoke-address", LOOPBACK, "--invoke-port"]
+        cargo = base | {name: os.environ[name] for name in ("CARGO_HOME", "RUSTUP_HOME") if name in os.environ}
+        cargo.setdefault("CARGO_HOME", str(Path.home() / ".cargo"))
+        cargo.setdefault("RUSTUP_HOME", str(Path.home() / ".rustup"))
+        port = self._on_free_port("emulator", lambda port: ([BIN / watch[0], *watch[1:], str(port)], cargo), _listening)
+        self.url = f"http://{LOOPBACK}:{port}/lambda-url/broker"
+        self.invoke_url = f"http://{LOOPBACK}:{port}/2015-03-31/functions/broker/invocations"
+
+        env = base | self._function_environment(port) | self.function_key.environment() | self._function_env
+        broker = self._run("function", [str(ARTIFACT)], env, cwd=ARTIFACT.parent)
+        self._until(broker, lambda: _answers(f"{self.url}/v1/health"))
+        self._say(f"Hallpass           {self.url}")
+
+    def _function_environment(self, port: int) -> dict[str, str]:
+        issuers = [
+            {
+                "id": "corp",
+                "issuer": self.issuer,
+                "audiences": ["hallpass"],
+                "algorithms": ["RS256", "ES256", "EdDSA"],
+                "groups_claim": "/groups",
+            }
+        ]
+        return {
+            "HALLPASS_ISSUERS": json.dumps(issuers),
+            "HALLPASS_TABLE": seed.TABLE,
+            "HALLPASS_STATE": seed.STATE,
+            "HALLPASS_BROKER_KEY": seed.SECRET,
+            "HALLPASS_ALLOWED_ORIGINS": ALLOWED_ORIGINS,
+            "AWS_REGION": seed.REGION,
+            "AWS_ENDPOINT_URL": self.aws.endpoint,
+            # What Lambda itself sets and the runtime reads.
+            "AWS_LAMBDA_RUNTIME_API": f"http://{LOOPBACK}:{port}/.rt/broker",  # Lambda gives no scheme, and no path either
+            "AWS_LAMBDA_FUNCTION_NAME": "broker",
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        }
+
+    @property
+    def pids(self) -> dict[str, int]:
+        return {part.name: part.process.pid for part in self._parts}
+
+    def log(self, part: str) -> str:
+        """What `part` has written so far."""
+        return (self.logs / f"{part}.log").read_text(errors="replace")
+
+    def outcomes(self) -> list[dict]:
+        """The audit lines of the requests that the function has answered."""
+        lines = [json.loads(line) for line in self.log("function").splitlines() if '"event":"outcome"' in line]
+        return [line for line in lines if line["event"] == "outcome"]
+
+    def tails(self, lines: int = 15) -> str:
+        """The end of each log, for whoever must find out what went wrong."""
+        return "\n".join(f"--- {part.log.relative_to(ROOT)}\n{part.tail(lines)}" for part in self._parts)
+
+    def wait(self) -> None:
+        """Returns never, unless a part goes away."""
+        while True:
+            for part in self._parts:
+                part.check()
+            time.sleep(0.5)
+
+    def _on_free_port(
+        self, name: str, command: Callable[[int], tuple[list, dict[str, str]]], ready: Callable[[int], bool]
+    ) -> int:
+        """Starts a part that wants to be told its port. Another checkout may take the port between our look and its
+        bind: the part then ends at once, and gets another."""
+        for attempt in range(1, START_ATTEMPTS + 1):
+            port = _free_port()
+            arguments, env = command(port)
+            part = self._run(name, [str(argument) for argument in arguments], env)
+            try:
+                self._until(part, lambda port=port: ready(port))
+                return port
+            except StackError:
+                if part.process.poll() is None or attempt == START_ATTEMPTS:
+                    raise
+                self._parts.remove(part)
+        raise AssertionError("the loop returns or raises")
+
+    def _run(self, name: str, command: list[str], env: dict[str, str], cwd: Path = ROOT) -> _Part:
+        path = self.logs / f"{name}.log"
+        with path.open("wb") as log:
+            # A session of its own: Ctrl-C reaches us alone, and we stop the group with everything that it started.
+            process = subprocess.Popen(
+                command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        part = _Part(name, process, path)
+        self._parts.append(part)
+        self._exit.callback(part.stop)
+        return part
+
+    def _until(self, part: _Part, ready: Callable[[], T]) -> T:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if answer := ready():
+                part.check()  # the answer may be that of another server, on a port that our part did not get
+                return answer
+            part.check()
+            time.sleep(0.05)
+        raise StackError(f"{part.name} is not ready after {START_TIMEOUT_S} s:\n{part.tail()}")
+
+
+@dataclass(frozen=True)
+class _Part:
+    name: str
+    process: subprocess.Popen
+    log: Path
+
+    def check(self) -> None:
+        code = self.process.poll()
+        if code is not None:
+            raise StackError(f"{self.name} ended with {code}:\n{self.tail()}")
+
+    def tail(self, lines: int = 15) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def announced(self) -> dict | None:
+        """The line of JSON in which idp.mjs says where it listens."""
+        for line in self.log.read_text(errors="replace").splitlines():
+            if line.startswith("{"):
+                return json.loads(line)
+        return None
+
+    def stop(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self.process.pid, number)
+            except ProcessLookupError:
+                break  # nobody of the group is left
+            try:
+                self.process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                continue
+        self.process.poll()
+
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def end_cleanly_on_signals() -> None:
+    """Makes SIGTERM and SIGHUP unwind the program as Ctrl-C does, so that `with` blocks clean up."""
+
+    def end(number: int, _frame) -> None:
+        sys.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit it ignored
+
+
+def _ministack_env(port: int) -> dict[str, str]:
+    return {
+        "AUTH": "true",
+        "BIND_HOST": LOOPBACK,
+        "GATEWAY_PORT": str(port),
+        "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{port}",
+        "MINISTACK_ACCOUNT_ID": seed.ACCOUNT,
+        "MINISTACK_REGION": seed.REGION,
+        "AWS_ACCESS_KEY_ID": seed.ROOT_KEY,
+        "AWS_SECRET_ACCESS_KEY": seed.ROOT_KEY,
+        "IOT_MTLS_ENABLED": "0",  # it would listen on every address of the machine
+        "SFTP_ENABLED": "0",
+        # It removes containers that carry its label, those of another checkout too: let it find no Docker.
+        "DOCKER_HOST": "unix:///nonexistent",
+    }
+
+
+def _free_port() -> int:
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind((LOOPBACK, port))
+                return port
+            except OSError:
+                continue
+
+
+def _listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+def _aws_ready(port: int) -> bool:
+    return _answers(f"http://{LOOPBACK}:{port}/_ministack/ready")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with build_opener(ProxyHandler({})).open(url, timeout=PROBE_TIMEOUT_S) as response:
+            return response.status == 200
+    except (URLError, OSError):
+        return False

@@ -1,0 +1,144 @@
+"""How do the tests speak to the function? Over the emulator's HTTP, and with events through the Invoke API.
+
+The emulator's HTTP is not API Gateway's: it answers some requests itself and fills the event in its own way. Where the
+event matters, a test sends one as API Gateway makes it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import ProxyHandler, Request, build_opener
+
+import seed
+from stack import Stack
+
+TIMEOUT_S = 10
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    """By lower-case name."""
+    body: Any
+
+    @property
+    def code(self) -> str:
+        """The code of a refusal; the shape that every refusal has is checked on the way."""
+        assert self.headers["content-type"] == "application/problem+json"
+        assert self.body["status"] == self.status
+        assert {"type", "title", "requestId", "message"} <= self.body.keys()
+        return self.body["code"]
+
+
+class Api:
+    def __init__(self, stack: Stack):
+        self._stack = stack
+        self._opener = build_opener(ProxyHandler({}))
+
+    def ask(
+        self,
+        method: str = "GET",
+        path: str = "/v1/credentials",
+        token: str | None = None,
+        query: dict[str, Any] | None = None,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        url = self._stack.url + path + (f"?{urlencode(query)}" if query else "")
+        request = Request(url, method=method, headers=headers or {})
+        if token is not None:
+            request.add_header("Authorization", f"Bearer {token}")
+        if body is not None:
+            request.add_header("Content-Type", "application/json")
+            request.data = json.dumps(body).encode()
+        try:
+            with self._opener.open(request, timeout=TIMEOUT_S) as response:
+                return _answer(response.status, response.headers, response.read())
+        except HTTPError as refusal:
+            with refusal:
+                return _answer(refusal.code, refusal.headers, refusal.read())
+
+    def key(self, token: str, **query: Any) -> seed.Key:
+        """Credentials as boto3 takes them; anything but credentials fails the test."""
+        answer = self.ask(token=token, query=query)
+        assert answer.status == 200, answer
+        return seed.Key.of(answer.body)
+
+    def invoke(self, event: bytes) -> Answer:
+        """What the function answers to one raw event. An invocation error fails the test."""
+        request = Request(self._stack.invoke_url, data=event, method="POST")
+        try:
+            with self._opener.open(request, timeout=TIMEOUT_S) as response:
+                assert "x-amz-function-error" not in response.headers
+                payload = json.loads(response.read())
+        except HTTPError as error:
+            with error:
+                raise AssertionError(f"an invocation error: {error.code} {error.read().decode()}") from None
+        assert "statusCode" in payload, payload
+        headers = {name.lower(): value for name, value in payload["headers"].items()}
+        return Answer(payload["statusCode"], headers, json.loads(payload["body"]) if payload.get("body") else None)
+
+
+def event(
+    method: str = "GET",
+    path: str = "/v1/credentials",
+    raw_query: str = "",
+    headers: dict[str, str] | None = None,
+    body: str | None = None,
+    is_base64: bool = False,
+    **changes: Any,
+) -> dict[str, Any]:
+    """An event as API Gateway's HTTP API makes it (payload format 2.0)."""
+    known = {"/v1/credentials": ("GET", "POST"), "/v1/health": ("GET",)}
+    route = f"{method} {path}" if method in known.get(path, ()) else "$default"
+    made: dict[str, Any] = {
+        "version": "2.0",
+        "routeKey": route,
+        "rawPath": path,
+        "rawQueryString": raw_query,
+        "headers": {
+            "accept": "*/*",
+            "content-length": str(len(body or "")),
+            "host": "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com",
+            "user-agent": "curl/8.5.0",
+            "x-amzn-trace-id": "Root=1-6b03122e-b3e070e90b73df70edf423c4",
+            "x-forwarded-for": "192.0.2.7",
+            "x-forwarded-port": "443",
+            "x-forwarded-proto": "https",
+        }
+        | (headers or {}),
+        "requestContext": {
+            "accountId": seed.ACCOUNT,
+            "apiId": "a1b2c3d4e5",
+            "domainName": "a1b2c3d4e5.execute-api.us-east-1.amazonaws.com",
+            "domainPrefix": "a1b2c3d4e5",
+            "http": {
+                "method": method,
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "192.0.2.7",
+                "userAgent": "curl/8.5.0",
+            },
+            "requestId": "JKJaXmPLvHcESHA=",
+            "routeKey": route,
+            "stage": "$default",
+            "time": "22/Nov/2026:12:00:00 +0000",
+            "timeEpoch": 1795348800000,
+        },
+        "isBase64Encoded": is_base64,
+    }
+    if body is not None:
+        made["body"] = body
+    return made | changes
+
+
+def _answer(status: int, headers: Message, body: bytes) -> Answer:
+    return Answer(
+        status, {name.lower(): value for name, value in headers.items()}, json.loads(body) if body.strip() else None
+    )

@@ -1,0 +1,110 @@
+//! Which web pages may call, and what they may read.
+
+use serde_json::json;
+
+use crate::support::answer::Answer;
+use crate::support::events::Event;
+use crate::support::world::{ORIGIN, World};
+
+#[tokio::test]
+async fn a_preflight_from_an_allowed_origin_is_told_the_rules() {
+    let world = World::new().await;
+    let function = world.start().await;
+    let answer = function.call(preflight(ORIGIN)).await;
+    assert_eq!((answer.status, answer.body.as_str()), (204, ""));
+    assert_eq!(answer.header("access-control-allow-origin"), Some(ORIGIN));
+    assert_eq!(list(&answer, "access-control-allow-methods"), ["get", "post"]);
+    assert_eq!(list(&answer, "access-control-allow-headers"), ["authorization", "content-type", "dpop"]);
+    assert_eq!(answer.header("access-control-max-age"), Some("600"));
+    assert_eq!(answer.header("access-control-allow-credentials"), None);
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(list(&answer, "vary"), ["origin"]);
+}
+
+#[tokio::test]
+async fn an_allowed_origin_may_read_answers_and_refusals() {
+    let world = World::new().await;
+    let function = world.start().await;
+    for request in [world.request(), Event::get("/v1/credentials"), Event::get("/v1/nowhere"), Event::get("/v1/health")]
+    {
+        let answer = function.call(request.header("origin", ORIGIN)).await;
+        assert_eq!(answer.header("access-control-allow-origin"), Some(ORIGIN), "{answer:?}");
+        assert_eq!(list(&answer, "access-control-expose-headers"), ["retry-after", "www-authenticate"]);
+        assert_eq!(answer.header("access-control-allow-credentials"), None);
+        assert_eq!(list(&answer, "vary"), ["origin"]);
+    }
+}
+
+#[tokio::test]
+async fn another_origin_is_told_nothing() {
+    let world = World::new().await;
+    let function = world.start().await;
+    for origin in [
+        "https://evil.example",
+        "http://console.example.com",
+        "https://console.example.com:443",
+        "https://console.example.com/",
+        "https://console.example.com.evil.example",
+        "https://a.console.example.com",
+        "https://Console.example.com",
+        "null",
+        "*",
+        "",
+    ] {
+        let answer = function.call(preflight(origin)).await;
+        assert_eq!(answer.status, 204, "{origin}: {answer:?}");
+        assert!(cors_headers(&answer).is_empty(), "{origin}: {answer:?}");
+        let answer = function.call(world.request().header("origin", origin)).await;
+        answer.credentials();
+        assert!(cors_headers(&answer).is_empty(), "{origin}: {answer:?}");
+        assert_eq!(list(&answer, "vary"), ["origin"]);
+    }
+}
+
+#[tokio::test]
+async fn each_of_several_origins_is_answered_with_its_own_name() {
+    let mut world = World::new().await;
+    let origins = ["https://one.example.com", "http://localhost:5173"];
+    world.set("HALLPASS_ALLOWED_ORIGINS", &origins.join(","));
+    let function = world.start().await;
+    for origin in origins {
+        let answer = function.call(world.request().header("origin", origin)).await;
+        assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
+    }
+}
+
+#[tokio::test]
+async fn without_configured_origins_there_is_no_cors() {
+    let mut world = World::new().await;
+    for empty in [true, false] {
+        if empty {
+            world.set("HALLPASS_ALLOWED_ORIGINS", "");
+        } else {
+            world.unset("HALLPASS_ALLOWED_ORIGINS");
+        }
+        let function = world.start().await;
+        let answer = function.call(world.request().header("origin", ORIGIN)).await;
+        answer.credentials();
+        assert!(cors_headers(&answer).is_empty(), "{answer:?}");
+    }
+}
+
+fn preflight(origin: &str) -> Event {
+    Event::new("OPTIONS", "/v1/credentials").with(|event| {
+        event["headers"]["origin"] = json!(origin);
+        event["headers"]["access-control-request-method"] = json!("POST");
+        event["headers"]["access-control-request-headers"] = json!("authorization,content-type");
+    })
+}
+
+/// The members of a header that is a comma list, sorted.
+fn list(answer: &Answer, name: &str) -> Vec<String> {
+    let value = answer.header(name).unwrap_or_default().to_lowercase();
+    let mut members: Vec<String> = value.split(',').map(|member| member.trim().to_owned()).collect();
+    members.sort_unstable();
+    members
+}
+
+fn cors_headers(answer: &Answer) -> Vec<&str> {
+    answer.headers.keys().map(String::as_str).filter(|name| name.starts_with("access-control-")).collect()
+}

@@ -1,0 +1,261 @@
+//! What is read of the grants, and which grants refuse.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::clock;
+use crate::support::dynamodb::{BatchGet, GRANTS, GrantKey};
+use crate::support::events::Event;
+use crate::support::server::Fault;
+use crate::support::world::{FUNCTION_KEY, World, policy, statement};
+
+#[tokio::test]
+async fn everything_about_a_caller_is_read_at_once_and_strongly_consistent() {
+    let world = World::new().await;
+    let function = world.start().await;
+    world.dynamodb.server.forget_calls();
+    let claims = world.claims_with("groups", json!(["deployers", "readers", "deployers"]));
+    function.call(world.request_with(&claims)).await.credentials();
+    let batches = world.dynamodb.batches();
+    let [batch] = batches.as_slice() else { panic!("one read, not {batches:?}") };
+    let calls = world.dynamodb.server.calls();
+    assert_eq!(calls.iter().filter(|call| call.method == "POST").count(), 1, "another read: {calls:?}");
+    assert_eq!(batch.tables(), [GRANTS]);
+    assert!(batch.is_consistent());
+    assert_eq!(batch.access_key, FUNCTION_KEY);
+    assert_eq!(batch.grant_keys(), keys(&["deployers", "readers"], "default"));
+}
+
+#[tokio::test]
+async fn the_grant_asked_for_is_the_one_read() {
+    let world = World::new().await;
+    let function = world.start().await;
+    world.dynamodb.server.forget_calls();
+    function.call(world.request().query("grant=deploy")).await.refusal(403, "access_denied");
+    assert_eq!(world.dynamodb.batches()[0].grant_keys(), keys(&["deployers"], "deploy"));
+}
+
+#[tokio::test]
+async fn any_number_of_groups_is_read_in_as_few_calls_as_fit() {
+    for count in [0, 1, 20, 48, 49, 100, 200] {
+        let world = World::new().await;
+        let function = world.start().await;
+        world.dynamodb.server.forget_calls();
+        world.dynamodb.server.fail_always(&Fault::Slow(Duration::from_millis(100)));
+        let groups: Vec<String> = (0..count).map(|number| format!("g{number}")).collect();
+        let names: Vec<&str> = groups.iter().map(String::as_str).collect();
+        if let Some(last) = names.last() {
+            let item = json!({"policy": policy(&["s3:GetObject"])});
+            world.dynamodb.grant(&format!("corp/group/{last}"), "default", &item);
+        }
+        function.call(world.request_with(&world.claims_with("groups", groups.clone()))).await.credentials();
+
+        let batches = world.dynamodb.batches();
+        let expected = keys(&names, "default");
+        assert_eq!(batches.len(), expected.len().div_ceil(100), "{count} groups");
+        assert!(batches.iter().all(|batch| batch.is_consistent() && batch.tables() == [GRANTS]));
+        let read: Vec<GrantKey> = batches.iter().flat_map(BatchGet::grant_keys).collect();
+        assert_eq!(read.len(), expected.len(), "no key is read twice");
+        assert_eq!(BTreeSet::from_iter(read), expected);
+        assert!(world.dynamodb.server.peak() >= batches.len(), "the reads wait for each other");
+        assert_eq!(world.sts.only_mint().statements().len(), if count == 0 { 1 } else { 2 });
+    }
+}
+
+#[tokio::test]
+async fn keys_that_stay_unprocessed_are_read_again() {
+    let world = World::new().await;
+    world.dynamodb.grant("corp/group/deployers", "default", &json!({"policy": policy(&["s3:PutObject"])}));
+    world.dynamodb.grant("corp/everyone", "default", &json!({"policy": policy(&["s3:GetObject"])}));
+    let function = world.start().await;
+    for counts in [[1, 0], [5, 0], [6, 0]] {
+        world.sts.server.forget_calls();
+        world.dynamodb.leave_unprocessed(&counts);
+        function.call(world.request()).await.credentials();
+        assert_eq!(world.sts.only_mint().statements().len(), 3, "{counts:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_block_that_stays_unprocessed_is_not_overlooked() {
+    for principal in ["corp/user/carol", "corp/group/deployers", "corp/everyone"] {
+        for count in 1..=6 {
+            let world = World::new().await;
+            world.dynamodb.block(principal);
+            let function = world.start().await;
+            world.dynamodb.leave_unprocessed(&[count]);
+            function.call(world.request()).await.refusal(403, "access_denied");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_incomplete_answer_is_a_failure() {
+    let world = World::new().await;
+    let function = world.start().await;
+    world.dynamodb.leave_unprocessed(&[1; 50]);
+    function.call(world.request()).await.refusal(503, "temporarily_unavailable");
+    assert!(world.sts.mints().is_empty());
+}
+
+#[tokio::test]
+async fn a_blocked_principal_is_refused_whatever_else_is_granted() {
+    let world = World::new().await;
+    let function = world.start().await;
+    for principal in ["corp/user/carol", "corp/group/deployers", "corp/everyone"] {
+        world.dynamodb.clear();
+        world.dynamodb.grant("corp/user/carol", "default", &json!({}));
+        function.call(world.request()).await.credentials();
+        world.dynamodb.grant(principal, "#blocked", &json!({"anything": {"at": "all"}, "enabled": false}));
+        function.call(world.request()).await.refusal(403, "access_denied");
+    }
+    world.dynamodb.clear();
+    world.dynamodb.grant("corp/user/carol", "default", &json!({}));
+    for principal in ["corp/user/dave", "other/user/carol", "corp/group/readers", "other/everyone"] {
+        world.dynamodb.block(principal);
+    }
+    function.call(world.request()).await.credentials();
+}
+
+#[tokio::test]
+async fn a_disabled_item_refuses() {
+    let world = World::new().await;
+    let function = world.start().await;
+    for principal in ["corp/user/carol", "corp/group/deployers", "corp/everyone"] {
+        world.dynamodb.clear();
+        world.dynamodb.grant("corp/user/carol", "default", &json!({}));
+        world.dynamodb.grant(principal, "default", &json!({"enabled": false}));
+        function.call(world.request()).await.refusal(403, "access_denied");
+    }
+}
+
+#[tokio::test]
+async fn a_grant_out_of_its_time_is_refused() {
+    let world = World::new().await;
+    let function = world.start().await;
+    let now = clock::now();
+    for window in [
+        json!({"not_after": now - 1}),
+        json!({"not_after": now + 890}),
+        json!({"not_before": now + 60}),
+        json!({"not_before": now - 60, "not_after": now + 60}),
+    ] {
+        world.dynamodb.grant("corp/user/carol", "default", &window);
+        let answer = function.call(world.request()).await;
+        assert_eq!(answer.status, 403, "{window}: {answer:?}");
+        answer.refusal(403, "access_denied");
+    }
+    world.dynamodb.grant("corp/user/carol", "default", &json!({"not_before": now - 60, "not_after": now + 1000}));
+    function.call(world.request()).await.credentials();
+}
+
+#[tokio::test]
+async fn one_unusable_item_makes_the_request_unusable() {
+    let world = World::new().await;
+    let function = world.start().await;
+    let with_statement = |statement: Value| json!({"policy": {"Version": "2012-10-17", "Statement": [statement]}});
+    let mut principal = statement(&["s3:GetObject"]);
+    principal["Principal"] = json!("*");
+    let mut unknown = statement(&["s3:GetObject"]);
+    unknown["Effort"] = json!("Allow");
+    let mut maybe = statement(&["s3:GetObject"]);
+    maybe["Effect"] = json!("Maybe");
+    let deny = json!({"Effect": "Deny", "Action": "*", "Resource": "*"});
+    let mut lapsing = with_statement(deny);
+    lapsing["not_after"] = json!(clock::now() + 10_000);
+    let mut lapsed = lapsing.clone();
+    lapsed["not_after"] = json!(1);
+    let many: Vec<String> = (0..11).map(|number| format!("arn:aws:iam::aws:policy/P{number}")).collect();
+    for item in [
+        json!({"polciy": {}}),
+        json!({"notes": "x"}),
+        json!({"policy": 7}),
+        json!({"policy": ""}),
+        json!({"policy": "{"}),
+        json!({"policy": "[]"}),
+        json!({"policy": {}}),
+        json!({"policy": "{\"Version\":\"2012-10-17\",\"Version\":\"2012-10-17\",\"Statement\":[]}"}),
+        json!({"policy": {"Version": "2020-01-01", "Statement": [statement(&["s3:GetObject"])]}}),
+        with_statement(principal),
+        with_statement(unknown),
+        with_statement(maybe),
+        with_statement(json!({"Effect": "Allow", "Action": "s3:GetObject"})),
+        with_statement(json!({"Effect": "Allow", "Resource": "*"})),
+        with_statement(json!("s3:GetObject")),
+        lapsing,
+        lapsed,
+        json!({"policy_arns": "arn:aws:iam::aws:policy/A"}),
+        json!({"policy_arns": ["not an arn"]}),
+        json!({"policy_arns": [7]}),
+        json!({ "policy_arns": many }),
+        json!({"max_duration": "3600"}),
+        json!({"max_duration": 899}),
+        json!({"max_duration": 129_601}),
+        json!({"max_duration": 3600.5}),
+        json!({"max_duration": null}),
+        json!({"duration": 0}),
+        json!({"duration": true}),
+        json!({"enabled": "false"}),
+        json!({"enabled": 1}),
+        json!({"not_before": "2026-11-22T12:00:00Z"}),
+        json!({"not_after": -1.5}),
+        json!({"description": 7}),
+        json!({"revision": []}),
+    ] {
+        for principal in ["corp/user/carol", "corp/everyone"] {
+            world.dynamodb.clear();
+            world.dynamodb.grant("corp/group/deployers", "default", &json!({}));
+            world.dynamodb.grant(principal, "default", &item);
+            let answer = function.call(world.request()).await;
+            assert_eq!(answer.status, 500, "{item}: {answer:?}");
+            answer.refusal(500, "grant_unusable");
+        }
+    }
+    assert!(world.sts.mints().is_empty());
+}
+
+#[tokio::test]
+async fn grants_that_are_too_large_together_are_not_sent() {
+    let world = World::new().await;
+    let function = world.start().await;
+    let large = |action: &str| {
+        let resources: Vec<String> = (0..25).map(|number| format!("arn:aws:s3:::{action}-{number:030}/*")).collect();
+        json!({"policy": {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": resources}]}})
+    };
+    world.dynamodb.grant("corp/user/carol", "default", &large("a"));
+    function.call(world.request()).await.credentials();
+    world.dynamodb.grant("corp/everyone", "default", &large("b"));
+    function.call(world.request()).await.refusal(500, "grant_unusable");
+    let arns =
+        |letter: char| (0..6).map(|number| format!("arn:aws:iam::aws:policy/{letter}{number}")).collect::<Vec<_>>();
+    world.dynamodb.grant("corp/user/carol", "default", &json!({"policy_arns": arns('a')}));
+    world.dynamodb.grant("corp/everyone", "default", &json!({"policy_arns": arns('b')}));
+    function.call(world.request()).await.refusal(500, "grant_unusable");
+    assert_eq!(world.sts.mints().len(), 1);
+}
+
+#[tokio::test]
+async fn a_principal_is_compared_byte_for_byte() {
+    let world = World::new().await;
+    world.dynamodb.clear();
+    let function = world.start().await;
+    for granted in
+        ["corp/user/Carol", "corp/user/carol ", "corp/user/carol/", "CORP/user/carol", "corp/group/Deployers"]
+    {
+        world.dynamodb.grant(granted, "default", &json!({}));
+    }
+    function.call(world.request()).await.refusal(403, "access_denied");
+    // A subject with a slash is one name, and never another principal's.
+    world.dynamodb.grant("corp/user/a/b", "default", &json!({}));
+    let token = world.sign(&world.claims_with("sub", "a/b"));
+    function.call(Event::get("/v1/credentials").bearer(&token)).await.credentials();
+}
+
+/// The keys of carol, these groups and everyone, each with the grant and with `#blocked`.
+fn keys(groups: &[&str], grant: &str) -> BTreeSet<GrantKey> {
+    let groups = groups.iter().map(|group| format!("corp/group/{group}"));
+    let principals = groups.chain(["corp/user/carol".to_owned(), "corp/everyone".to_owned()]);
+    principals.flat_map(|principal| [grant, "#blocked"].map(|sort| (principal.clone(), sort.to_owned()))).collect()
+}

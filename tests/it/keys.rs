@@ -1,0 +1,260 @@
+//! Which keys verify, and when they are fetched.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::answer::Answer;
+use crate::support::clock;
+use crate::support::events::Event;
+use crate::support::function::Function;
+use crate::support::provider::Provider;
+use crate::support::server::{Fault, Reply};
+use crate::support::signer::{TestKey, valid_claims};
+use crate::support::world::{World, sign_with};
+
+/// The longest wait for another fetch: 30 s after an unknown key, and a margin.
+const COOLDOWN: Duration = Duration::from_secs(33);
+
+#[tokio::test]
+async fn a_key_that_the_provider_has_rotated_in_is_found() {
+    let world = World::new().await;
+    let function = world.start().await;
+    function.call(world.request()).await.credentials();
+    let next = TestKey::p256("key-2");
+    world.provider.publish(&[&world.key, &next]);
+    let request = Event::get("/v1/credentials").bearer(&sign_with(&next, "ES256", &world.claims()));
+    until_served(&function, &request).await.credentials();
+    function.call(world.request()).await.credentials();
+}
+
+#[tokio::test]
+async fn unknown_keys_cost_the_provider_at_most_one_fetch() {
+    let world = World::new().await;
+    let function = world.start().await;
+    function.call(world.request()).await.credentials();
+    let fetched = world.provider.key_fetches();
+    for number in 0..10 {
+        let stranger = TestKey::p256(&format!("stranger-{number}"));
+        let request = Event::get("/v1/credentials").bearer(&sign_with(&stranger, "ES256", &world.claims()));
+        function.call(request).await.refusal(401, "invalid_token");
+    }
+    assert!(world.provider.key_fetches() <= fetched + 1, "{} fetches", world.provider.key_fetches() - fetched);
+    function.call(world.request()).await.credentials();
+}
+
+#[tokio::test]
+async fn keys_are_fetched_once_for_many_requests() {
+    let world = World::new().await;
+    let function = world.start().await;
+    for _ in 0..5 {
+        function.call(world.request()).await.credentials();
+    }
+    assert_eq!(world.provider.key_fetches(), 1);
+}
+
+#[tokio::test]
+async fn a_key_of_one_issuer_never_verifies_anothers_token() {
+    let mut world = World::new().await;
+    let theirs = TestKey::p256(world.key.kid());
+    let partner = Provider::start(&[&theirs]).await;
+    let trusted = json!({"id": "partner", "issuer": partner.issuer(), "audiences": ["hallpass"]});
+    world.trust(&[world.issuer(), trusted]);
+    world.dynamodb.grant("partner/user/carol", "default", &json!({}));
+    let function = world.start().await;
+    let their_claims = valid_claims(&partner.issuer(), clock::now());
+    for (key, claims) in [(&theirs, &world.claims()), (&world.key, &their_claims)] {
+        let request = Event::get("/v1/credentials").bearer(&sign_with(key, "ES256", claims));
+        function.call(request).await.refusal(401, "invalid_token");
+    }
+    for (key, claims) in [(&world.key, &world.claims()), (&theirs, &their_claims)] {
+        let request = Event::get("/v1/credentials").bearer(&sign_with(key, "ES256", claims));
+        function.call(request).await.credentials();
+    }
+    let names: Vec<String> = world.sts.mints().iter().map(|mint| mint.name().to_owned()).collect();
+    assert_ne!(names[0], names[1], "two people share a name");
+}
+
+#[tokio::test]
+async fn a_provider_that_is_down_at_the_start_is_asked_again() {
+    let world = World::new().await;
+    world.provider.server.fail_always(&Fault::Resets);
+    let function = world.start().await;
+    function.call(world.request()).await.refusal(503, "identity_provider_unavailable");
+    world.provider.server.heal();
+    until_served(&function, &world.request()).await.credentials();
+}
+
+#[tokio::test]
+async fn held_keys_serve_while_the_provider_is_down() {
+    let world = World::new().await;
+    let function = world.start().await;
+    world.provider.server.fail_always(&Fault::Resets);
+    let stranger = TestKey::p256("key-2");
+    let request = Event::get("/v1/credentials").bearer(&sign_with(&stranger, "ES256", &world.claims()));
+    function.call(request).await.refusal(401, "invalid_token");
+    function.call(world.request()).await.credentials();
+}
+
+#[tokio::test]
+async fn an_answer_without_usable_keys_never_replaces_good_ones() {
+    for answer in ["", "{", "null", "{}", "[]", "{\"keys\":[]}", "{\"keys\":{}}", "{\"keys\":[{\"kty\":\"EC\"}]}"] {
+        let world = World::new().await;
+        let function = world.start().await;
+        world.provider.publish_raw(answer);
+        let stranger = TestKey::p256("key-2");
+        let request = Event::get("/v1/credentials").bearer(&sign_with(&stranger, "ES256", &world.claims()));
+        function.call(request).await.refusal(401, "invalid_token");
+        function.call(world.request()).await.credentials();
+    }
+}
+
+#[tokio::test]
+async fn one_bad_key_does_not_spoil_the_set() {
+    let world = World::new().await;
+    let good = world.key.jwk();
+    let other = TestKey::rsa("key-rsa");
+    let mut odd = good.clone();
+    odd["kid"] = json!("odd");
+    odd["x"] = json!("AA");
+    let keys =
+        json!({"keys": [null, 7, {}, {"kty": "oct", "k": "c2VjcmV0", "kid": "s"}, odd, other.jwk(), good, good]});
+    world.provider.publish_raw(keys.to_string());
+    let function = world.start().await;
+    function.call(world.request()).await.credentials();
+    let request = Event::get("/v1/credentials").bearer(&sign_with(&other, "RS256", &world.claims()));
+    function.call(request).await.credentials();
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_for_this_is_not_used() {
+    for (member, value) in [
+        ("use", json!("enc")),
+        ("key_ops", json!(["encrypt"])),
+        ("alg", json!("ES384")),
+        ("alg", json!("ECDH-ES")),
+        ("kid", json!(7)),
+    ] {
+        let world = World::new().await;
+        let mut key = world.key.jwk();
+        key[member] = value.clone();
+        world.provider.publish_raw(json!({"keys": [key, TestKey::p256("key-2").jwk()]}).to_string());
+        let function = world.start().await;
+        let answer = function.call(world.request()).await;
+        assert_eq!(answer.status, 401, "{member} {value}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_short_rsa_key_is_not_used() {
+    let world = World::new().await;
+    let (short, long) = (TestKey::rsa_bits("short", 1024), TestKey::rsa_bits("long", 2048));
+    world.provider.publish(&[&short, &long]);
+    let function = world.start().await;
+    let request = |key| Event::get("/v1/credentials").bearer(&sign_with(key, "RS256", &world.claims()));
+    function.call(request(&short)).await.refusal(401, "invalid_token");
+    function.call(request(&long)).await.credentials();
+}
+
+#[tokio::test]
+async fn two_keys_under_one_id_void_that_id_alone() {
+    let world = World::new().await;
+    let (twin, single) = (TestKey::p256(world.key.kid()), TestKey::p256("key-2"));
+    world.provider.publish(&[&world.key, &twin, &single]);
+    let function = world.start().await;
+    for key in [&world.key, &twin] {
+        let request = Event::get("/v1/credentials").bearer(&sign_with(key, "ES256", &world.claims()));
+        function.call(request).await.refusal(401, "invalid_token");
+    }
+    let request = Event::get("/v1/credentials").bearer(&sign_with(&single, "ES256", &world.claims()));
+    function.call(request).await.credentials();
+}
+
+#[tokio::test]
+async fn a_token_without_a_key_id_is_for_the_only_key() {
+    let world = World::new().await;
+    let function = world.start().await;
+    let token = world.key.sign(&json!({"alg": "ES256"}), &world.claims());
+    function.call(Event::get("/v1/credentials").bearer(&token)).await.credentials();
+}
+
+#[tokio::test]
+async fn a_configured_key_set_needs_no_discovery() {
+    let mut world = World::new().await;
+    let mut issuer = world.issuer();
+    issuer["jwks_uri"] = json!(format!("{}/keys", world.provider.issuer()));
+    world.trust(&[issuer]);
+    let function = world.start().await;
+    function.call(world.request()).await.credentials();
+    assert!(world.provider.server.calls().iter().all(|call| call.path == "/keys"));
+}
+
+#[tokio::test]
+async fn an_issuer_that_ends_in_a_slash_keeps_it_in_its_tokens() {
+    let mut world = World::new().await;
+    let issuer = format!("{}/", world.provider.issuer());
+    world.provider.publish_discovery(&json!({"issuer": issuer, "jwks_uri": format!("{issuer}keys")}));
+    world.trust(&[json!({"id": "corp", "issuer": issuer, "audiences": ["hallpass"]})]);
+    let function = world.start().await;
+    function.call(world.request_with(&world.claims_with("iss", issuer))).await.credentials();
+    function.call(world.request()).await.refusal(401, "invalid_token");
+}
+
+#[tokio::test]
+async fn a_discovery_that_cannot_be_trusted_gives_no_keys() {
+    let world = World::new().await;
+    let issuer = world.provider.issuer();
+    let keys = format!("{issuer}/keys");
+    for discovery in [
+        json!({"issuer": "https://login.example.net", "jwks_uri": keys}),
+        json!({"issuer": format!("{issuer}/"), "jwks_uri": keys}),
+        json!({"jwks_uri": keys}),
+        json!({ "issuer": issuer }),
+        json!({"issuer": issuer, "jwks_uri": "file:///etc/passwd"}),
+        json!({"issuer": issuer, "jwks_uri": "http://login.example.net/keys"}),
+        json!([]),
+    ] {
+        world.provider.publish_discovery(&discovery);
+        let function = world.start().await;
+        let answer = function.call(world.request()).await;
+        assert_eq!(answer.status, 503, "{discovery}: {answer:?}");
+        answer.refusal(503, "identity_provider_unavailable");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let world = World::new().await;
+    let elsewhere = Provider::start(&[&world.key]).await;
+    let document = json!({"issuer": world.provider.issuer(), "jwks_uri": format!("{}/keys", elsewhere.issuer())});
+    elsewhere.publish_discovery(&document);
+    for status in [301, 302, 307, 308] {
+        let location = format!("{}/.well-known/openid-configuration", elsewhere.issuer());
+        let redirect = Reply::new(status, "text/plain", "").header("location", location);
+        world.provider.server.fail_always(&Fault::Answers(redirect));
+        let function = world.start().await;
+        function.call(world.request()).await.refusal(503, "identity_provider_unavailable");
+    }
+    assert!(elsewhere.server.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_key_set_without_end_is_not_read() {
+    let world = World::new().await;
+    let key = world.key.jwk();
+    world.provider.publish_raw(json!({"keys": [key], "x": "x".repeat(256 * 1024)}).to_string());
+    let function = world.start().await;
+    function.call(world.request()).await.refusal(503, "identity_provider_unavailable");
+}
+
+/// The first good answer within the cooldown of fetches.
+async fn until_served(function: &Function, request: &Event) -> Answer {
+    let deadline = tokio::time::Instant::now() + COOLDOWN;
+    loop {
+        let answer = function.call(request.clone()).await;
+        if answer.status == 200 || tokio::time::Instant::now() > deadline {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}

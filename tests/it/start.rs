@@ -1,0 +1,154 @@
+//! What happens before the first request.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::function::{Ended, Function};
+use crate::support::server::Server;
+use crate::support::world::World;
+
+#[tokio::test]
+async fn everything_is_at_hand_before_the_first_request() {
+    let (world, function) = unhurried_start().await;
+    assert_eq!(world.provider.key_fetches(), 1);
+    assert_eq!(world.secrets.server.calls().len(), 1);
+    let prepared = [&world.dynamodb.server, &world.sts.server].map(Server::opened);
+    assert!(prepared.iter().all(|connections| *connections > 0), "{prepared:?}");
+    for (_, server) in world.upstreams() {
+        server.forget_calls();
+    }
+    function.call(world.request()).await.credentials();
+    let opened = [&world.dynamodb.server, &world.sts.server].map(Server::opened);
+    assert_eq!(opened, prepared, "the first request opens connections of its own");
+    let calls = world.upstreams().map(|(name, server)| (name, server.calls().len()));
+    assert_eq!(calls, [("provider", 0), ("dynamodb", 1), ("secrets manager", 0), ("sts", 1)]);
+}
+
+#[tokio::test]
+async fn a_start_mints_nothing_and_reports_nothing() {
+    let world = World::new().await;
+    let function = world.start().await;
+    assert!(world.sts.mints().is_empty());
+    assert_eq!(function.runtime.init_errors(), Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn a_variable_that_is_missing_stops_the_start() {
+    for name in ["HALLPASS_ISSUERS", "HALLPASS_TABLE", "HALLPASS_STATE", "HALLPASS_BROKER_KEY"] {
+        let mut world = World::new().await;
+        world.unset(name);
+        refused(world.spawn().await, &[name]).await;
+        world.set(name, "");
+        refused(world.spawn().await, &[name]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_issuer_stops_the_start() {
+    let world = World::new().await;
+    let with = |name: &str, value: Value| {
+        let mut issuer = world.issuer();
+        issuer[name] = value;
+        json!([issuer])
+    };
+    let other = |issuer: &str| json!({"id": "other", "issuer": issuer, "audiences": ["hallpass"]});
+    let open = |url: &str| json!([other(url)]);
+    for (issuers, names) in [
+        (json!([]), "HALLPASS_ISSUERS"),
+        (json!({}), "HALLPASS_ISSUERS"),
+        (json!([7]), "HALLPASS_ISSUERS"),
+        (with("id", json!("")), "id"),
+        (with("id", json!("Corp")), "id"),
+        (with("id", json!("a/b")), "id"),
+        (with("id", json!("a".repeat(33))), "id"),
+        (with("issuer", json!(null)), "issuer"),
+        (with("issuer", json!("http://login.example.com")), "issuer"),
+        (with("issuer", json!("login.example.com")), "issuer"),
+        (with("issuer", json!("http://localhost.example.com")), "issuer"),
+        (with("audiences", json!(null)), "audiences"),
+        (with("audiences", json!([])), "audiences"),
+        (with("audiences", json!("hallpass")), "audiences"),
+        (with("audiences", json!([""])), "audiences"),
+        (with("jwks_uri", json!("http://login.example.com/keys")), "jwks_uri"),
+        (with("algorithms", json!([])), "algorithms"),
+        (with("algorithms", json!(["HS256"])), "algorithms"),
+        (with("algorithms", json!(["none"])), "algorithms"),
+        (with("subject_claim", json!("sub")), "subject_claim"),
+        (with("groups_required", json!("yes")), "groups_required"),
+        (with("max_token_lifetime", json!(0)), "max_token_lifetime"),
+        (with("required_claims", json!({"/hd": []})), "required_claims"),
+        (with("dpop", json!("maybe")), "dpop"),
+        (with("audience", json!("hallpass")), "audience"),
+        (json!([world.issuer(), world.issuer()]), "id"),
+        (json!([world.issuer(), other(&world.provider.issuer())]), "issuer"),
+        (open("https://accounts.google.com"), "/hd"),
+        (open("https://token.actions.githubusercontent.com"), "/repository_owner_id"),
+        (open("https://gitlab.com"), "/namespace_id"),
+        (with("audiences", json!(["a".repeat(3_500)])), "HALLPASS_ISSUERS"),
+    ] {
+        let mut wrong = World::new().await;
+        wrong.set("HALLPASS_ISSUERS", &issuers.to_string());
+        refused(wrong.spawn().await, &["HALLPASS_ISSUERS", names]).await;
+    }
+    for text in ["not json", "[{\"id\":\"a\",\"id\":\"b\"}]"] {
+        let mut wrong = World::new().await;
+        wrong.set("HALLPASS_ISSUERS", text);
+        refused(wrong.spawn().await, &["HALLPASS_ISSUERS"]).await;
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_is_none_stops_the_start() {
+    for origins in ["*", "null", "console.example.com", "https://console.example.com/", "https://a.example,b"] {
+        let mut world = World::new().await;
+        world.set("HALLPASS_ALLOWED_ORIGINS", origins);
+        refused(world.spawn().await, &["HALLPASS_ALLOWED_ORIGINS"]).await;
+    }
+}
+
+#[tokio::test]
+async fn every_problem_is_told_at_once() {
+    let mut world = World::new().await;
+    let mut first = world.issuer();
+    first["algorithms"] = json!(["HS256"]);
+    first["subject"] = json!("/sub");
+    world.trust(&[first, json!({"id": "Other", "issuer": "http://login.example.com"})]);
+    world.unset("HALLPASS_TABLE");
+    world.unset("HALLPASS_BROKER_KEY");
+    world.set("HALLPASS_ALLOWED_ORIGINS", "*");
+    let told = [
+        "HALLPASS_ISSUERS[0].algorithms",
+        "HALLPASS_ISSUERS[0].subject",
+        "HALLPASS_ISSUERS[1].id",
+        "HALLPASS_ISSUERS[1].issuer",
+        "HALLPASS_ISSUERS[1].audiences",
+        "HALLPASS_TABLE",
+        "HALLPASS_BROKER_KEY",
+        "HALLPASS_ALLOWED_ORIGINS",
+    ];
+    refused(world.spawn().await, &told).await;
+}
+
+/// A start that had the time it may take: where a busy machine made it give up on preparing, another one.
+async fn unhurried_start() -> (World, Function) {
+    for _ in 0..10 {
+        let world = World::new().await;
+        let function = world.spawn().await;
+        if function.started().await < Duration::from_millis(400) {
+            return (world, function);
+        }
+    }
+    panic!("no start within 400 ms with every upstream at hand");
+}
+
+/// Asserts that the function ends without ever asking for an event, and says each of these.
+async fn refused(function: Function, told: &[&str]) {
+    let polls = function.runtime.polls();
+    let Ended { status, log } = function.ended().await;
+    assert!(!status.success(), "a wrong configuration is no success: {log}");
+    assert!(polls.borrow().is_none(), "it asked for an event: {log}");
+    for text in told {
+        assert!(log.contains(text), "`{text}` is not told in: {log}");
+    }
+}

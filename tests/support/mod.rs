@@ -1,0 +1,14 @@
+//! The world around the function, on loopback: what the tests and the measurements share.
+
+pub mod answer;
+pub mod clock;
+pub mod dynamodb;
+pub mod events;
+pub mod function;
+pub mod provider;
+pub mod runtime_api;
+pub mod secrets;
+pub mod server;
+pub mod signer;
+pub mod sts;
+pub mod world;

@@ -1,0 +1,265 @@
+//! How do the services around the function behave, and misbehave, on the wire?
+//!
+//! One small HTTP server on a loopback port of its own. It records what it is asked, answers through a [`Handle`],
+//! and can be told to fail instead: once, some times, or until it is healed.
+
+use std::collections::VecDeque;
+use std::future::{Future, pending};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
+
+/// A request as it came over the wire.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub method: String,
+    pub path: String,
+    headers: Vec<(String, String)>,
+    pub body: Bytes,
+}
+
+impl Call {
+    /// A header by its lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON; null where it is not.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// The access key id that signed this call (Signature Version 4); empty where none did.
+    pub fn access_key(&self) -> &str {
+        let credential = self.header("authorization").and_then(|value| value.split_once("Credential="));
+        credential.and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default()
+    }
+}
+
+/// What a server answers.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: String,
+}
+
+impl Reply {
+    /// An answer with a body of this media type.
+    pub fn new(status: u16, content_type: &str, body: impl Into<String>) -> Self {
+        Self { status, headers: vec![("content-type", content_type.to_owned())], body: body.into() }
+    }
+
+    /// The same with one header more.
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+/// What a server does instead of answering.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// Answers this, whatever was asked.
+    Answers(Reply),
+    /// Answers as it should, but late.
+    Slow(Duration),
+    /// Takes the request and never answers.
+    Hangs,
+    /// Takes the request and resets the connection.
+    Resets,
+}
+
+/// The sound behaviour of a server.
+pub trait Handle: Send + Sync + 'static {
+    /// The answer to one call.
+    fn answer(&self, call: Call) -> impl Future<Output = Reply> + Send;
+}
+
+/// A listening server; it stops with the test's runtime.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    wire: Arc<Wire>,
+}
+
+#[derive(Debug, Default)]
+struct Wire {
+    calls: Mutex<Vec<Call>>,
+    next_faults: Mutex<VecDeque<Fault>>,
+    lasting_fault: Mutex<Option<Fault>>,
+    connections: Mutex<Vec<AbortHandle>>,
+    opened: AtomicUsize,
+    /// Connections with a smaller number swallow what they are sent.
+    first_alive: AtomicUsize,
+    in_flight: AtomicUsize,
+    peak: AtomicUsize,
+}
+
+impl Server {
+    /// Listens on a free loopback port.
+    pub async fn start(handler: impl Handle) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let wire = Arc::new(Wire::default());
+        let handler = Arc::new(handler);
+        tokio::spawn({
+            let wire = Arc::clone(&wire);
+            async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    let number = wire.opened.fetch_add(1, Ordering::SeqCst);
+                    let task = tokio::spawn(serve(stream, number, Arc::clone(&wire), Arc::clone(&handler)));
+                    lock(&wire.connections).push(task.abort_handle());
+                }
+            }
+        });
+        Self { address, wire }
+    }
+
+    /// `127.0.0.1:PORT`
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// `http://127.0.0.1:PORT`
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Everything asked so far, also what was met with a fault.
+    pub fn calls(&self) -> Vec<Call> {
+        lock(&self.wire.calls).clone()
+    }
+
+    /// Forgets the calls so far.
+    pub fn forget_calls(&self) {
+        lock(&self.wire.calls).clear();
+    }
+
+    /// Meets the next `times` calls with this fault.
+    pub fn fail_times(&self, times: usize, fault: &Fault) {
+        lock(&self.wire.next_faults).extend(vec![fault.clone(); times]);
+    }
+
+    /// Meets every call with this fault until healed.
+    pub fn fail_always(&self, fault: &Fault) {
+        *lock(&self.wire.lasting_fault) = Some(fault.clone());
+    }
+
+    /// Ends all faults.
+    pub fn heal(&self) {
+        lock(&self.wire.next_faults).clear();
+        *lock(&self.wire.lasting_fault) = None;
+    }
+
+    /// Resets every open connection.
+    pub fn kill_connections(&self) {
+        for connection in lock(&self.wire.connections).drain(..) {
+            connection.abort();
+        }
+    }
+
+    /// Leaves every open connection open but deaf, as a NAT gateway does that has forgotten it.
+    pub fn deafen_connections(&self) {
+        self.wire.first_alive.store(self.opened(), Ordering::SeqCst);
+    }
+
+    /// How many connections were ever opened.
+    pub fn opened(&self) -> usize {
+        self.wire.opened.load(Ordering::SeqCst)
+    }
+
+    /// The most calls that were in flight at one time.
+    pub fn peak(&self) -> usize {
+        self.wire.peak.load(Ordering::SeqCst)
+    }
+}
+
+impl Wire {
+    fn next_fault(&self) -> Option<Fault> {
+        let once = lock(&self.next_faults).pop_front();
+        once.or_else(|| lock(&self.lasting_fault).clone())
+    }
+}
+
+/// Locks, also after another thread of the test has panicked.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn serve(stream: TcpStream, number: usize, wire: Arc<Wire>, handler: Arc<impl Handle>) {
+    // Whatever ends the connection from here, the peer sees a reset.
+    stream.set_zero_linger().unwrap();
+    stream.set_nodelay(true).unwrap();
+    let service = service_fn(|request: Request<Incoming>| {
+        let (wire, handler) = (Arc::clone(&wire), Arc::clone(&handler));
+        async move {
+            let call = read(request).await?;
+            lock(&wire.calls).push(call.clone());
+            if number < wire.first_alive.load(Ordering::SeqCst) {
+                return pending().await;
+            }
+            let fault = wire.next_fault();
+            let _in_flight = InFlight::enter(&wire);
+            match fault {
+                Some(Fault::Hangs) => pending().await,
+                Some(Fault::Resets) => Err(io::Error::from(io::ErrorKind::ConnectionReset)),
+                Some(Fault::Answers(reply)) => Ok(response(reply)),
+                Some(Fault::Slow(delay)) => {
+                    tokio::time::sleep(delay).await;
+                    Ok(response(handler.answer(call).await))
+                }
+                None => Ok(response(handler.answer(call).await)),
+            }
+        }
+    });
+    // The error is the fault that the test asked for, or the function's end.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+async fn read(request: Request<Incoming>) -> io::Result<Call> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    let path = head.uri.path_and_query().map_or_else(String::new, ToString::to_string);
+    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    let headers = head.headers.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect();
+    Ok(Call { method: head.method.to_string(), path, headers, body })
+}
+
+fn response(reply: Reply) -> Response<Full<Bytes>> {
+    let response = reply
+        .headers
+        .into_iter()
+        .fold(Response::builder().status(reply.status), |response, (name, value)| response.header(name, value));
+    response.body(Full::from(reply.body)).unwrap()
+}
+
+struct InFlight<'a>(&'a Wire);
+
+impl<'a> InFlight<'a> {
+    fn enter(wire: &'a Wire) -> Self {
+        let before = wire.in_flight.fetch_add(1, Ordering::SeqCst);
+        wire.peak.fetch_max(before.saturating_add(1), Ordering::SeqCst);
+        Self(wire)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+}
