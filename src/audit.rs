@@ -197,12 +197,17 @@ fn line(event: &str, record: &Record, outcome: &Value, now: SystemTime) -> Value
 fn metrics(record: &Record, outcome: &Outcome, now: SystemTime) -> Vec<Value> {
     let measured = &record.measured;
     let seconds = |age: Option<Duration>| age.map(|age| json!(age.as_secs()));
-    let mut plain = vec![("Issued", "Count", Some(json!(u8::from(outcome.code == "issued"))))];
+    // What was not a request for credentials was neither issued nor not issued.
+    let issued = (!measured.stages.is_empty()).then(|| json!(u8::from(outcome.code == "issued")));
+    let mut plain = vec![("Issued", "Count", issued)];
     plain.push(("KeyAge", "Seconds", seconds(measured.key_age)));
     plain.push(("JwksAge", "Seconds", seconds(measured.jwks_age)));
     plain.push(("PackedPolicySize", "Percent", measured.packed_policy_size.map(Value::from)));
     let plain: Vec<_> = plain.into_iter().filter_map(|(name, unit, value)| Some((name, unit, value?))).collect();
-    let mut lines = vec![embedded(&plain, None, now)];
+    let mut lines = Vec::new();
+    if !plain.is_empty() {
+        lines.push(embedded(&plain, None, now));
+    }
     if outcome.status >= 400 {
         lines.push(embedded(&[("Refused", "Count", json!(1))], Some(("Code", outcome.code)), now));
     }

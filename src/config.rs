@@ -62,7 +62,7 @@ impl Config {
 
 /// Whether a browser could send this text as `Origin` (RFC 6454 §6.2). Neither `*` nor `null` is one.
 fn is_origin(text: &str) -> bool {
-    reqwest::Url::parse(text)
+    url::Url::parse(text)
         .is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.origin().ascii_serialization() == text)
 }
 

@@ -5,6 +5,7 @@
 
 mod problem;
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -115,6 +116,9 @@ impl Function {
         origin: &mut Option<HeaderValue>,
         now: SystemTime,
     ) -> Reply {
+        if repeats_header(&event) {
+            return Reply::Problem(Problem::malformed("the event has two headers of one name"));
+        }
         let event: ApiGatewayV2httpRequest = match serde_json::from_value(event) {
             Ok(event) => event,
             Err(_) => return Reply::Problem(Problem::malformed("the event is not one of an HTTP API (payload 2.0)")),
@@ -253,6 +257,14 @@ fn token(headers: &HeaderMap) -> Option<&str> {
     (!token.is_empty()).then_some(token)
 }
 
+/// Whether two headers differ in nothing but case. The gateway writes all names in lower case; of two that another
+/// front may send, the conversion would keep one.
+fn repeats_header(event: &Value) -> bool {
+    let names = event.get("headers").and_then(Value::as_object).into_iter().flat_map(|headers| headers.keys());
+    let mut seen = BTreeSet::new();
+    !names.map(|name| name.to_ascii_lowercase()).all(|name| seen.insert(name))
+}
+
 /// Headers that nothing here reads, but that no client of good will sends: what they would have made a reader of the
 /// address or scheme believe is not known.
 fn header_problem(headers: &HeaderMap) -> Option<&'static str> {
@@ -260,7 +272,10 @@ fn header_problem(headers: &HeaderMap) -> Option<&'static str> {
     if !all("host", |value| Authority::try_from(value).is_ok()) {
         return Some("the `Host` header is malformed");
     }
-    if !all("x-forwarded-proto", |value| Scheme::try_from(value).is_ok()) {
+    // Each proxy on the way may have added its own.
+    let schemes =
+        |value: &[u8]| value.split(|byte| *byte == b',').all(|scheme| Scheme::try_from(scheme.trim_ascii()).is_ok());
+    if !all("x-forwarded-proto", schemes) {
         return Some("the `X-Forwarded-Proto` header is malformed");
     }
     None

@@ -14,7 +14,8 @@ use hallpass::credentials::BrokerKeys;
 use hallpass::grants::Store;
 use hallpass::http::Function;
 use hallpass::identity::{HttpClient, Identity};
-use hallpass::upstream;
+use hallpass::problems::Problems;
+use hallpass::upstream::{self, SdkConfig};
 use lambda_http::lambda_runtime::{LambdaInvocation, Runtime};
 use lambda_http::tower::Service;
 use lambda_http::{Error, LambdaEvent, service_fn};
@@ -39,12 +40,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Error> {
-    let config = Config::from_lookup(environment).inspect_err(|problems| {
+    let (config, sdk) = configuration().inspect_err(|problems| {
         for problem in problems.iter() {
             tracing::error!(problem, "the configuration is wrong");
         }
     })?;
-    let sdk = upstream::sdk_config().await;
     let identity = Identity::new(config.issuers, &HttpClient::new()?);
     let store = Store::new(&sdk, config.table);
     let keys = BrokerKeys::new(&sdk, config.broker_key);
@@ -57,6 +57,18 @@ async fn run() -> Result<(), Error> {
         async move { Ok::<_, Error>(function.answer(event.payload, &event.context.request_id, now()).await) }
     });
     Runtime::new(handler).layer(lambda_http::tower::layer::layer_fn(JsonOnly)).run_concurrent().await
+}
+
+/// All of it, or all that is wrong with it.
+fn configuration() -> Result<(Config, SdkConfig), Problems> {
+    match (Config::from_lookup(environment), upstream::sdk_config(environment)) {
+        (Ok(config), Ok(sdk)) => Ok((config, sdk)),
+        (Ok(_), Err(problems)) | (Err(problems), Ok(_)) => Err(problems),
+        (Err(mut problems), Err(more)) => {
+            problems.append(more);
+            Err(problems)
+        }
+    }
 }
 
 /// Makes an event that is not JSON one that is `null`: it is answered like any other malformed event, where the

@@ -3,17 +3,24 @@
 //! DESIGN's deadlines are the SDK's own settings, made in one place. The broker's deadline for the whole request wins
 //! over all of them, since it drops whatever is still under way.
 
+use std::fmt;
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_sts::config::http::HttpResponse;
 use aws_sdk_sts::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_sts::config::retry::RetryConfig;
 use aws_sdk_sts::config::timeout::TimeoutConfig;
-use aws_sdk_sts::config::{ConfigBag, Intercept, RuntimeComponents, StalledStreamProtectionConfig};
+use aws_sdk_sts::config::{
+    BehaviorVersion, ConfigBag, Credentials, IdentityCache, Intercept, Region, RuntimeComponents,
+    SharedCredentialsProvider, StalledStreamProtectionConfig,
+};
 use aws_sdk_sts::error::{BoxError, ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls;
 use aws_smithy_types::body::SdkBody;
+pub use aws_types::SdkConfig;
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
+
+use crate::problems::Problems;
 
 /// One attempt and one retry: a single hiccup stays invisible, and an outage is not made worse.
 const ATTEMPTS: u32 = 2;
@@ -46,19 +53,67 @@ const LATER: [&str; 16] = [
     "ServiceUnavailable",
 ];
 
-/// The SDK's configuration: region, credentials and endpoints as the environment has them, limits as DESIGN has them.
-pub async fn sdk_config() -> SdkConfig {
+/// The SDK's settings: region, credentials and endpoints by the SDK's own variables, limits as DESIGN has them.
+///
+/// The variables alone, since they are what Lambda gives: the SDK's search through profiles, web identities and
+/// metadata services would be a tenth of the function and part of its start.
+/// <https://docs.aws.amazon.com/sdkref/latest/guide/environment-variables.html>
+///
+/// # Errors
+/// [`Problems`] names the variables that are missing.
+pub fn sdk_config(
+    lookup: impl Fn(&str) -> Option<String> + Clone + Send + Sync + 'static,
+) -> Result<SdkConfig, Problems> {
+    let mut problems = Problems::default();
+    let mut required = |name: &str| {
+        let value = lookup(name).filter(|value| !value.is_empty());
+        if value.is_none() {
+            problems.add(name, "is not set; Lambda sets it");
+        }
+        value.unwrap_or_default()
+    };
+    let region = required("AWS_REGION");
+    let (id, secret) = (required("AWS_ACCESS_KEY_ID"), required("AWS_SECRET_ACCESS_KEY"));
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    // Lambda replaces the whole environment before these expire.
+    let credentials = Credentials::new(id, secret, lookup("AWS_SESSION_TOKEN"), None, "environment");
+    let is_set = |name: &str| lookup(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
         .pool_idle_timeout(IDLE)
         .build_https();
-    aws_config::defaults(BehaviorVersion::v2026_01_12())
+    Ok(SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new(region))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        // What never expires need not be cached.
+        .identity_cache(IdentityCache::no_cache())
+        .use_fips(is_set("AWS_USE_FIPS_ENDPOINT"))
+        .use_dual_stack(is_set("AWS_USE_DUALSTACK_ENDPOINT"))
+        .service_config(Endpoints(lookup))
         .http_client(http)
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(BACKOFF))
         .timeout_config(attempts_of(ATTEMPT))
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .load()
-        .await
+        .build())
+}
+
+/// Other endpoints than AWS's: `AWS_ENDPOINT_URL_STS` and its like, else `AWS_ENDPOINT_URL`.
+struct Endpoints<L>(L);
+
+impl<L> fmt::Debug for Endpoints<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Endpoints")
+    }
+}
+
+impl<L: Fn(&str) -> Option<String> + Send + Sync> LoadServiceConfig for Endpoints<L> {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        let service = key.service_id().to_ascii_uppercase().replace(' ', "_");
+        (self.0)(&format!("{}_{service}", key.env())).or_else(|| (self.0)(key.env()))
+    }
 }
 
 pub(crate) fn attempts_of(limit: Duration) -> TimeoutConfig {

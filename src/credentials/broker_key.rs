@@ -7,10 +7,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use aws_config::SdkConfig;
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
-use aws_sdk_sts::config::{Credentials, IdentityCache};
+use aws_sdk_sts::config::Credentials;
+use aws_types::SdkConfig;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
@@ -142,11 +142,8 @@ impl BrokerKeys {
         let (secrets, secret_id, sts) = (self.secrets.clone(), self.secret_id.clone(), self.sts.clone());
         async move {
             let key = fetch(&secrets, secret_id).await.map(|credentials| BrokerKey {
-                // Each key has a client of its own, over the one pool of connections. Its credentials never expire,
-                // so that caching them would only cost.
-                sts: aws_sdk_sts::Client::from_conf(
-                    sts.identity_cache(IdentityCache::no_cache()).credentials_provider(credentials).build(),
-                ),
+                // Each key has a client of its own, over the one pool of connections.
+                sts: aws_sdk_sts::Client::from_conf(sts.credentials_provider(credentials).build()),
             });
             if let Err(error) = &key {
                 tracing::warn!(%error, "the broker key cannot be fetched");

@@ -3,9 +3,17 @@
 //! OpenID Connect Discovery 1.0 §4 names the key set, unless the operator did. Everything is bounded: the provider may
 //! be slow, broken or in other hands.
 
+use std::io;
 use std::time::Duration;
 
-use reqwest::{Client, Url, redirect};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper::body::Bytes;
+use hyper::{Request, StatusCode, header};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use url::Url;
 
 use super::KeySet;
 use super::issuer::{Issuer, KeySource};
@@ -69,23 +77,20 @@ impl FetchError {
 
 /// Fetches from identity providers.
 #[derive(Debug, Clone)]
-pub struct HttpClient(Client);
+pub struct HttpClient(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
 
 impl HttpClient {
     /// Prepares the client: the system's certificate authorities, no redirects, no proxy, no idle connections (which
     /// would be dead when a frozen function wakes).
     ///
+    /// A redirect could lead to a host whose certificate the operator never meant to trust (octo-sts was led): this
+    /// client has no notion of one.
+    ///
     /// # Errors
     /// The system has no usable certificate authorities.
-    pub fn new() -> Result<Self, reqwest::Error> {
-        // A redirect could lead to a host whose certificate the operator never meant to trust (octo-sts was led).
-        let client = Client::builder()
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .pool_max_idle_per_host(0)
-            .user_agent(concat!("hallpass/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self(client))
+    pub fn new() -> io::Result<Self> {
+        let connector = HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
+        Ok(Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)))
     }
 
     async fn fetch(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
@@ -99,20 +104,20 @@ impl HttpClient {
     }
 
     async fn fetch_once(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
-        let unreachable = |_| FetchError::Unreachable;
-        let request = self.0.get(url.clone()).header("accept", "application/json");
-        let mut response = request.send().await.map_err(unreachable)?;
-        if response.status() != 200 {
+        let request = Request::get(url.as_str())
+            .header(header::ACCEPT, "application/json")
+            .header(header::USER_AGENT, concat!("hallpass/", env!("CARGO_PKG_VERSION")))
+            .body(Empty::new())
+            .map_err(|_| FetchError::Unreachable)?;
+        let response = self.0.request(request).await.map_err(|_| FetchError::Unreachable)?;
+        if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status().as_u16()));
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if body.len().saturating_add(chunk.len()) > MAX_BYTES {
-                return Err(FetchError::TooLarge);
-            }
-            body.extend_from_slice(&chunk);
+        match Limited::new(response.into_body(), MAX_BYTES).collect().await {
+            Ok(body) => Ok(body.to_bytes().into()),
+            Err(error) if error.is::<LengthLimitError>() => Err(FetchError::TooLarge),
+            Err(_) => Err(FetchError::Unreachable),
         }
-        Ok(body)
     }
 }
 

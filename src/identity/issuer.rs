@@ -5,8 +5,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::Url;
 use serde_json::{Map, Value};
+use url::Url;
 
 use super::Algorithm;
 use crate::json;

@@ -14,7 +14,11 @@ async fn everything_is_at_hand_before_the_first_request() {
     assert_eq!(world.provider.key_fetches(), 1);
     assert_eq!(world.secrets.server.calls().len(), 1);
     let prepared = [&world.dynamodb.server, &world.sts.server].map(Server::opened);
-    assert!(prepared.iter().all(|connections| *connections > 0), "{prepared:?}");
+    assert_eq!(prepared, [1, 1], "one connection to each, and it was kept");
+    for server in [&world.dynamodb.server, &world.sts.server] {
+        let calls: Vec<_> = server.calls().iter().map(|call| (call.method.clone(), call.body.len())).collect();
+        assert_eq!(calls, [("GET".to_owned(), 0)], "nothing is asked that would need a permission");
+    }
     for (_, server) in world.upstreams() {
         server.forget_calls();
     }

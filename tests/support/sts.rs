@@ -107,6 +107,10 @@ impl Sts {
 
 impl Handle for Arc<State> {
     async fn answer(&self, call: Call) -> Reply {
+        // The real endpoint sends anybody who only looks at it to the product's page.
+        if (call.method.as_str(), call.path.as_str()) == ("GET", "/") {
+            return Reply::new(302, "text/html", "").header("location", "https://aws.amazon.com/iam");
+        }
         let fields = form(&call.body);
         if lock(&self.refused_keys).iter().any(|key| key == call.access_key()) {
             return error(403, "InvalidClientTokenId");
