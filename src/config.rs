@@ -62,8 +62,9 @@ impl Config {
 
 /// Whether a browser could send this text as `Origin` (RFC 6454 §6.2). Neither `*` nor `null` is one.
 fn is_origin(text: &str) -> bool {
-    url::Url::parse(text)
-        .is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.origin().ascii_serialization() == text)
+    !text.contains('*')
+        && url::Url::parse(text)
+            .is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.origin().ascii_serialization() == text)
 }
 
 #[cfg(test)]
@@ -127,6 +128,7 @@ mod tests {
         variables.insert("HALLPASS_ALLOWED_ORIGINS", " https://a.example , http://localhost:5173 ,");
         assert_eq!(read(&variables).unwrap().allowed_origins, ["https://a.example", "http://localhost:5173"]);
         for bad in [
+            "https://*.a.example",
             "*",
             "null",
             "https://a.example/",

@@ -233,7 +233,7 @@ fn body(granted: &Granted) -> Value {
         "SessionToken": token,
         "Token": token,
         "Expiration": rfc3339(issued.expires_at),
-        "AccountId": issued.user.arn().split(':').nth(4),
+        "AccountId": issued.account,
         "FederatedUser": {"Arn": issued.user.arn(), "FederatedUserId": issued.user.federated_user_id()},
         "Grant": granted.grant.as_str(),
         "PackedPolicySize": issued.packed_policy_size,

@@ -3,11 +3,13 @@
 //! DESIGN's deadlines are the SDK's own settings, made in one place. The broker's deadline for the whole request wins
 //! over all of them, since it drops whatever is still under way.
 
-use std::fmt;
 use std::time::Duration;
+use std::{fmt, mem};
 
 use aws_sdk_sts::config::http::HttpResponse;
-use aws_sdk_sts::config::interceptors::BeforeTransmitInterceptorContextMut;
+use aws_sdk_sts::config::interceptors::{
+    BeforeDeserializationInterceptorContextMut, BeforeTransmitInterceptorContextMut,
+};
 use aws_sdk_sts::config::retry::RetryConfig;
 use aws_sdk_sts::config::timeout::TimeoutConfig;
 use aws_sdk_sts::config::{
@@ -19,6 +21,8 @@ use aws_smithy_http_client::tls;
 use aws_smithy_types::body::SdkBody;
 pub use aws_types::SdkConfig;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
+
+use http_body_util::Limited;
 
 use crate::problems::Problems;
 
@@ -151,12 +155,47 @@ impl Upstream {
             SdkError::ResponseError(_) => (true, "unreadable answer".into()),
             SdkError::ServiceError(answer) => {
                 let status = answer.raw().status().as_u16();
-                let code = answer.err().code().unwrap_or("no code");
-                (status >= 500 || status == 429 || LATER.contains(&code), code.chars().take(64).collect())
+                match answer.err().code() {
+                    // Neither an answer nor an error of the service: something on the way broke it.
+                    None if status < 300 => (true, "unreadable answer".into()),
+                    code => {
+                        let code = code.unwrap_or("no code");
+                        (status >= 500 || status == 429 || LATER.contains(&code), code.chars().take(64).collect())
+                    }
+                }
             }
             _ => (false, "request not sent".into()),
         };
         if later { Self::Unavailable { service, code } } else { Self::Refused { service, code } }
+    }
+}
+
+/// Reads at most so many bytes of an answer: what is longer is none that the service gives, and must not cost the
+/// function its memory.
+#[derive(Debug)]
+pub(crate) struct AtMost(pub(crate) usize);
+
+impl AtMost {
+    /// For answers of one secret or one session, which have a few KiB.
+    pub(crate) const SMALL: Self = Self(256 * 1024);
+    /// For `BatchGetItem`, whose items have at most 16 MiB, told in a little more.
+    pub(crate) const BATCH: Self = Self(24 * 1024 * 1024);
+}
+
+impl Intercept for AtMost {
+    fn name(&self) -> &'static str {
+        "AtMost"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let body = mem::replace(context.response_mut().body_mut(), SdkBody::taken());
+        *context.response_mut().body_mut() = SdkBody::from_body_1_x(Limited::new(body, self.0));
+        Ok(())
     }
 }
 

@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::refreshed::{Flight, Held, Refreshed};
-use crate::upstream::{ConnectOnly, STS_ATTEMPT, Upstream, attempts_of};
+use crate::upstream::{AtMost, ConnectOnly, STS_ATTEMPT, Upstream, attempts_of};
 
 /// A key held longer is refreshed beside a request.
 const REFRESH_AFTER: Duration = Duration::from_mins(5);
@@ -89,8 +89,10 @@ impl BrokerKeys {
     /// Keeps the key of the secret with this name or ARN.
     #[must_use]
     pub fn new(sdk: &SdkConfig, secret_id: String) -> Self {
-        let sts = aws_sdk_sts::config::Builder::from(sdk).timeout_config(attempts_of(STS_ATTEMPT));
-        Self { secrets: Client::new(sdk), secret_id, sts, key: Refreshed::new(KeyError::Lost) }
+        let sts =
+            aws_sdk_sts::config::Builder::from(sdk).timeout_config(attempts_of(STS_ATTEMPT)).interceptor(AtMost::SMALL);
+        let secrets = aws_sdk_secretsmanager::config::Builder::from(sdk).interceptor(AtMost::SMALL).build();
+        Self { secrets: Client::from_conf(secrets), secret_id, sts, key: Refreshed::new(KeyError::Lost) }
     }
 
     /// Fetches the key, and makes the connection to STS, ahead of the first request.

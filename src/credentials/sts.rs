@@ -52,6 +52,8 @@ pub struct Issued {
     pub session_token: SecretString,
     /// When they expire, in seconds since the epoch.
     pub expires_at: i64,
+    /// The account, as it stands in the federated user's ARN.
+    pub account: String,
     /// The federated user.
     pub user: FederatedUser,
     /// How much of STS's limit for the packed policy is used, in per cent.
@@ -85,12 +87,19 @@ impl BrokerKey {
         )]
         let packed_policy_size = answer.packed_policy_size;
         let credentials = answer.credentials.ok_or(StsError::Incomplete)?;
+        let user = answer.federated_user.ok_or(StsError::Incomplete)?;
+        let account = user.arn().split(':').nth(4).filter(|account| !account.is_empty()).map(str::to_owned);
+        let parts = [credentials.access_key_id(), credentials.secret_access_key(), credentials.session_token()];
+        if parts.contains(&"") {
+            return Err(StsError::Incomplete);
+        }
         Ok(Issued {
             access_key_id: credentials.access_key_id,
             secret_access_key: credentials.secret_access_key.into(),
             session_token: credentials.session_token.into(),
             expires_at: credentials.expiration.secs(),
-            user: answer.federated_user.ok_or(StsError::Incomplete)?,
+            account: account.ok_or(StsError::Incomplete)?,
+            user,
             packed_policy_size,
             request_id,
         })

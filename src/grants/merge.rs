@@ -7,7 +7,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::item::{Attributes, Item};
-use super::policy::{Policy, Statement};
+use super::policy::{MAX_STATEMENTS, Policy, Statement};
 use super::{GrantName, Principal};
 use crate::credentials::{FederatedName, PolicyArns, SessionDuration, SessionPolicy};
 use crate::identity::Caller;
@@ -71,6 +71,9 @@ pub enum Denied {
         /// The length of the minified policy.
         characters: usize,
     },
+    /// The grant's: together the items are more than STS takes.
+    #[error("the merged policy has more statements than fit into the 2048 characters that STS takes")]
+    TooManyStatements,
     /// The grant's: together the items are more than STS takes.
     #[error("the items name {0} managed policies together, and STS takes at most 10")]
     TooManyArns(usize),
@@ -175,6 +178,9 @@ pub fn authorize(
         for statement in item.policy.into_iter().flat_map(Policy::into_statements) {
             if !statements.contains(&statement) {
                 statements.push(statement);
+            }
+            if statements.len() > MAX_STATEMENTS {
+                return Err(Denied::TooManyStatements);
             }
         }
         arns.extend(item.policy_arns);

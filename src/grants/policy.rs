@@ -15,6 +15,11 @@ use crate::problems::Problems;
 const VERSION: &str = "2012-10-17";
 const OLD_VERSION: &str = "2008-10-17";
 
+/// More statements than this are over 2,048 characters however short each is: 45 for
+/// `{"Action":"*","Effect":"Deny","Resource":"*"}` and 1 for the comma. Known before any of them is read or compared,
+/// so that a huge item costs no more than a small one.
+pub(super) const MAX_STATEMENTS: usize = 2_048 / 46;
+
 /// Condition operators, without the qualifiers `ForAllValues:` and `ForAnyValue:` before and `IfExists` behind.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html>
 const OPERATORS: [&str; 27] = [
@@ -154,6 +159,13 @@ impl Reader {
         self.text(members, "Id", at);
         let at = &format!("{at}/Statement");
         let statements: Vec<Statement> = match members.get("Statement") {
+            Some(Value::Array(list)) if list.len() > MAX_STATEMENTS => {
+                self.problems.add(
+                    at,
+                    format_args!("must have at most {MAX_STATEMENTS} statements, which is all that STS takes"),
+                );
+                Vec::new()
+            }
             Some(Value::Array(list)) if !list.is_empty() => {
                 let read = |(index, one)| self.statement(one, &format!("{at}/{index}"));
                 list.iter().enumerate().filter_map(read).collect()
@@ -208,7 +220,7 @@ impl Reader {
         let at = format!("{at}/{name}");
         let mut check = |text: &Value, at: &str| match text.as_str() {
             Some(text) => {
-                if let Some(remedy) = problem(text).or_else(|| template_problem(text)) {
+                if let Some(remedy) = problem(text).or_else(|| variable_problem(text)) {
                     self.problems.add(at, remedy);
                 }
             }
@@ -232,7 +244,7 @@ impl Reader {
             let mut keys = BTreeMap::new();
             for (key, value) in self.object(block, &at, "must be an object of condition keys")? {
                 self.condition_value(value, &format!("{at}/{}", escaped(key)));
-                if let Some(remedy) = template_problem(key) {
+                if let Some(remedy) = variable_problem(key) {
                     self.problems.add(&at, remedy);
                 }
                 keys.insert(key.clone(), value.clone());
@@ -259,9 +271,13 @@ impl Reader {
                 }
             }
             Value::String(text) => {
-                if let Some(remedy) = template_problem(text) {
+                if let Some(remedy) = variable_problem(text) {
                     self.problems.add(at, remedy);
                 }
+            }
+            // Its text is gone by now, and what is printed could be another number.
+            Value::Number(number) if number.is_f64() => {
+                self.problems.add(at, "must be a whole number of at most 64 bits; write any other as a string");
             }
             Value::Number(_) | Value::Bool(_) => {}
             Value::Null | Value::Object(_) => {
@@ -325,11 +341,24 @@ fn resource_problem(resource: &str) -> Option<&'static str> {
     (!legal).then_some("must be `*` or an ARN, `arn:partition:service:region:account:resource`")
 }
 
-/// Hallpass's own templates are not understood yet: passed on, IAM would take them for variables that never match,
-/// or that do.
-fn template_problem(text: &str) -> Option<&'static str> {
-    (text.contains("${jwt") || text.contains("${session"))
-        .then_some("holds a template, which this version does not know")
+/// A variable is `${name}`, with a colon in the name, or one of `${*}`, `${?}` and `${$}`. Whatever looks like one of
+/// Hallpass's own templates is refused, in any case: passed on, IAM would take it for a variable that never matches,
+/// and a Deny would be lost. What is not closed, or inside another, would be too.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>
+fn variable_problem(text: &str) -> Option<&'static str> {
+    let mut rest = text;
+    while let Some((_, behind)) = rest.split_once("${") {
+        let Some((name, behind)) = behind.split_once('}') else { return Some("holds a `${` that is not closed") };
+        let folded = name.trim().to_ascii_lowercase();
+        if folded.starts_with("jwt") || folded.starts_with("session") {
+            return Some("holds a template, which this version does not know");
+        }
+        if folded.contains("${") || !(folded.contains(':') || ["*", "?", "$"].contains(&name)) {
+            return Some("holds a `${…}` that is no variable of IAM");
+        }
+        rest = behind;
+    }
+    None
 }
 
 fn is_operator(name: &str) -> bool {

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::Builder;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use aws_types::SdkConfig;
 use futures_util::future::try_join_all;
@@ -16,7 +17,7 @@ use serde_json::{Number, Value};
 use super::item::Attributes;
 use super::merge::{Matches, StoredItem};
 use super::{GrantName, Principal};
-use crate::upstream::{ConnectOnly, Upstream};
+use crate::upstream::{AtMost, ConnectOnly, Upstream};
 
 /// DynamoDB's limit of keys in one `BatchGetItem`.
 const KEYS_IN_A_BATCH: usize = 100;
@@ -52,7 +53,8 @@ impl Store {
     /// Reads `table` with the settings of `sdk`.
     #[must_use]
     pub fn new(sdk: &SdkConfig, table: String) -> Self {
-        Self { client: Client::new(sdk), table }
+        let config = Builder::from(sdk).interceptor(AtMost::BATCH).build();
+        Self { client: Client::from_conf(config), table }
     }
 
     /// Makes the connection ahead of the first request.
@@ -82,7 +84,10 @@ impl Store {
                 let value = attribute(&name, value);
                 (name, value)
             });
-            found.insert((principal, sort), attributes.collect());
+            if found.insert((principal, sort), attributes.collect()).is_some() {
+                // Which of two answers for one key is the table's?
+                return Err(StoreError::Unexpected);
+            }
         }
         let mut matches = Matches::default();
         for principal in principals {
@@ -117,6 +122,12 @@ impl Store {
             let Some(mut responses) = answer.responses else { return Err(StoreError::Incomplete) };
             items.extend(responses.remove(&self.table).unwrap_or_default());
             pending = answer.unprocessed_keys.unwrap_or_default();
+            let asked = |table: &String, left: &KeysAndAttributes| {
+                *table == self.table && left.keys().iter().all(|one| keys.iter().any(|asked| *one == key(asked)))
+            };
+            if !responses.is_empty() || !pending.iter().all(|(table, left)| asked(table, left)) {
+                return Err(StoreError::Unexpected);
+            }
             if pending.values().all(|left| left.keys().is_empty()) {
                 return Ok(items);
             }

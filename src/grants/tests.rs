@@ -172,6 +172,16 @@ fn the_smallest_maximum_and_the_smallest_default_hold() {
 }
 
 #[test]
+fn more_statements_than_fit_are_refused_without_comparing_them_all() {
+    let many = |from: usize| {
+        let statement = |number| json!({"Effect": "Deny", "Action": "*", "Resource": format!("arn:aws:s3:::{number}")});
+        json!({"policy": {"Version": "2012-10-17", "Statement": (from..from + 44).map(statement).collect::<Vec<_>>()}})
+    };
+    assert!(matches!(session(&[many(0)]), Err(Denied::PolicyTooLarge { .. })));
+    assert_eq!(session(&[many(0), many(44)]), Err(Denied::TooManyStatements));
+}
+
+#[test]
 fn a_session_ends_with_its_grant() {
     let until = |seconds: u64| json!({"not_after": NOW + seconds, "max_duration": 7_200});
     assert_eq!(session(&[until(1_000)]).unwrap().duration().as_secs(), 1_000);
@@ -291,6 +301,7 @@ fn policies_of_iams_grammar_are_understood() {
                 "Bool": {"aws:SecureTransport": true},
                 "NumericLessThan": {"s3:max-keys": 10},
                 "Null": {"aws:TokenIssueTime": "false"},
+            "StringNotLike": {"aws:PrincipalTag/team": "${aws:PrincipalTag/team, 'none'}/${*}${?}${$}"},
             }),
         ),
         json!({"Statement": {"Effect": "Allow", "NotAction": "iam:*", "NotResource": "arn:aws:s3:::secret"}}),
@@ -335,6 +346,13 @@ fn what_iams_grammar_does_not_have_is_refused_at_its_place() {
         (statement_with("Resource", "arn:aws:s3".into()), "/Statement/0/Resource"),
         (statement_with("Resource", "arn:aws:s3:::home/${jwt:/sub}".into()), "/Statement/0/Resource"),
         (statement_with("Resource", "arn:aws:s3:::home/${session:name}".into()), "/Statement/0/Resource"),
+        (statement_with("Resource", "arn:aws:s3:::home/${JWT:/sub}".into()), "/Statement/0/Resource"),
+        (statement_with("Resource", "arn:aws:s3:::home/${ session:name}".into()), "/Statement/0/Resource"),
+        (statement_with("Resource", "arn:aws:s3:::home/${aws:userid".into()), "/Statement/0/Resource"),
+        (statement_with("Resource", "arn:aws:s3:::home/${}".into()), "/Statement/0/Resource"),
+        (statement_with("Resource", "arn:aws:s3:::home/${aws:${x}}".into()), "/Statement/0/Resource"),
+        (json!({"Version": "2012-10-17", "Statement": vec![json!({}); 45]}), "/Statement"),
+        (condition(json!({"NumericEquals": {"a": 1e3}})), "/Statement/0/Condition/NumericEquals/a"),
         (condition(json!([])), "/Statement/0/Condition"),
         (condition(json!({"StringIs": {"a": "b"}})), "/Statement/0/Condition/StringIs"),
         (condition(json!({"NullIfExists": {"a": "true"}})), "/Statement/0/Condition/NullIfExists"),

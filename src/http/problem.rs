@@ -110,6 +110,7 @@ impl Problem {
                 Denied::TokenEndsTooSoon => invalid_token("token_ends_too_soon", &detail),
                 Denied::Unusable { .. } => unusable("item_unusable"),
                 Denied::PolicyTooLarge { .. } => unusable("policy_too_large"),
+                Denied::TooManyStatements => unusable("too_many_statements"),
                 Denied::TooManyArns(_) => unusable("too_many_arns"),
             },
             Failure::Store(error) => match error {

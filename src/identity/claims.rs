@@ -95,6 +95,9 @@ impl<'a> Claims<'a> {
         let group = |value: &Value| {
             value.as_str().filter(|text| is_name(text)).map(str::to_owned).ok_or(Refusal::GroupsMalformed)
         };
+        if self.is_off_the_way(pointer) {
+            return Err(Refusal::GroupsMalformed);
+        }
         let groups: BTreeSet<String> = match self.at(pointer) {
             None if issuer.groups_required() => return Err(Refusal::GroupsMissing),
             None => BTreeSet::new(),
@@ -102,6 +105,13 @@ impl<'a> Claims<'a> {
             Some(value) => BTreeSet::from([group(value)?]),
         };
         if groups.len() > MAX_GROUPS { Err(Refusal::GroupsTooMany) } else { Ok(groups) }
+    }
+
+    /// Whether something on the way to `pointer` is there and is no object: then what it leads to is not absent, but
+    /// cannot be known.
+    fn is_off_the_way(self, pointer: &str) -> bool {
+        let ends = pointer.match_indices('/').map(|(end, _)| end).skip(1);
+        ends.filter_map(|end| self.at(pointer.get(..end)?)).any(|parent| !parent.is_object())
     }
 
     /// Entra ID's overage markers. Reading them as "no groups" would shed whatever a group item denies (Vault did).

@@ -226,6 +226,8 @@ impl Fields<'_> {
         let audience_claim = self.pointer("audience_claim").unwrap_or_else(|| "/aud".into());
         let authorized_parties = self.optional_list("authorized_parties");
         let party_claim = self.pointer("party_claim");
+        let parties_are_named = authorized_parties.is_some() || party_claim.is_none();
+        self.require(parties_are_named, "party_claim", "checks nothing without `authorized_parties`; name them");
         let required_claims = self.required_claims(url.as_deref());
         let subject_claim = self.pointer("subject_claim").unwrap_or_else(|| "/sub".into());
         let groups_claim = self.pointer("groups_claim").unwrap_or_else(|| "/groups".into());

@@ -132,6 +132,7 @@ fn corpus() -> Vec<(&'static str, Refusal, Result<Caller, Refusal>)> {
     };
     let parties = Desk::with(&json!({"authorized_parties": ["app-1"]}));
     let at_jwt = Desk::with(&json!({"token_type": "at+jwt"}));
+    let nested = Desk::with(&json!({"groups_claim": "/realm_access/roles"}));
     let groups_required = Desk::with(&json!({"groups_required": true}));
     let deep = format!(r#"{{"a":{}1{},{}"#, "[".repeat(64), "]".repeat(64), compact.trim_start_matches('{'));
     let two_keys = key_set(&[TestKey::p256("k1").jwk(), TestKey::p256("k2").jwk()]);
@@ -302,6 +303,8 @@ fn corpus() -> Vec<(&'static str, Refusal, Result<Caller, Refusal>)> {
         ("one bad group among good ones", GroupsMalformed, groups(json!(["a", 1]))),
         ("an empty group", GroupsMalformed, groups(json!(["a", ""]))),
         ("a group with a line end", GroupsMalformed, groups(json!(["a\n"]))),
+        ("groups in what is no object", GroupsMalformed, nested.claims(&with("realm_access", Value::Null))),
+        ("groups in a list", GroupsMalformed, nested.claims(&with("realm_access", json!([{"roles": ["a"]}])))),
         ("201 groups", GroupsTooMany, groups(json!(many))),
         ("`_claim_names` that names the groups", GroupsOverage, {
             desk.claims(&with("_claim_names", json!({"groups": "src1"})))
@@ -385,6 +388,10 @@ fn the_valid_variants_are_accepted() {
     assert!(desk.text(&desk.key.sign(&json!({"alg": "ES256"}), &claims())).is_ok(), "no `kid` and one key");
     assert_eq!(desk.claims(&without("groups")).map(|caller| caller.groups().count()), Ok(0));
     assert_eq!(groups_as("one".into()), Ok(1));
+    let nested = Desk::with(&json!({"groups_claim": "/realm_access/roles"}));
+    let roles = |access: Value| nested.claims(&with("realm_access", access)).map(|caller| caller.groups().count());
+    assert_eq!((roles(json!({"roles": ["a", "b"]})), roles(json!({}))), (Ok(2), Ok(0)));
+    assert_eq!(nested.claims(&claims()).map(|caller| caller.groups().count()), Ok(0));
     assert_eq!(groups_as(json!(["a", "b", "a"])), Ok(2));
     let many: Vec<String> = (0..400).map(|number| format!("group-{}", number % 200)).collect();
     assert_eq!(groups_as(json!(many)), Ok(200));

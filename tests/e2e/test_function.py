@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import seed
 from api import Api, event
 from botocore.exceptions import ClientError
-from stack import ALLOWED_ORIGINS, Stack
+from stack import ALLOWED_ORIGINS, ARTIFACT, Stack
 
 Token = Callable[..., str]
 
@@ -213,3 +214,12 @@ def _target(link: Path) -> str:
         return os.readlink(link)
     except OSError:
         return ""
+
+
+def test_the_artifact_is_as_small_as_promised(tmp_path):
+    # 8 MB, and 3.5 MB zipped: what Lambda fetches and unpacks before a cold start.
+    zipped = tmp_path / "broker.zip"
+    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        archive.write(ARTIFACT, "bootstrap")
+    assert ARTIFACT.stat().st_size <= 8_000_000
+    assert zipped.stat().st_size <= 3_500_000

@@ -244,6 +244,19 @@ async fn an_answer_that_is_not_one_is_a_failure_of_ours() {
 }
 
 #[tokio::test]
+async fn an_answer_longer_than_any_is_not_read_to_its_end() {
+    let world = World::new().await;
+    let function = world.start().await;
+    // Read to its end it would say that there is no grant.
+    let padded = format!("{{\"Responses\":{{}},\"padding\":\"{}\"}}", "a".repeat(25 << 20));
+    let answer = Reply::new(200, "application/x-amz-json-1.0", padded);
+    world.dynamodb.server.fail_always(&Fault::Answers(answer));
+    function.call(world.request()).await.refusal(503, "temporarily_unavailable");
+    world.dynamodb.server.heal();
+    function.call(world.request()).await.credentials();
+}
+
+#[tokio::test]
 async fn connections_that_were_reset_while_frozen_cost_nothing() {
     let world = World::new().await;
     let function = world.start().await;

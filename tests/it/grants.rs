@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::clock;
 use crate::support::dynamodb::{BatchGet, GRANTS, GrantKey};
 use crate::support::events::Event;
-use crate::support::server::Fault;
+use crate::support::server::{Fault, Reply};
 use crate::support::world::{FUNCTION_KEY, World, policy, statement};
 
 #[tokio::test]
@@ -98,6 +98,27 @@ async fn an_incomplete_answer_is_a_failure() {
     world.dynamodb.leave_unprocessed(&[1; 50]);
     function.call(world.request()).await.refusal(503, "temporarily_unavailable");
     assert!(world.sts.mints().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_that_says_two_things_or_too_much_is_a_failure() {
+    let item = |principal: &str| json!({"principal": {"S": principal}, "grant": {"S": "default"}});
+    let carol = item("corp/user/carol");
+    let here = |items: Value| json!({ GRANTS: items });
+    for (responses, unprocessed) in [
+        (here(json!([carol, carol])), json!({})),
+        (here(json!([carol, item("corp/user/dave")])), json!({})),
+        (json!({GRANTS: [carol], "others": [carol]}), json!({})),
+        (here(json!([carol])), json!({"others": {"Keys": [carol]}})),
+        (here(json!([carol])), here(json!({"Keys": [item("corp/user/dave")]}))),
+    ] {
+        let world = World::new().await;
+        let function = world.start().await;
+        let answer = json!({"Responses": responses, "UnprocessedKeys": unprocessed}).to_string();
+        world.dynamodb.server.fail_always(&Fault::Answers(Reply::new(200, "application/x-amz-json-1.0", answer)));
+        function.call(world.request()).await.refusal(500, "internal");
+        assert!(world.sts.mints().is_empty());
+    }
 }
 
 #[tokio::test]

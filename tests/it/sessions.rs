@@ -265,6 +265,16 @@ async fn another_error_of_sts_is_ours() {
     }
 }
 
+#[tokio::test]
+async fn an_answer_of_sts_without_a_part_of_the_credentials_is_passed_on_to_nobody() {
+    for missing in ["AccessKeyId", "SecretAccessKey", "SessionToken", "Arn"] {
+        let world = World::new().await;
+        let function = world.start().await;
+        world.sts.server.fail_always(&Fault::Answers(sts::session_without(missing)));
+        function.call(world.request()).await.refusal(500, "internal");
+    }
+}
+
 async fn mint(world: &World) -> Mint {
     let function = world.start().await;
     function.call(world.request()).await.credentials();

@@ -146,6 +146,17 @@ fn session(fields: &BTreeMap<String, String>, access_key_id: &str) -> Reply {
     Reply::new(200, "text/xml", body).header("x-amzn-requestid", REQUEST_ID)
 }
 
+/// A session of which one part is empty.
+pub fn session_without(part: &str) -> Reply {
+    let fields = [("Name", "carol"), ("DurationSeconds", "3600")].map(|(name, value)| (name.into(), value.into()));
+    let mut reply = session(&BTreeMap::from(fields), &access_key_id(0));
+    let (open, close) = (format!("<{part}>"), format!("</{part}>"));
+    let (before, rest) = reply.body.split_once(&open).unwrap();
+    let (_, after) = rest.split_once(&close).unwrap();
+    reply.body = format!("{before}{open}{close}{after}");
+    reply
+}
+
 /// STS's own id of every request.
 pub const REQUEST_ID: &str = "c0ffee00-0000-4000-8000-00000000057e";
 
