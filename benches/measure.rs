@@ -37,9 +37,11 @@ use std::time::Duration;
 use lambda_http::{Body, Error, Request, Response, service_fn};
 use serde_json::json;
 
+use support::events::Event;
 use support::function::Function;
 use support::server::Fault;
-use support::world::World;
+use support::signer::TestKey;
+use support::world::{World, sign_with};
 
 /// How often the start is measured.
 const STARTS: usize = 20;
@@ -99,21 +101,25 @@ async fn starts() {
 
 async fn costs() {
     let world = World::new().await;
+    // RS256, which nearly every provider signs with.
+    let key = TestKey::rsa("key-2");
+    world.provider.publish(&[&world.key, &key]);
+    let token = sign_with(&key, "RS256", &world.claims());
+    let request = Event::get("/v1/credentials").bearer(&token).payload();
     let function = start(&world).await;
-    let broker = cost("broker", &world, &function).await;
+    let broker = cost("broker", &world, &function, &request).await;
     let function = spawn_bare().await;
     function.started().await;
-    let bare = cost("bare", &world, &function).await;
+    let bare = cost("bare", &world, &function, &request).await;
     println!("CPU time per request       broker − bare = {:.3} ms", (broker - bare) * 1e3);
 }
 
 /// Seconds of CPU time that one request costs.
-async fn cost(name: &str, world: &World, function: &Function) -> f64 {
+async fn cost(name: &str, world: &World, function: &Function, request: &str) -> f64 {
     let started = resident_kib(function);
-    let request = world.request().payload();
     let ask = async |times: usize| {
         for _ in 0..times {
-            assert_eq!(function.call_raw(request.clone()).await.status, 200);
+            assert_eq!(function.call_raw(request.to_owned()).await.status, 200);
         }
         for (_, server) in world.upstreams() {
             server.forget_calls();

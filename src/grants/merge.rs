@@ -80,6 +80,22 @@ pub enum Denied {
 }
 
 /// What goes to STS for one request.
+///
+/// Anybody can read one:
+///
+/// ```
+/// fn length(session: &hallpass::grants::Session) -> i32 {
+///     session.duration().as_secs()
+/// }
+/// ```
+///
+/// Nobody but [`authorize`] can make one, or change it:
+///
+/// ```compile_fail
+/// fn widen(session: hallpass::grants::Session) -> hallpass::grants::Session {
+///     hallpass::grants::Session { policy: None, ..session }
+/// }
+/// ```
 // INVARIANT: made only by `authorize`, from everything that matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {

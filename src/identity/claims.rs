@@ -13,6 +13,22 @@ pub const MAX_GROUPS: usize = 200;
 const MAX_NAME_BYTES: usize = 255;
 
 /// Somebody whom a configured issuer vouches for.
+///
+/// Anybody can read one:
+///
+/// ```
+/// fn greet(caller: &hallpass::identity::Caller) -> String {
+///     format!("hello {}", caller.subject())
+/// }
+/// ```
+///
+/// Nobody but [`verify`](super::verify) can make one:
+///
+/// ```compile_fail
+/// fn forge(caller: hallpass::identity::Caller) -> hallpass::identity::Caller {
+///     hallpass::identity::Caller { subject: "root".to_owned(), ..caller }
+/// }
+/// ```
 // INVARIANT: made only by `identity::verify`, from a token that passed every rule.
 #[derive(Debug, Clone)]
 pub struct Caller {
