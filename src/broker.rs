@@ -91,8 +91,8 @@ impl Broker {
         &self.audit
     }
 
-    /// Fetches keys and makes connections ahead of the first request, for at most `limit`. What is late goes on, and
-    /// what fails is fetched by the request.
+    /// Fetches keys and makes connections ahead of the first request, for at most `limit`. Fetches that
+    /// are late go on; what fails, and connections that are late, are made by the request.
     pub async fn prepare(&self, limit: Duration, now: SystemTime) {
         let all = join3(self.identity.prepare(now), self.store.prepare(), self.keys.prepare(now));
         if timeout(limit, all).await.is_err() {

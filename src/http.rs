@@ -26,6 +26,8 @@ use crate::parameters::{Invalid, Parameters};
 
 /// Parameters need some hundred bytes.
 const MAX_BODY_BYTES: usize = 16 * 1024;
+/// Of what an operator reads in the audit line.
+const MAX_DETAIL_CHARS: usize = 4_096;
 /// How long a browser may remember a preflight, in seconds.
 const PREFLIGHT_MAX_AGE: &str = "600";
 
@@ -211,7 +213,8 @@ impl Reply {
                 status: problem.status.as_u16(),
                 code: problem.code,
                 reason: Some(problem.reason),
-                detail: Some(problem.detail.clone()),
+                // CloudWatch takes 256 KiB in one line; what matters fits into a fraction of it.
+                detail: Some(problem.detail.chars().take(MAX_DETAIL_CHARS).collect()),
             },
         }
     }

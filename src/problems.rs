@@ -4,42 +4,53 @@
 
 use std::fmt;
 
+/// More than anybody mends in one go; what a hostile document could make of it must not cost memory.
+const MAX_TOLD: usize = 64;
+
 /// Everything that is wrong with what somebody wrote.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Problems(Vec<String>);
+pub struct Problems {
+    told: Vec<String>,
+    found: usize,
+}
 
 impl Problems {
     /// Notes that what stands at `place` is wrong, with the remedy.
     pub fn add(&mut self, place: &str, remedy: impl fmt::Display) {
-        self.0.push(format!("{place} {remedy}"));
+        self.found = self.found.saturating_add(1);
+        if self.told.len() < MAX_TOLD {
+            self.told.push(format!("{place} {remedy}"));
+        }
     }
 
     /// Takes over those that were found elsewhere.
-    pub fn append(&mut self, mut others: Self) {
-        self.0.append(&mut others.0);
+    pub fn append(&mut self, others: Self) {
+        self.found = self.found.saturating_add(others.found);
+        let room = MAX_TOLD.saturating_sub(self.told.len());
+        self.told.extend(others.told.into_iter().take(room));
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.found
     }
 
     /// Whether all is well.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.found == 0
     }
 
     /// Each of them, as a sentence that begins with its place.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
+        self.told.iter().map(String::as_str)
     }
 }
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("; "))
+        f.write_str(&self.told.join("; "))
     }
 }
 

@@ -11,6 +11,9 @@ use std::time::{Duration, SystemTime};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 
+/// No fetch takes longer: one that looks older was frozen with the function, and what it waits for is gone.
+const LONGEST_FETCH: Duration = Duration::from_secs(2);
+
 /// A fetch under way. Awaiting it is optional.
 pub(crate) type Flight<T, E> = Shared<BoxFuture<'static, Result<Arc<T>, E>>>;
 
@@ -33,7 +36,7 @@ pub(crate) struct Refreshed<T, E> {
 struct State<T, E> {
     held: Option<(Arc<T>, SystemTime)>,
     asked_at: Option<SystemTime>,
-    in_flight: Option<Flight<T, E>>,
+    in_flight: Option<(Flight<T, E>, SystemTime)>,
 }
 
 impl<T, E> Refreshed<T, E>
@@ -64,7 +67,7 @@ where
         fetch: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Option<Flight<T, E>> {
         let mut state = lock(&self.state);
-        if let Some(flight) = under_way(&state) {
+        if let Some(flight) = under_way(&state, now) {
             return Some(flight);
         }
         if state.asked_at.is_some_and(|asked| age(asked, now) < interval) {
@@ -81,7 +84,7 @@ where
         fetch: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Flight<T, E> {
         let mut state = lock(&self.state);
-        under_way(&state).unwrap_or_else(|| self.begin(&mut state, now, fetch))
+        under_way(&state, now).unwrap_or_else(|| self.begin(&mut state, now, fetch))
     }
 
     fn begin(
@@ -93,22 +96,26 @@ where
         let (shared, lost) = (Arc::clone(&self.state), self.lost.clone());
         let task = tokio::spawn(async move {
             let value = Arc::new(fetch.await?);
-            lock(&shared).held = Some((Arc::clone(&value), now));
+            let mut state = lock(&shared);
+            // One that was overtaken by a younger one, while it was frozen, is no news.
+            if state.held.as_ref().is_none_or(|(_, since)| *since <= now) {
+                state.held = Some((Arc::clone(&value), now));
+            }
             Ok(value)
         });
         let flight = task.map(|ended| ended.unwrap_or(Err(lost))).boxed().shared();
-        state.in_flight = Some(flight.clone());
+        state.in_flight = Some((flight.clone(), now));
         flight
     }
 }
 
-fn under_way<T, E>(state: &State<T, E>) -> Option<Flight<T, E>>
+fn under_way<T, E>(state: &State<T, E>, now: SystemTime) -> Option<Flight<T, E>>
 where
     E: Clone,
 {
     // A finished flight that somebody awaited can be seen to be finished; one that nobody awaited is finished by
     // awaiting it, at no cost.
-    let flight = state.in_flight.as_ref()?;
+    let (flight, _) = state.in_flight.as_ref().filter(|(_, begun)| age(*begun, now) < LONGEST_FETCH)?;
     match flight.clone().now_or_never() {
         Some(_) => None,
         None => Some(flight.clone()),
@@ -190,6 +197,20 @@ mod tests {
         let cell = Refreshed::<u32, &str>::new("lost");
         assert_eq!(cell.fetch(at(0), async { panic!("on purpose") }).await, Err("lost"));
         assert_eq!(cell.fetch(at(0), async { Ok(1) }).await.map(|v| *v), Ok(1));
+    }
+
+    #[tokio::test]
+    async fn a_fetch_that_was_frozen_is_not_waited_for_and_brings_no_news() {
+        let cell = Refreshed::<u32, ()>::new(());
+        let (thaw, frozen) = tokio::sync::oneshot::channel::<()>();
+        let old = cell.fetch(at(0), async {
+            let _ = frozen.await;
+            Ok(1)
+        });
+        assert_eq!(cell.fetch_at_most_every(MINUTE, at(100), async { Ok(2) }).unwrap().await.map(|v| *v), Ok(2));
+        thaw.send(()).unwrap();
+        assert_eq!(old.await.map(|value| *value), Ok(1));
+        assert_eq!(cell.held(at(100)).map(|held| *held.value), Some(2));
     }
 
     #[tokio::test]

@@ -37,6 +37,9 @@ pub enum KeyError {
     /// Secrets Manager gave an error.
     #[error(transparent)]
     Upstream(#[from] Upstream),
+    /// STS refused the key that is held, and the attempt to replace it failed just now.
+    #[error("STS refused the broker key, and its secret could not be read just now")]
+    NotReplaced,
     /// The fetch ended without a result.
     #[error("the fetch of the broker key ended without a result")]
     Lost,
@@ -135,9 +138,16 @@ impl BrokerKeys {
             Some(held) if !Arc::ptr_eq(&held.value, refused) => Ok(Some(held.value)),
             _ => match self.key.fetch_at_most_every(REFETCH_EVERY, now, self.fetching()) {
                 Some(flight) => flight.await.map(Some),
-                None => Ok(None),
+                // Refused although it is as young as the last attempt: another one would bring it again.
+                None if self.is_of_last_attempt(now) => Ok(None),
+                None => Err(KeyError::NotReplaced),
             },
         }
+    }
+
+    fn is_of_last_attempt(&self, now: SystemTime) -> bool {
+        let held = self.key.held(now);
+        held.zip(self.key.asked_ago(now)).is_some_and(|(held, asked_ago)| held.age <= asked_ago)
     }
 
     fn fetching(&self) -> impl Future<Output = Result<BrokerKey, KeyError>> + Send + 'static {

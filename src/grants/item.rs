@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::policy::Policy;
+use super::policy::{Policy, escaped};
 use crate::credentials::{PolicyArn, SessionDuration};
 use crate::json;
 use crate::problems::Problems;
@@ -55,7 +55,7 @@ impl Item {
             reader.problems.add("/policy", remedy);
         }
         for name in reader.attributes.keys() {
-            reader.problems.add(&format!("/{name}"), "is not an attribute that this version knows");
+            reader.problems.add(&format!("/{}", escaped(name)), "is not an attribute that this version knows");
         }
         if reader.problems.is_empty() { Ok(item) } else { Err(reader.problems) }
     }

@@ -263,7 +263,8 @@ fn seconds(now: SystemTime) -> i64 {
     i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Whole seconds from now to `end`, rounded down, so that no session outlives it.
+/// Whole seconds from now to `end`, rounded down. STS counts from when it is asked, so that a session may outlive
+/// `end` by what the request took until then, which is bounded to 1.5 s.
 fn seconds_until(end: i64, now: SystemTime) -> i64 {
     let fraction = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).subsec_nanos();
     end.saturating_sub(seconds(now)).saturating_sub(i64::from(fraction > 0))

@@ -377,8 +377,9 @@ fn holds_variable(value: &Value) -> bool {
     }
 }
 
-/// A member's name as a JSON pointer writes it (RFC 6901 §3).
-fn escaped(name: &str) -> String {
+/// A member's name as a JSON pointer writes it (RFC 6901 §3), cut where it is longer than any that IAM knows.
+pub(super) fn escaped(name: &str) -> String {
+    let name: String = name.chars().take(128).collect();
     name.replace('~', "~0").replace('/', "~1")
 }
 

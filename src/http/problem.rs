@@ -33,6 +33,7 @@ pub(super) struct Problem {
 impl Problem {
     /// What the client hears of a failure. It never hears an upstream's own text, and before the signature of its
     /// token was verified nothing but the code.
+    #[expect(clippy::too_many_lines, reason = "the table of failures, to be read as one")]
     pub(super) fn of(failure: &Failure) -> Self {
         let detail = failure.to_string();
         let plain = |reason, code, status, title, message: &str| Self {
@@ -122,6 +123,7 @@ impl Problem {
                 KeyError::NotMade => unavailable("broker_key_not_made"),
                 KeyError::Malformed => key_refused("broker_key_malformed"),
                 KeyError::Upstream(error) => upstream(error),
+                KeyError::NotReplaced => unavailable("broker_key_not_replaced"),
                 KeyError::Lost => unavailable("broker_key_lost"),
             },
             Failure::Sts(error) => match error {

@@ -156,5 +156,5 @@ pub fn key_set_address(document: &[u8], issuer: &Issuer) -> Result<Url, FetchErr
         return Err(FetchError::OtherIssuer);
     }
     let address = text("jwks_uri").and_then(|address| Url::parse(address).ok());
-    address.filter(|url| issuer.may_fetch(url)).ok_or(FetchError::NoKeySetAddress)
+    address.filter(|url| issuer.may_be_led_to(url)).ok_or(FetchError::NoKeySetAddress)
 }

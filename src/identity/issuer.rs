@@ -21,9 +21,9 @@ const YEAR: u64 = 365 * DAY;
 
 /// Providers with which any stranger can get a token for any audience, and the claim that tells ours apart.
 const OPEN_TO_STRANGERS: [(&str, &str); 3] = [
-    ("https://accounts.google.com", "/hd"),
-    ("https://token.actions.githubusercontent.com", "/repository_owner_id"),
-    ("https://gitlab.com", "/namespace_id"),
+    ("accounts.google.com", "/hd"),
+    ("token.actions.githubusercontent.com", "/repository_owner_id"),
+    ("gitlab.com", "/namespace_id"),
 ];
 
 /// The operator's short name of an issuer: `[a-z0-9-]{1,32}`.
@@ -158,9 +158,11 @@ impl Issuer {
         self.session_ends_with_token
     }
 
-    /// Whether we may fetch from `url`: https, or plain http where nobody else can listen or the operator accepts it.
-    pub(super) fn may_fetch(&self, url: &Url) -> bool {
-        may_fetch(url, self.insecure_http)
+    /// Whether the provider's own document may send us to `url`. Plain http is the operator's choice alone: a provider
+    /// that could choose it would reach what listens on loopback beside the function, Lambda's Runtime API first.
+    pub(super) fn may_be_led_to(&self, url: &Url) -> bool {
+        let begun_plain = matches!(&self.source, KeySource::Discovery(from) if from.scheme() == "http");
+        may_fetch(url, self.insecure_http) && (url.scheme() == "https" || self.insecure_http || begun_plain)
     }
 }
 
@@ -306,9 +308,10 @@ impl Fields<'_> {
             }
             Some(_) => self.problem("required_claims", REMEDY),
         }
-        let without_slash = issuer.map(|url| url.strip_suffix('/').unwrap_or(url));
+        // Google's tokens may also name it without the scheme.
+        let bare = issuer.map(|url| url.strip_prefix("https://").unwrap_or(url).trim_end_matches('/'));
         for (open, claim) in OPEN_TO_STRANGERS {
-            if without_slash == Some(open) && !required.iter().any(|(pointer, _)| pointer == claim) {
+            if bare == Some(open) && !required.iter().any(|(pointer, _)| pointer == claim) {
                 let remedy = format!("must name `{claim}`: with {open} any stranger gets a token for your audience");
                 self.problem("required_claims", &remedy);
             }

@@ -546,6 +546,32 @@ fn issuers_that_strangers_use_need_the_claim_that_tells_ours_apart() {
 }
 
 #[test]
+fn google_by_its_bare_name_needs_its_claim_too() {
+    let entry = json!([{"id": "g", "issuer": "accounts.google.com", "audiences": ["x"],
+        "jwks_uri": "https://www.googleapis.com/oauth2/v3/certs"}]);
+    let mut problems = Problems::default();
+    parse_issuers(&entry.to_string(), &mut problems);
+    assert_eq!(problems.len(), 1, "{problems}");
+}
+
+#[test]
+fn a_providers_document_leads_to_https_or_where_the_operator_began() {
+    let leads = |issuer: &Issuer, to: &str| {
+        let document = json!({"issuer": issuer.url(), "jwks_uri": to}).to_string();
+        key_set_address(document.as_bytes(), issuer).is_ok()
+    };
+    let safe = issuer(&json!({}));
+    assert!(leads(&safe, "https://keys.example.com/"));
+    for to in
+        ["http://127.0.0.1:9001/2018-06-01/runtime/invocation/next", "http://localhost/", "http://keys.example.com/"]
+    {
+        assert!(!leads(&safe, to), "{to}");
+    }
+    let local = issuer(&json!({"issuer": "http://127.0.0.1:4000"}));
+    assert!(leads(&local, "http://127.0.0.1:4000/keys") && !leads(&local, "http://keys.example.com/"));
+}
+
+#[test]
 fn plain_http_is_for_loopback_or_for_those_who_ask_for_it() {
     for url in ["http://localhost:4000", "http://127.0.0.1:4000", "http://[::1]:4000"] {
         issuer(&json!({"issuer": url}));

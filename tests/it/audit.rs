@@ -1,6 +1,9 @@
 //! What the record says of each request, and the metrics.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
@@ -199,4 +202,19 @@ fn shared_id(one: &Value, other: &Value) -> bool {
 
 fn sha256(text: &str) -> String {
     HEXLOWER.encode(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())
+}
+
+#[tokio::test]
+async fn without_a_record_there_are_no_credentials() {
+    let world = World::new().await;
+    // A device that takes nothing stands for a log that cannot be written.
+    let script = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("unrecorded-{}", std::process::id()));
+    let text = format!("#!/bin/sh\nexec '{}' >/dev/full\n", env!("CARGO_BIN_EXE_broker"));
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let function = world.spawn_build(&script).await;
+    function.started().await;
+    function.call(world.request()).await.refusal(500, "internal");
+    assert!(world.sts.mints().is_empty(), "STS was asked without a record of it");
+    fs::remove_file(script).unwrap();
 }
