@@ -6,8 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use data_encoding::HEXLOWER;
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join, join_all, join3};
+use futures_util::future::{join, join_all, join3};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -16,6 +15,7 @@ use crate::credentials::{BrokerKeys, Issued, KeyError, StsError};
 use crate::grants::{Denied, GrantName, Principal, Session, Store, StoreError, authorize};
 use crate::identity::{Caller, Identity, IdentityError, UnverifiedToken};
 use crate::parameters::{Invalid, Parameters};
+use crate::refreshed::Refresh;
 
 /// botocore gives a container-credentials endpoint 2 s; the gateway and the way to it need the rest.
 const REQUEST_LIMIT: Duration = Duration::from_millis(1_500);
@@ -119,7 +119,7 @@ impl Broker {
         let decided = timeout_at(deadline, deciding).await.unwrap_or(Err(Failure::TooSlow));
         let grace = Instant::now().checked_add(REFRESH_GRACE).unwrap_or(deadline).min(deadline);
         // Not ending in time is no error: the refresh goes on.
-        let _ = timeout_at(grace, join_all(beside)).await;
+        let _ = timeout_at(grace, join_all(beside.into_iter().map(Refresh::ended))).await;
         record.measured.stages.push(("total", begun.elapsed()));
         decided
     }
@@ -129,7 +129,7 @@ impl Broker {
         token: Option<&str>,
         parameters: Result<Parameters, Invalid>,
         record: &mut Record,
-        beside: &mut Vec<BoxFuture<'static, ()>>,
+        beside: &mut Vec<Refresh>,
         now: SystemTime,
     ) -> Result<Granted, Failure> {
         let caller = self.identify(token.ok_or(Failure::TokenMissing)?, record, beside, now).await?;
@@ -146,7 +146,7 @@ impl Broker {
 
         let found = key?;
         record.measured.key_age = Some(found.age);
-        beside.extend(found.refresh.map(|refresh| refresh.ended().boxed()));
+        beside.extend(found.refresh);
         self.audit.issuing(record, now).map_err(|_| Failure::Unaudited)?;
         let begun = Instant::now();
         let issued = match found.key.mint(&session).await {
@@ -169,7 +169,7 @@ impl Broker {
         &self,
         token: &str,
         record: &mut Record,
-        beside: &mut Vec<BoxFuture<'static, ()>>,
+        beside: &mut Vec<Refresh>,
         now: SystemTime,
     ) -> Result<Caller, IdentityError> {
         let begun = Instant::now();
@@ -185,7 +185,7 @@ impl Broker {
         record.jti = caller.token_id().map(capped);
         record.measured.jwks_age = Some(identified.key_age);
         record.measured.stages.push(("identity", begun.elapsed()));
-        beside.extend(identified.refresh.map(|refresh| refresh.ended().boxed()));
+        beside.extend(identified.refresh);
         Ok(caller)
     }
 }

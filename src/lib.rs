@@ -29,6 +29,6 @@ pub mod identity;
 pub mod json;
 pub mod parameters;
 pub mod problems;
-mod refreshed;
+pub mod refreshed;
 #[cfg(feature = "aws")]
 pub mod upstream;

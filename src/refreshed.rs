@@ -4,6 +4,7 @@
 //! request that began it, and no lock is held while the network is asked. What is held is replaced only by what was
 //! fetched whole. Ages are wall clock, so that a frozen function wakes old.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -16,6 +17,27 @@ const LONGEST_FETCH: Duration = Duration::from_secs(2);
 
 /// A fetch under way. Awaiting it is optional.
 pub(crate) type Flight<T, E> = Shared<BoxFuture<'static, Result<Arc<T>, E>>>;
+
+/// A refresh that goes on beside a request.
+pub struct Refresh(BoxFuture<'static, ()>);
+
+impl Refresh {
+    pub(crate) fn of<T: Send + Sync + 'static, E: Clone + Send + Sync + 'static>(flight: Flight<T, E>) -> Self {
+        // Whether it went well shows in the next request; whoever fetched has logged it.
+        Self(flight.map(drop).boxed())
+    }
+
+    /// Waits for the refresh to end, well or badly.
+    pub async fn ended(self) {
+        self.0.await;
+    }
+}
+
+impl fmt::Debug for Refresh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Refresh")
+    }
+}
 
 /// A value with the time it was asked for.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use aws_types::SdkConfig;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::refreshed::{Flight, Held, Refreshed};
+use crate::refreshed::{Held, Refresh, Refreshed};
 use crate::upstream::{AtMost, ConnectOnly, STS_ATTEMPT, Upstream, attempts_of};
 
 /// A key held longer is refreshed beside a request.
@@ -56,18 +56,6 @@ impl fmt::Debug for BrokerKey {
     }
 }
 
-/// A refresh of the key that goes on beside a request.
-#[derive(Debug, Clone)]
-pub struct KeyRefresh(Flight<BrokerKey, KeyError>);
-
-impl KeyRefresh {
-    /// Waits for the refresh to end, well or badly.
-    pub async fn ended(self) {
-        // Whether it went well shows in the next request; whoever fetched has logged it.
-        let _ = self.0.await;
-    }
-}
-
 /// The key to ask STS with, and what looking for it left behind.
 #[derive(Debug)]
 pub struct FoundKey {
@@ -76,7 +64,7 @@ pub struct FoundKey {
     /// How long it has been held.
     pub age: Duration,
     /// A refresh that goes on beside the request.
-    pub refresh: Option<KeyRefresh>,
+    pub refresh: Option<Refresh>,
 }
 
 /// Holds the broker key.
@@ -118,7 +106,7 @@ impl BrokerKeys {
             return Ok(FoundKey { key, age: Duration::ZERO, refresh: None });
         };
         let refresh = if age > REFRESH_AFTER {
-            self.key.fetch_at_most_every(REFETCH_EVERY, now, self.fetching()).map(KeyRefresh)
+            self.key.fetch_at_most_every(REFETCH_EVERY, now, self.fetching()).map(Refresh::of)
         } else {
             None
         };

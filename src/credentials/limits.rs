@@ -97,11 +97,13 @@ impl PolicyArns {
     pub const MAX: usize = 10;
 
     /// Takes ARNs, however often each is named.
-    #[must_use]
-    pub fn new(mut arns: Vec<PolicyArn>) -> Option<Self> {
+    ///
+    /// # Errors
+    /// How many there are, where that is too many.
+    pub fn new(mut arns: Vec<PolicyArn>) -> Result<Self, usize> {
         arns.sort();
         arns.dedup();
-        (arns.len() <= Self::MAX).then_some(Self(arns))
+        if arns.len() <= Self::MAX { Ok(Self(arns)) } else { Err(arns.len()) }
     }
 
     /// The ARNs.
@@ -167,7 +169,7 @@ mod tests {
     #[test]
     fn ten_arns_fit_and_one_named_twice_counts_once() {
         let arn = |number: usize| PolicyArn::new(&format!("arn:aws:iam::aws:policy/Policy{number}")).unwrap();
-        assert!(PolicyArns::new((0..11).map(arn).collect()).is_none());
-        assert!(PolicyArns::new((0..10).chain(0..10).map(arn).collect()).is_some());
+        assert!(PolicyArns::new((0..11).map(arn).collect()) == Err(11));
+        assert!(PolicyArns::new((0..10).chain(0..10).map(arn).collect()).is_ok());
     }
 }

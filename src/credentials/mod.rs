@@ -11,7 +11,7 @@ mod name;
 mod sts;
 
 #[cfg(feature = "aws")]
-pub use self::broker_key::{BrokerKey, BrokerKeys, FoundKey, KeyError, KeyRefresh};
+pub use self::broker_key::{BrokerKey, BrokerKeys, FoundKey, KeyError};
 pub use self::limits::{PolicyArn, PolicyArns, SessionDuration, SessionPolicy};
 pub use self::name::FederatedName;
 #[cfg(feature = "aws")]

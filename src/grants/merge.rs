@@ -202,14 +202,11 @@ pub fn authorize(
         arns.extend(item.policy_arns);
         made_from.push(Matched { principal, revision: item.revision });
     }
-    arns.sort();
-    arns.dedup();
-    let named = arns.len();
     Ok(Session {
         grant,
         name: FederatedName::of(caller),
         policy: session_policy(&statements)?,
-        policy_arns: PolicyArns::new(arns).ok_or(Denied::TooManyArns(named))?,
+        policy_arns: PolicyArns::new(arns).map_err(Denied::TooManyArns)?,
         duration,
         matched: made_from,
     })

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use super::discovery::{self, FetchError, HttpClient};
 use super::{IdentityError, Issuer, KeySet};
-use crate::refreshed::{Flight, Refreshed};
+use crate::refreshed::{Refresh, Refreshed};
 
 /// A key that the provider withdrew is accepted for about this long.
 pub(super) const MAX_AGE: Duration = Duration::from_mins(10);
@@ -25,24 +25,12 @@ pub(super) const RETRY_EVERY: Duration = Duration::from_secs(10);
 /// How long keys serve while the provider is down: long enough for its team to mend it.
 pub(super) const HELD_FOR: Duration = Duration::from_hours(4);
 
-/// A refresh that goes on beside a request.
-#[derive(Debug, Clone)]
-pub struct Beside(Flight<KeySet, FetchError>);
-
-impl Beside {
-    /// Waits for the refresh to end, well or badly.
-    pub async fn ended(self) {
-        // Whether it went well shows in the next request; whoever fetched has logged it.
-        let _ = self.0.await;
-    }
-}
-
 /// The keys to verify a token with.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) set: Arc<KeySet>,
     pub(super) age: Duration,
-    pub(super) refresh: Option<Beside>,
+    pub(super) refresh: Option<Refresh>,
 }
 
 /// One issuer's keys.
@@ -86,7 +74,7 @@ impl Keys {
         };
         let mut found = Found { set: held.value, age: held.age, refresh: None };
         match flight {
-            Some(flight) if known => found.refresh = Some(Beside(flight)),
+            Some(flight) if known => found.refresh = Some(Refresh::of(flight)),
             Some(flight) => {
                 if let Ok(set) = flight.await {
                     found = Found { set, age: Duration::ZERO, refresh: None };

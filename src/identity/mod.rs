@@ -23,9 +23,10 @@ pub use self::claims::{Caller, MAX_GROUPS};
 pub use self::discovery::{FetchError, HttpClient, key_set_address};
 pub use self::issuer::{Issuer, IssuerId, parse_issuers};
 pub use self::jwk::{Algorithm, KeySet};
-pub use self::keys::{Beside, Keys};
+pub use self::keys::Keys;
 pub use self::refusal::{Refusal, Tells};
 pub use self::token::{MAX_TOKEN_BYTES, UnverifiedToken, verify};
+use crate::refreshed::Refresh;
 
 /// Why nobody could be identified.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +50,7 @@ pub struct Identified {
     /// How old the key set was that verified the token.
     pub key_age: Duration,
     /// A refresh of the keys that goes on beside the request.
-    pub refresh: Option<Beside>,
+    pub refresh: Option<Refresh>,
 }
 
 /// The trusted issuers with their keys.
