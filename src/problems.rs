@@ -55,3 +55,20 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_counted_and_as_many_told_as_anybody_mends() {
+        let (mut some, mut more) = (Problems::default(), Problems::default());
+        for number in 0..1_000 {
+            some.add(&format!("/{number}"), "is wrong");
+            more.add(&format!("/{number}"), "is wrong");
+        }
+        some.append(more);
+        assert_eq!((some.len(), some.iter().count()), (2_000, MAX_TOLD));
+        assert!(!some.is_empty() && some.to_string().starts_with("/0 is wrong; /1 is wrong"));
+    }
+}

@@ -113,7 +113,7 @@ impl BrokerKeys {
         Ok(FoundKey { key, age, refresh })
     }
 
-    /// The key to try instead of one that STS refused; `None` where Secrets Manager was asked only just now.
+    /// The key to try instead of one that STS refused; `None` where Secrets Manager gave that one only just now.
     ///
     /// # Errors
     /// [`KeyError`] where the secret cannot be read.

@@ -85,6 +85,18 @@ async fn refusals_do_not_hammer_secrets_manager() {
 }
 
 #[tokio::test]
+async fn a_refused_key_whose_secret_cannot_be_read_is_a_temporary_state() {
+    let world = World::new().await;
+    let function = world.start().await;
+    world.sts.refuse_key(BROKER_KEY);
+    world.secrets.server.fail_always(&Fault::Resets);
+    // The second one comes while Secrets Manager is not asked again: nobody knows yet that the key has to be mended.
+    for _ in 0..2 {
+        function.call(world.request()).await.refusal(503, "temporarily_unavailable");
+    }
+}
+
+#[tokio::test]
 async fn no_key_made_yet_is_a_temporary_state() {
     let placeholder = json!({"AccessKeyId": "", "SecretAccessKey": ""}).to_string();
     for held in [None, Some(placeholder)] {
