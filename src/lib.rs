@@ -32,3 +32,13 @@ pub mod problems;
 pub mod refreshed;
 #[cfg(feature = "aws")]
 pub mod upstream;
+
+#[cfg(test)]
+#[path = "../tests/support"]
+#[expect(dead_code, unreachable_pub, reason = "the tests in `tests/` use the rest, and from another crate")]
+mod support {
+    pub mod corpus;
+    pub mod provider;
+    pub mod server;
+    pub mod signer;
+}

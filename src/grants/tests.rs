@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::credentials::{FederatedName, PolicyArn, SessionDuration};
-use crate::identity::signer::{TestKey, valid_claims};
 use crate::identity::{KeySet, UnverifiedToken, parse_issuers, verify};
 use crate::problems::Problems;
+use crate::support::signer::{TestKey, valid_claims};
 
 const ISSUER: &str = "https://login.example.com";
 const NOW: u64 = 1_800_000_000;

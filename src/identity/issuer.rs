@@ -430,3 +430,145 @@ fn may_fetch(url: &Url, insecure_http: bool) -> bool {
     let anonymous = url.username().is_empty() && url.password().is_none();
     anonymous && url.has_host() && (url.scheme() == "https" || (url.scheme() == "http" && plain_is_private))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::key_set_address;
+    use super::*;
+
+    const ISSUER: &str = "https://login.example.com";
+
+    fn parse(entries: &Value) -> (Vec<Issuer>, Problems) {
+        let mut problems = Problems::default();
+        (parse_issuers(&entries.to_string(), &mut problems), problems)
+    }
+
+    fn entry(more: &Value) -> Value {
+        let mut entry = json!({"id": "corp", "issuer": ISSUER, "audiences": ["hallpass"]});
+        entry.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        entry
+    }
+
+    fn issuer(more: &Value) -> Issuer {
+        let (issuers, problems) = parse(&json!([entry(more)]));
+        assert!(problems.is_empty(), "{problems}");
+        issuers.into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn a_wrong_configuration_is_refused_with_every_problem_and_its_place() {
+        let mut problems = Problems::default();
+        let text = json!([
+            {"id": "Corp", "issuer": "http://login.example.com", "audiences": [], "algorithms": ["HS256"],
+             "subject_claim": "sub", "max_token_lifetime": 0, "groups_required": "yes", "colour": "red",
+             "single_use": true, "dpop": "required", "name_claim": "/email", "required_claims": {"hd": ["x"]}},
+            {"id": "google", "issuer": "https://accounts.google.com", "audiences": ["x"]},
+            {"id": "gh", "issuer": "https://token.actions.githubusercontent.com", "audiences": ["x"]},
+            {"id": "gl", "issuer": "https://gitlab.com", "audiences": ["x"]},
+            {"id": "a", "issuer": "https://a.example", "audiences": ["x"]},
+            {"id": "a", "issuer": "https://a.example", "audiences": ["x"]},
+            7,
+        ]);
+        parse_issuers(&text.to_string(), &mut problems);
+        let found: Vec<&str> = problems.iter().filter_map(|problem| problem.split(' ').next()).collect();
+        for place in [
+            "[0].id",
+            "[0].issuer",
+            "[0].audiences",
+            "[0].algorithms",
+            "[0].subject_claim",
+            "[0].max_token_lifetime",
+            "[0].groups_required",
+            "[0].colour",
+            "[0].single_use",
+            "[0].dpop",
+            "[0].name_claim",
+            "[0].required_claims",
+            "[1].required_claims",
+            "[2].required_claims",
+            "[3].required_claims",
+            "[5].id",
+            "[5].issuer",
+            "[6]",
+        ] {
+            assert!(found.contains(&format!("HALLPASS_ISSUERS{place}").as_str()), "{place} in {problems}");
+        }
+        assert_eq!(found.len(), 18, "{problems}");
+    }
+
+    #[test]
+    fn issuers_that_strangers_use_need_the_claim_that_tells_ours_apart() {
+        for (url, claim) in [
+            ("https://accounts.google.com", "/hd"),
+            ("https://token.actions.githubusercontent.com", "/repository_owner_id"),
+            ("https://gitlab.com", "/namespace_id"),
+        ] {
+            issuer(&json!({"issuer": url, "required_claims": {claim: ["ours"]}}));
+        }
+    }
+
+    #[test]
+    fn google_by_its_bare_name_needs_its_claim_too() {
+        let entry = json!([{"id": "g", "issuer": "accounts.google.com", "audiences": ["x"],
+            "jwks_uri": "https://www.googleapis.com/oauth2/v3/certs"}]);
+        let mut problems = Problems::default();
+        parse_issuers(&entry.to_string(), &mut problems);
+        assert_eq!(problems.len(), 1, "{problems}");
+    }
+
+    #[test]
+    fn a_providers_document_leads_to_https_or_where_the_operator_began() {
+        let leads = |issuer: &Issuer, to: &str| {
+            let document = json!({"issuer": issuer.url(), "jwks_uri": to}).to_string();
+            key_set_address(document.as_bytes(), issuer).is_ok()
+        };
+        let safe = issuer(&json!({}));
+        assert!(leads(&safe, "https://keys.example.com/"));
+        for to in [
+            "http://127.0.0.1:9001/2018-06-01/runtime/invocation/next",
+            "http://localhost/",
+            "http://keys.example.com/",
+        ] {
+            assert!(!leads(&safe, to), "{to}");
+        }
+        let local = issuer(&json!({"issuer": "http://127.0.0.1:4000"}));
+        assert!(leads(&local, "http://127.0.0.1:4000/keys") && !leads(&local, "http://keys.example.com/"));
+    }
+
+    #[test]
+    fn plain_http_is_for_loopback_or_for_those_who_ask_for_it() {
+        for url in ["http://localhost:4000", "http://127.0.0.1:4000", "http://[::1]:4000"] {
+            issuer(&json!({"issuer": url}));
+        }
+        issuer(&json!({"issuer": "http://idp.internal", "insecure_http": true}));
+        issuer(
+            &json!({"issuer": "http://adfs.example.com/adfs/services/trust", "jwks_uri": "https://adfs.example.com/keys"}),
+        );
+        for bad in [
+            json!({"issuer": "http://127.0.0.1.evil.example"}),
+            json!({"issuer": "https://user@login.example.com"}),
+            json!({"issuer": "https://login.example.com?x=1"}),
+            json!({"issuer": "ftp://login.example.com"}),
+            json!({"jwks_uri": "http://login.example.com/keys"}),
+            json!({"jwks_uri": "file:///etc/passwd"}),
+        ] {
+            let mut entry = json!({"id": "corp", "issuer": ISSUER, "audiences": ["x"]});
+            entry.as_object_mut().unwrap().extend(bad.as_object().unwrap().clone());
+            let mut problems = Problems::default();
+            parse_issuers(&json!([entry]).to_string(), &mut problems);
+            assert_eq!(problems.len(), 1, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_is_no_list_of_issuers_or_too_long_is_refused() {
+        let long = format!("[{}]", " ".repeat(3_500));
+        for text in ["", "{}", "[]", "[", long.as_str()] {
+            let mut problems = Problems::default();
+            assert!(parse_issuers(text, &mut problems).is_empty());
+            assert_eq!(problems.len(), 1, "{text}");
+        }
+    }
+}

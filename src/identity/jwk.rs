@@ -256,3 +256,160 @@ fn bits(number: &[u8]) -> usize {
     let first = number.first().map_or(0, |first| first.leading_zeros());
     number.len().saturating_mul(8).saturating_sub(usize::try_from(first).unwrap_or(usize::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::support::signer::TestKey;
+
+    fn parse(keys: &[Value]) -> Result<KeySet, ()> {
+        KeySet::parse(json!({ "keys": keys }).to_string().as_bytes())
+    }
+
+    fn with(mut jwk: Value, name: &str, value: impl Into<Value>) -> Value {
+        jwk[name] = value.into();
+        jwk
+    }
+
+    fn encoded(bytes: &[u8]) -> String {
+        BASE64URL_NOPAD.encode(bytes)
+    }
+
+    #[test]
+    fn a_key_that_is_broken_or_not_for_verifying_is_left_out_and_spoils_nothing() {
+        let (ec, p384, ed25519, rsa) =
+            (TestKey::p256("k1"), TestKey::p384("k1"), TestKey::ed25519("k1"), TestKey::rsa("k1"));
+        let ec_with = |name: &str, value: Value| with(ec.jwk(), name, value);
+        let without = |mut jwk: Value, name: &str| {
+            jwk.as_object_mut().unwrap().remove(name);
+            jwk
+        };
+        for bad in [
+            json!(null),
+            json!("k1"),
+            json!({}),
+            json!({"kty": "oct", "k": "AA", "kid": "k1"}),
+            without(ec.jwk(), "kty"),
+            without(ec.jwk(), "crv"),
+            without(ec.jwk(), "x"),
+            without(ec.jwk(), "y"),
+            without(ed25519.jwk(), "x"),
+            without(rsa.jwk(), "n"),
+            without(rsa.jwk(), "e"),
+            ec_with("kty", "ec".into()),
+            ec_with("kty", "OKP".into()),
+            ec_with("kty", "RSA".into()),
+            ec_with("crv", "P-384".into()),
+            ec_with("crv", "P-521".into()),
+            ec_with("crv", "secp256k1".into()),
+            ec_with("x", encoded(&[1; 31]).into()),
+            ec_with("x", encoded(&[1; 33]).into()),
+            ec_with("y", encoded(&[1; 31]).into()),
+            ec_with("y", encoded(&[1; 33]).into()),
+            ec_with("x", format!("{}=", encoded(&[1; 32])).into()),
+            ec_with("use", "enc".into()),
+            ec_with("use", "SIG".into()),
+            ec_with("use", json!(1)),
+            ec_with("use", json!(null)),
+            ec_with("key_ops", json!(["sign"])),
+            ec_with("key_ops", json!([])),
+            ec_with("key_ops", json!("verify")),
+            ec_with("alg", "ES384".into()),
+            ec_with("alg", "RS256".into()),
+            ec_with("alg", "ECDH-ES".into()),
+            ec_with("alg", json!(null)),
+            ec_with("kid", json!(1)),
+            ec_with("kid", json!(null)),
+            with(p384.jwk(), "y", encoded(&[1; 32])),
+            with(p384.jwk(), "x", encoded(&[1; 49])),
+            with(ed25519.jwk(), "x", encoded(&[1; 31])),
+            with(ed25519.jwk(), "crv", "X25519"),
+            with(rsa.jwk(), "alg", "ES256"),
+            with(rsa.jwk(), "alg", "RSA-OAEP"),
+        ] {
+            assert!(parse(std::slice::from_ref(&bad)).is_err(), "{bad}");
+            let set = parse(&[bad.clone(), rsa.jwk(), bad.clone()]).unwrap();
+            assert!(set.select(None).is_ok(), "{bad}");
+        }
+        for good in [
+            with(ec.jwk(), "key_ops", json!(["verify"])),
+            with(ec.jwk(), "key_ops", json!(["sign", "verify"])),
+            with(ec.jwk(), "alg", "ES256"),
+            without(ec.jwk(), "use"),
+            without(ec.jwk(), "kid"),
+            without(rsa.jwk(), "use"),
+            p384.jwk(),
+            ed25519.jwk(),
+        ] {
+            assert!(parse(std::slice::from_ref(&good)).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn an_rsa_key_has_2048_to_8192_bits() {
+        let modulus = |first: &[u8], rest: usize| {
+            let bytes = [first, vec![1; rest].as_slice()].concat();
+            parse(&[with(TestKey::rsa("k1").jwk(), "n", encoded(&bytes))])
+        };
+        assert!(modulus(&[0x7f], 255).is_err(), "2047 bits");
+        assert!(modulus(&[0x80], 255).is_ok(), "2048 bits");
+        assert!(modulus(&[0, 0, 0x7f], 255).is_err(), "2047 bits after zeros");
+        assert!(modulus(&[0, 0, 0x80], 255).is_ok(), "2048 bits after zeros");
+        assert!(modulus(&[0xff], 1_023).is_ok(), "8192 bits");
+        assert!(modulus(&[1], 1_024).is_err(), "8193 bits");
+        assert!(modulus(&[], 0).is_err() && modulus(&[0], 0).is_err(), "nothing");
+    }
+
+    #[test]
+    fn rsa_exponents_that_prove_nothing_make_a_key_unusable() {
+        let exponent = |bytes: &[u8]| parse(&[with(TestKey::rsa("k1").jwk(), "e", encoded(bytes))]);
+        for bad in [&[][..], &[0], &[0, 0, 0], &[1], &[0, 1], &[2], &[1, 0, 0], &[1, 0, 1, 0, 1, 1]] {
+            assert!(exponent(bad).is_err(), "{bad:?}");
+        }
+        for good in [&[3][..], &[1, 0, 1], &[0, 1, 0, 1], &[1, 0, 0, 0, 1]] {
+            assert!(exponent(good).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn identical_entries_collapse_and_two_keys_under_one_id_void_it() {
+        let (one, other, single) = (TestKey::p256("k1"), TestKey::p256("k1"), TestKey::p256("k2"));
+        let same = parse(&[one.jwk(), one.jwk()]).unwrap();
+        assert!(same.select(Some("k1")).is_ok() && same.select(None).is_ok());
+
+        let twins = parse(&[one.jwk(), other.jwk(), one.jwk(), single.jwk()]).unwrap();
+        assert_eq!(twins.select(Some("k1")).err(), Some(Refusal::KeyAmbiguous));
+        assert!(twins.select(Some("k2")).is_ok());
+        assert_eq!(twins.select(None).err(), Some(Refusal::KeyAmbiguous));
+        assert!(parse(&[one.jwk(), other.jwk()]).is_err(), "nothing is left that could verify");
+        let bound = with(one.jwk(), "alg", "ES256");
+        assert!(parse(&[one.jwk(), bound]).is_err(), "the same key on other terms is another entry");
+    }
+
+    #[test]
+    fn only_an_id_that_selects_a_key_is_worth_no_fetch() {
+        let (one, other) = (TestKey::p256("k1"), TestKey::p256("k1"));
+        let set = parse(&[one.jwk(), other.jwk(), TestKey::p256("k2").jwk()]).unwrap();
+        assert!(set.has(Some("k2")) && !set.has(Some("k1")) && !set.has(Some("k3")));
+        assert!(set.has(None), "strangers without a `kid` must not make us fetch");
+    }
+
+    #[test]
+    fn what_is_no_key_set_is_refused() {
+        for text in ["", "{}", "[]", r#"{"keys":{}}"#, r#"{"keys":[]}"#, r#"{"keys":[],"keys":[]}"#, "<html>"] {
+            assert!(KeySet::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_algorithm_is_found_by_its_name_alone() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(Algorithm::named(algorithm.name()), Some(algorithm));
+        }
+        for name in ["none", "HS256", "ES512", "ES256K", "Ed25519", "rs256", ""] {
+            assert_eq!(Algorithm::named(name), None, "{name}");
+        }
+    }
+}

@@ -93,103 +93,29 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::UNIX_EPOCH;
 
+    use futures_util::FutureExt as _;
     use serde_json::{Value, json};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
 
     use super::super::parse_issuers;
-    use super::super::signer::TestKey;
     use super::*;
     use crate::problems::Problems;
-
-    /// A provider that misbehaves on demand.
-    struct Provider {
-        url: String,
-        keys: Arc<Mutex<Answer>>,
-        fetches: Arc<AtomicUsize>,
-    }
-
-    #[derive(Clone)]
-    enum Answer {
-        Keys(Vec<Value>),
-        Text(String),
-        Status(u16),
-        RedirectTo(String),
-        /// Closes the connection the first time.
-        HiccupThen(Vec<Value>),
-        Never,
-    }
-
-    impl Provider {
-        async fn start(keys: &[&TestKey]) -> Self {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let url = format!("http://{}", listener.local_addr().unwrap());
-            let answer = Arc::new(Mutex::new(Answer::Keys(keys.iter().map(|key| key.jwk()).collect())));
-            let fetches = Arc::new(AtomicUsize::new(0));
-            let (shared, counter, issuer) = (Arc::clone(&answer), Arc::clone(&fetches), url.clone());
-            tokio::spawn(async move {
-                loop {
-                    let (mut stream, _) = listener.accept().await.unwrap();
-                    let (shared, counter, issuer) = (Arc::clone(&shared), Arc::clone(&counter), issuer.clone());
-                    tokio::spawn(async move {
-                        let mut request = vec![0; 4096];
-                        let length = stream.read(&mut request).await.unwrap();
-                        let discovery = request[..length].starts_with(b"GET /.well-known/openid-configuration ");
-                        let response = if discovery {
-                            response(
-                                200,
-                                "",
-                                &json!({"issuer": issuer, "jwks_uri": format!("{issuer}/keys")}).to_string(),
-                            )
-                        } else {
-                            let fetches = counter.fetch_add(1, Ordering::SeqCst);
-                            let answer = shared.lock().unwrap().clone();
-                            match answer {
-                                Answer::HiccupThen(_) if fetches == 0 => return,
-                                Answer::Keys(keys) | Answer::HiccupThen(keys) => {
-                                    response(200, "", &json!({ "keys": keys }).to_string())
-                                }
-                                Answer::Text(text) => response(200, "", &text),
-                                Answer::Status(status) => response(status, "", ""),
-                                Answer::RedirectTo(to) => response(302, &format!("location: {to}\r\n"), ""),
-                                Answer::Never => std::future::pending().await,
-                            }
-                        };
-                        let _ = stream.write_all(response.as_bytes()).await;
-                    });
-                }
-            });
-            Self { url, keys: answer, fetches }
-        }
-
-        fn answers(&self, answer: Answer) {
-            *self.keys.lock().unwrap() = answer;
-        }
-
-        fn publishes(&self, keys: &[&TestKey]) {
-            self.answers(Answer::Keys(keys.iter().map(|key| key.jwk()).collect()));
-        }
-
-        fn fetches(&self) -> usize {
-            self.fetches.load(Ordering::SeqCst)
-        }
-
-        fn keys(&self) -> Keys {
-            keys_of(&json!({"id": "corp", "issuer": self.url, "audiences": ["hallpass"]}))
-        }
-    }
+    use crate::support::provider::Provider;
+    use crate::support::server::{Fault, Reply};
+    use crate::support::signer::TestKey;
 
     fn keys_of(issuer: &Value) -> Keys {
         let issuer = parse_issuers(&json!([issuer]).to_string(), &mut Problems::default()).remove(0);
         Keys::new(issuer, HttpClient::new().unwrap())
     }
 
-    fn response(status: u16, headers: &str, body: &str) -> String {
-        format!("HTTP/1.1 {status} x\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+    fn keys_from(provider: &Provider) -> Keys {
+        keys_of(&json!({"id": "corp", "issuer": provider.issuer(), "audiences": ["hallpass"]}))
+    }
+
+    fn status(status: u16) -> Fault {
+        Fault::Answers(Reply::new(status, "text/plain", "no"))
     }
 
     fn at(seconds: u64) -> SystemTime {
@@ -204,165 +130,279 @@ mod tests {
         Ok(found.set.has(Some(id)))
     }
 
+    /// How often discovery was asked for, with which every fetch begins.
+    fn fetches(provider: &Provider) -> usize {
+        provider.server.calls().iter().filter(|call| call.path.ends_with("/openid-configuration")).count()
+    }
+
     const MINUTE: u64 = 60;
     const HOUR: u64 = 3_600;
 
     #[tokio::test]
     async fn keys_are_fetched_once_and_serve_for_ten_minutes() {
         let provider = Provider::start(&[&TestKey::p256("k1")]).await;
-        let keys = provider.keys();
+        let keys = keys_from(&provider);
         for second in [0, 1, 10 * MINUTE] {
             assert_eq!(knows(&keys, "k1", at(second)).await, Ok(true));
         }
-        assert_eq!(provider.fetches(), 1);
+        assert_eq!(provider.key_fetches(), 1);
     }
 
     #[tokio::test]
     async fn older_keys_serve_once_more_while_they_are_refreshed_beside_the_request() {
         let provider = Provider::start(&[&TestKey::p256("k1")]).await;
-        let keys = provider.keys();
+        let keys = keys_from(&provider);
         knows(&keys, "k1", at(0)).await.unwrap();
-        provider.publishes(&[&TestKey::p256("k2")]);
+        provider.publish(&[&TestKey::p256("k2")]);
         assert_eq!(knows(&keys, "k1", at(10 * MINUTE + 1)).await, Ok(true));
         // The refresh is there: the withdrawn key is gone, and asking for it does not refetch within the interval.
         assert_eq!(knows(&keys, "k1", at(10 * MINUTE + 2)).await, Ok(false));
         assert_eq!(knows(&keys, "k2", at(10 * MINUTE + 2)).await, Ok(true));
-        assert_eq!(provider.fetches(), 2);
+        assert_eq!(provider.key_fetches(), 2);
     }
 
     #[tokio::test]
     async fn a_rotation_right_after_the_start_is_met_by_one_refetch() {
         let provider = Provider::start(&[&TestKey::p256("k1")]).await;
-        let keys = provider.keys();
+        let keys = keys_from(&provider);
         keys.prepare(at(0)).await;
-        provider.publishes(&[&TestKey::p256("k2")]);
+        provider.publish(&[&TestKey::p256("k2")]);
         assert_eq!(knows(&keys, "k2", at(1)).await, Ok(true));
-        assert_eq!(provider.fetches(), 2);
+        assert_eq!(provider.key_fetches(), 2);
     }
 
     #[tokio::test]
     async fn unknown_key_ids_refetch_at_most_once_in_thirty_seconds() {
         let provider = Provider::start(&[&TestKey::p256("k1")]).await;
-        let keys = provider.keys();
+        let keys = keys_from(&provider);
         keys.prepare(at(0)).await;
         for second in 1..=30 {
             assert_eq!(knows(&keys, &format!("made-up-{second}"), at(second)).await, Ok(false));
         }
-        assert_eq!(provider.fetches(), 2);
+        assert_eq!(provider.key_fetches(), 2);
         assert_eq!(knows(&keys, "made-up", at(31)).await, Ok(false));
-        assert_eq!(provider.fetches(), 3);
+        assert_eq!(provider.key_fetches(), 3);
     }
 
     #[tokio::test]
     async fn a_thousand_unknown_key_ids_at_once_are_one_fetch_and_known_ones_do_not_wait_for_it() {
         let provider = Provider::start(&[&TestKey::p256("k1")]).await;
-        let keys = provider.keys();
+        let keys = keys_from(&provider);
         keys.prepare(at(0)).await;
-        provider.answers(Answer::Never);
+        provider.server.fail_always(&Fault::Hangs);
         let ids: Vec<String> = (0..1_000).map(|number| format!("made-up-{number}")).collect();
-        let unknown = futures_util::future::join_all(ids.iter().map(|id| knows(&keys, id, at(1))));
+        let mut unknown = Box::pin(futures_util::future::join_all(ids.iter().map(|id| knows(&keys, id, at(1)))));
         let known = async {
-            tokio::task::yield_now().await;
-            assert_eq!(knows(&keys, "k1", at(1)).await, Ok(true));
+            // The fetch is under way.
+            while fetches(&provider) < 2 {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..1_000 {
+                assert_eq!(knows(&keys, "k1", at(1)).await, Ok(true));
+            }
         };
         tokio::select! {
             biased;
-            _ = unknown => panic!("the fetch that never ends has ended"),
+            _ = &mut unknown => panic!("a fetch that hangs was over before what does not need it"),
             () = known => {}
         }
-        // The one fetch reaches the provider in its own time.
-        while provider.fetches() < 2 {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(provider.fetches(), 2);
+        assert!(unknown.await.iter().all(|known| *known == Ok(false)));
+        // Nor does anybody wait while no fetch is allowed.
+        let later = futures_util::future::join_all(ids.iter().map(|id| knows(&keys, id, at(30)))).now_or_never();
+        assert!(later.expect("no answer needed the network").iter().all(|known| *known == Ok(false)));
+        assert_eq!(fetches(&provider), 2);
+    }
+
+    #[tokio::test]
+    async fn a_thousand_at_once_without_any_key_are_one_fetch_in_ten_seconds() {
+        let provider = Provider::start(&[&TestKey::p256("k1")]).await;
+        provider.server.fail_always(&status(404));
+        let keys = keys_from(&provider);
+        let unavailable =
+            |seconds| Err(IdentityError::ProviderUnavailable { retry_after: Duration::from_secs(seconds) });
+        let ask = |second| {
+            futures_util::future::join_all((0..1_000).map(move |_| at(second)).map(|now| knows(&keys, "k1", now)))
+        };
+        assert!(ask(0).await.iter().all(|answer| *answer == unavailable(10)));
+        assert!(ask(9).await.iter().all(|answer| *answer == unavailable(1)));
+        assert_eq!(fetches(&provider), 1);
+        provider.server.heal();
+        assert!(ask(10).await.iter().all(|answer| *answer == Ok(true)));
+        assert_eq!(fetches(&provider), 2);
+    }
+
+    #[tokio::test]
+    async fn keys_that_overlap_serve_both_and_the_old_one_until_it_is_withdrawn() {
+        let (old, new) = (TestKey::p256("k1"), TestKey::p256("k2"));
+        let provider = Provider::start(&[&old]).await;
+        let keys = keys_from(&provider);
+        keys.prepare(at(0)).await;
+        provider.publish(&[&old, &new]);
+        assert_eq!(knows(&keys, "k2", at(60)).await, Ok(true));
+        assert_eq!(knows(&keys, "k1", at(61)).await, Ok(true));
+        provider.publish(&[&new]);
+        assert_eq!(knows(&keys, "k1", at(60 + 10 * MINUTE)).await, Ok(true));
+        knows(&keys, "k2", at(61 + 10 * MINUTE)).await.unwrap();
+        assert_eq!(knows(&keys, "k1", at(62 + 10 * MINUTE)).await, Ok(false));
     }
 
     #[tokio::test]
     async fn a_provider_that_is_down_costs_nothing_for_four_hours_and_then_the_service() {
         let provider = Provider::start(&[&TestKey::p256("k1")]).await;
-        let keys = provider.keys();
+        let keys = keys_from(&provider);
         keys.prepare(at(0)).await;
-        provider.answers(Answer::Status(503));
+        provider.server.fail_always(&status(503));
         assert_eq!(knows(&keys, "k1", at(HOUR)).await, Ok(true));
         assert_eq!(knows(&keys, "k2", at(2 * HOUR)).await, Ok(false), "the fetch failed while keys are held");
         assert_eq!(knows(&keys, "k1", at(4 * HOUR)).await, Ok(true));
         let unavailable = |seconds| IdentityError::ProviderUnavailable { retry_after: Duration::from_secs(seconds) };
         assert_eq!(knows(&keys, "k1", at(4 * HOUR + 1)).await, Err(unavailable(9)), "asked for a second ago");
         assert_eq!(knows(&keys, "k1", at(4 * HOUR + 10)).await, Err(unavailable(10)));
-        provider.publishes(&[&TestKey::p256("k1")]);
+        provider.server.heal();
         assert_eq!(knows(&keys, "k1", at(4 * HOUR + 12)).await, Err(unavailable(8)));
         assert_eq!(knows(&keys, "k1", at(4 * HOUR + 20)).await, Ok(true));
     }
 
     #[tokio::test]
-    async fn a_refresh_that_fails_is_tried_again_after_thirty_seconds() {
-        let provider = Provider::start(&[&TestKey::p256("k1")]).await;
-        let keys = provider.keys();
-        keys.prepare(at(0)).await;
-        provider.answers(Answer::Text("{}".into()));
-        for second in [HOUR, HOUR + 29, HOUR + 30] {
-            assert_eq!(knows(&keys, "k1", at(second)).await, Ok(true));
+    async fn a_provider_that_is_down_for_seconds_is_not_noticed() {
+        let key = TestKey::p256("k1");
+        for fault in [Fault::Resets, Fault::Truncates, status(500), status(503), status(429)] {
+            let provider = Provider::start(&[&key]).await;
+            provider.server.fail_times(1, &fault);
+            assert_eq!(knows(&keys_from(&provider), "k1", at(0)).await, Ok(true), "{fault:?}");
         }
-        assert_eq!(provider.fetches(), 3);
     }
 
     #[tokio::test]
-    async fn a_key_withdrawn_while_the_function_was_frozen_is_refused_after_the_first_request() {
+    async fn what_may_pass_is_tried_once_more_and_nothing_else_is() {
+        for (fault, attempts) in [
+            (Fault::Resets, 2),
+            (status(429), 2),
+            (status(500), 2),
+            (status(599), 2),
+            (status(204), 1),
+            (status(302), 1),
+            (status(400), 1),
+            (status(404), 1),
+            (status(499), 1),
+        ] {
+            let provider = Provider::start(&[&TestKey::p256("k1")]).await;
+            provider.server.fail_always(&fault);
+            assert!(knows(&keys_from(&provider), "k1", at(0)).await.is_err());
+            assert_eq!(fetches(&provider), attempts, "{fault:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refresh_that_fails_is_tried_again_after_thirty_seconds() {
         let provider = Provider::start(&[&TestKey::p256("k1")]).await;
-        let keys = provider.keys();
+        let keys = keys_from(&provider);
         keys.prepare(at(0)).await;
-        provider.publishes(&[&TestKey::p256("k2")]);
+        provider.publish_raw("{}");
+        for second in [HOUR, HOUR + 29, HOUR + 30] {
+            assert_eq!(knows(&keys, "k1", at(second)).await, Ok(true));
+        }
+        assert_eq!(provider.key_fetches(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_key_withdrawn_while_the_function_was_frozen_is_refused() {
+        let provider = Provider::start(&[&TestKey::p256("k1")]).await;
+        let keys = keys_from(&provider);
+        keys.prepare(at(0)).await;
+        provider.publish(&[&TestKey::p256("k2")]);
         assert_eq!(knows(&keys, "k1", at(5 * HOUR)).await, Ok(false), "older than four hours: fetched first");
     }
 
     #[tokio::test]
-    async fn bad_answers_never_replace_a_good_set() {
-        let huge = format!(r#"{{"keys":[],"x":"{}"}}"#, "a".repeat(256 * 1024));
-        let elsewhere = Provider::start(&[&TestKey::p256("k2")]).await;
-        for bad in [
-            Answer::Text(String::new()),
-            Answer::Text(r#"{"keys":[]}"#.into()),
-            Answer::Text(r#"{"keys":[{"kty":"EC"}]}"#.into()),
-            Answer::Text("{\"keys\":[".into()),
-            Answer::Text(huge),
-            Answer::Status(404),
-            Answer::Status(500),
-            Answer::RedirectTo(format!("{}/keys", elsewhere.url)),
-            Answer::Never,
-        ] {
-            let provider = Provider::start(&[&TestKey::p256("k1")]).await;
-            let keys = provider.keys();
-            keys.prepare(at(0)).await;
-            provider.answers(bad);
-            assert_eq!(knows(&keys, "k2", at(HOUR)).await, Ok(false));
-            assert_eq!(knows(&keys, "k1", at(HOUR)).await, Ok(true));
-        }
-        assert_eq!(elsewhere.fetches(), 0, "no redirect is followed");
+    async fn what_is_held_has_the_age_of_its_fetch() {
+        let provider = Provider::start(&[&TestKey::p256("k1")]).await;
+        let keys = keys_from(&provider);
+        let age = async |id: &str, second| keys.for_key_id(Some(id), at(second)).await.unwrap().age;
+        assert_eq!(age("k1", 0).await, Duration::ZERO);
+        assert_eq!(age("k1", 90).await, Duration::from_secs(90));
+        assert_eq!(age("k2", 90).await, Duration::ZERO, "fetched again for this one");
     }
 
     #[tokio::test]
-    async fn one_broken_connection_is_invisible() {
-        let key = TestKey::p256("k1");
+    async fn bad_answers_never_replace_a_good_set() {
+        let elsewhere = Provider::start(&[&TestKey::p256("k2")]).await;
+        let keys_elsewhere = format!("{}/keys", elsewhere.issuer());
+        let redirect =
+            |status| Fault::Answers(Reply::new(status, "text/plain", "").header("location", keys_elsewhere.clone()));
+        for bad in [
+            Fault::Answers(Reply::new(200, "application/json", "")),
+            Fault::Answers(Reply::new(200, "text/html", "<html>")),
+            status(204),
+            status(404),
+            status(500),
+            redirect(301),
+            redirect(302),
+            redirect(303),
+            redirect(307),
+            redirect(308),
+            Fault::Resets,
+            Fault::Truncates,
+            Fault::Hangs,
+            Fault::Drips,
+            Fault::Slow(Duration::from_millis(700)),
+        ] {
+            let provider = Provider::start(&[&TestKey::p256("k1")]).await;
+            let keys = keys_from(&provider);
+            keys.prepare(at(0)).await;
+            provider.publish(&[&TestKey::p256("k2")]);
+            provider.server.fail_always(&bad);
+            assert_eq!(knows(&keys, "k2", at(HOUR)).await, Ok(false), "{bad:?}");
+            assert_eq!(knows(&keys, "k1", at(HOUR)).await, Ok(true), "{bad:?}");
+        }
+        assert!(elsewhere.server.calls().is_empty(), "no redirect is followed");
+    }
+
+    #[tokio::test]
+    async fn bad_key_sets_never_replace_a_good_one() {
+        let good = json!({"keys": [TestKey::p256("k2").jwk()]}).to_string();
+        let cut = good.trim_end_matches("]}");
+        let twice = good.replacen('{', r#"{"keys":[],"#, 1);
+        let bad_keys = r#"{"keys":[{"kty":"EC"},null]}"#;
+        for bad in ["", "null", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[]}"#, bad_keys, cut, &twice] {
+            let provider = Provider::start(&[&TestKey::p256("k1")]).await;
+            let keys = keys_from(&provider);
+            keys.prepare(at(0)).await;
+            provider.publish_raw(bad);
+            assert_eq!(knows(&keys, "k2", at(HOUR)).await, Ok(false), "{bad}");
+            assert_eq!(knows(&keys, "k1", at(HOUR)).await, Ok(true), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_set_has_256_kib_at_most() {
         let provider = Provider::start(&[]).await;
-        provider.answers(Answer::HiccupThen(vec![key.jwk()]));
-        assert_eq!(knows(&provider.keys(), "k1", at(0)).await, Ok(true));
+        let of_length = |length: usize| {
+            let text = json!({"keys": [TestKey::p256("k1").jwk()]}).to_string();
+            format!("{text}{}", " ".repeat(length - text.len()))
+        };
+        provider.publish_raw(of_length(256 * 1024 + 1));
+        assert!(knows(&keys_from(&provider), "k1", at(0)).await.is_err());
+        provider.publish_raw(of_length(256 * 1024));
+        assert_eq!(knows(&keys_from(&provider), "k1", at(0)).await, Ok(true));
     }
 
     #[tokio::test]
     async fn a_discovery_document_of_another_issuer_lends_no_keys() {
         let provider = Provider::start(&[&TestKey::p256("k1")]).await;
-        let other = provider.url.replace("127.0.0.1", "localhost");
+        let other = provider.issuer().replace("127.0.0.1", "localhost");
         let keys = keys_of(&json!({"id": "corp", "issuer": other, "audiences": ["hallpass"]}));
         assert!(knows(&keys, "k1", at(0)).await.is_err());
-        assert_eq!(provider.fetches(), 0);
+        assert_eq!(provider.key_fetches(), 0);
     }
 
     #[tokio::test]
     async fn a_configured_key_set_address_needs_no_discovery() {
         let provider = Provider::start(&[&TestKey::p256("k1")]).await;
-        let jwks_uri = format!("{}/keys", provider.url);
+        let jwks_uri = format!("{}/keys", provider.issuer());
         let entry =
             json!({"id": "corp", "issuer": "https://x.example", "audiences": ["hallpass"], "jwks_uri": jwks_uri});
         assert_eq!(knows(&keys_of(&entry), "k1", at(0)).await, Ok(true));
+        assert_eq!(fetches(&provider), 0);
     }
 }

@@ -10,10 +10,6 @@ mod jwk;
 mod keys;
 mod refusal;
 #[cfg(test)]
-#[path = "../../tests/support/signer.rs"]
-#[expect(unreachable_pub, reason = "the integration tests use it too")]
-pub(crate) mod signer;
-#[cfg(test)]
 mod tests;
 mod token;
 

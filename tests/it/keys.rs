@@ -97,6 +97,19 @@ async fn held_keys_serve_while_the_provider_is_down() {
 }
 
 #[tokio::test]
+async fn held_keys_serve_while_the_providers_answers_break_off_or_never_end() {
+    for fault in [Fault::Truncates, Fault::Drips, Fault::Hangs, Fault::Slow(Duration::from_millis(800))] {
+        let world = World::new().await;
+        let function = world.start().await;
+        world.provider.server.fail_always(&fault);
+        let stranger = TestKey::p256("key-2");
+        let request = Event::get("/v1/credentials").bearer(&sign_with(&stranger, "ES256", &world.claims()));
+        function.call(request).await.refusal(401, "invalid_token");
+        function.call(world.request()).await.credentials();
+    }
+}
+
+#[tokio::test]
 async fn an_answer_without_usable_keys_never_replaces_good_ones() {
     for answer in ["", "{", "null", "{}", "[]", "{\"keys\":[]}", "{\"keys\":{}}", "{\"keys\":[{\"kty\":\"EC\"}]}"] {
         let world = World::new().await;

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod clock;
+pub mod corpus;
 pub mod dynamodb;
 pub mod events;
 pub mod function;

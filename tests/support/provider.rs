@@ -2,6 +2,7 @@
 //!
 //! An `OpenID` Connect provider: discovery, a key set, and a way to say something else than the truth.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -12,25 +13,23 @@ use super::signer::TestKey;
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 const KEYS: &str = "/keys";
 
-/// A provider whose issuer is its own URL.
+/// A provider whose issuer is its own URL. Others can live below it, each with a path of its own.
 #[derive(Debug)]
 pub struct Provider {
     pub server: Server,
-    documents: Arc<Documents>,
+    pages: Arc<Pages>,
 }
 
+/// What is published, by path.
 #[derive(Debug, Default)]
-struct Documents {
-    discovery: Mutex<String>,
-    keys: Mutex<String>,
-}
+struct Pages(Mutex<BTreeMap<String, String>>);
 
 impl Provider {
     /// A provider that publishes these keys.
     pub async fn start(keys: &[&TestKey]) -> Self {
-        let documents = Arc::new(Documents::default());
-        let server = Server::start(Arc::clone(&documents)).await;
-        let provider = Self { server, documents };
+        let pages = Arc::new(Pages::default());
+        let server = Server::start(Arc::clone(&pages)).await;
+        let provider = Self { server, pages };
         let issuer = provider.issuer();
         provider.publish_discovery(&json!({"issuer": issuer, "jwks_uri": format!("{issuer}{KEYS}")}));
         provider.publish(keys);
@@ -50,12 +49,24 @@ impl Provider {
 
     /// Publishes any text as the key set.
     pub fn publish_raw(&self, keys: impl Into<String>) {
-        *lock(&self.documents.keys) = keys.into();
+        self.page(KEYS, keys);
     }
 
     /// Publishes another discovery document.
     pub fn publish_discovery(&self, discovery: &Value) {
-        *lock(&self.documents.discovery) = discovery.to_string();
+        self.page(DISCOVERY, discovery.to_string());
+    }
+
+    /// Publishes another issuer, whose URL is this one's with `/` and `name` behind it.
+    pub fn publish_below(&self, name: &str, key_set: &Value) {
+        let issuer = format!("{}/{name}", self.issuer());
+        let discovery = json!({"issuer": issuer, "jwks_uri": format!("{issuer}{KEYS}")});
+        self.page(&format!("/{name}{DISCOVERY}"), discovery.to_string());
+        self.page(&format!("/{name}{KEYS}"), key_set.to_string());
+    }
+
+    fn page(&self, path: &str, text: impl Into<String>) {
+        lock(&self.pages.0).insert(path.to_owned(), text.into());
     }
 
     /// How often the key set was fetched.
@@ -64,12 +75,11 @@ impl Provider {
     }
 }
 
-impl Handle for Arc<Documents> {
+impl Handle for Arc<Pages> {
     async fn answer(&self, call: Call) -> Reply {
-        match call.path.as_str() {
-            DISCOVERY => Reply::new(200, "application/json", lock(&self.discovery).clone()),
-            KEYS => Reply::new(200, "application/json", lock(&self.keys).clone()),
-            _ => Reply::new(404, "text/plain", "no such page"),
+        match lock(&self.0).get(&call.path) {
+            Some(page) => Reply::new(200, "application/json", page.clone()),
+            None => Reply::new(404, "text/plain", "no such page"),
         }
     }
 }

@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Bytes, Incoming};
+use futures_util::stream;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -79,6 +81,10 @@ pub enum Fault {
     Hangs,
     /// Takes the request and resets the connection.
     Resets,
+    /// Sends half of what it should, and resets the connection.
+    Truncates,
+    /// Sends byte after byte, and never ends.
+    Drips,
 }
 
 /// The sound behaviour of a server.
@@ -220,6 +226,8 @@ async fn serve(stream: TcpStream, number: usize, wire: Arc<Wire>, handler: Arc<i
                     tokio::time::sleep(delay).await;
                     Ok(response(handler.answer(call).await))
                 }
+                Some(Fault::Truncates) => Ok(truncated(handler.answer(call).await)),
+                Some(Fault::Drips) => Ok(Response::new(StreamBody::new(drops()).boxed())),
                 None => Ok(response(handler.answer(call).await)),
             }
         }
@@ -240,12 +248,35 @@ async fn read(request: Request<Incoming>) -> io::Result<Call> {
     Ok(Call { method: head.method.to_string(), path, headers, body })
 }
 
-fn response(reply: Reply) -> Response<Full<Bytes>> {
+type Body = BoxBody<Bytes, io::Error>;
+
+fn response(reply: Reply) -> Response<Body> {
+    let body = Full::from(reply.body.clone()).map_err(|never| match never {}).boxed();
+    with_body(reply, body)
+}
+
+/// Half of the body, though the length of all of it is announced.
+fn truncated(reply: Reply) -> Response<Body> {
+    let half = Bytes::copy_from_slice(&reply.body.as_bytes()[..reply.body.len().div_euclid(2)]);
+    let length = reply.body.len().to_string();
+    let broken = Err(io::Error::from(io::ErrorKind::ConnectionReset));
+    let body = StreamBody::new(stream::iter([Ok(Frame::data(half)), broken])).boxed();
+    with_body(reply.header("content-length", length), body)
+}
+
+fn drops() -> impl stream::Stream<Item = io::Result<Frame<Bytes>>> {
+    stream::unfold((), |()| async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Some((Ok(Frame::data(Bytes::from_static(b" "))), ()))
+    })
+}
+
+fn with_body(reply: Reply, body: Body) -> Response<Body> {
     let response = reply
         .headers
         .into_iter()
         .fold(Response::builder().status(reply.status), |response, (name, value)| response.header(name, value));
-    response.body(Full::from(reply.body)).unwrap()
+    response.body(body).unwrap()
 }
 
 struct InFlight<'a>(&'a Wire);

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -126,18 +127,47 @@ impl TestKey {
         format!("{input}.{}", BASE64URL_NOPAD.encode(&signature))
     }
 
-    /// The signature of `signing_input`. `none` is empty, and `HS256` takes the public key for the shared secret, as
-    /// the forger does who hopes that the verifier lets the token choose.
+    /// A compact JWS by HMAC, as the forger signs who hopes that the verifier takes a public key for a shared secret.
+    pub fn sign_with_secret(alg: &str, secret: &[u8], header: &Value, claims: &Value) -> String {
+        let algorithm = match alg {
+            "HS256" => hmac::HMAC_SHA256,
+            "HS384" => hmac::HMAC_SHA384,
+            "HS512" => hmac::HMAC_SHA512,
+            _ => panic!("{alg} is no HMAC"),
+        };
+        let encoded = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
+        let input = format!("{}.{}", encoded(header), encoded(claims));
+        let signature = hmac::sign(&hmac::Key::new(algorithm, secret), input.as_bytes());
+        format!("{input}.{}", BASE64URL_NOPAD.encode(signature.as_ref()))
+    }
+
+    /// The `alg` that this key signs with where nobody chooses another.
+    pub fn usual_alg(&self) -> &'static str {
+        match &self.pair {
+            Pair::Rsa(_) | Pair::WeakRsa => "RS256",
+            Pair::P256(_) => "ES256",
+            Pair::P384(_) => "ES384",
+            Pair::Ed25519(_) => "EdDSA",
+        }
+    }
+
+    /// An RSA key's public half as `SubjectPublicKeyInfo` in DER, which PEM wraps.
+    ///
+    /// # Panics
+    /// When this is no RSA key that can sign.
+    pub fn public_der(&self) -> Vec<u8> {
+        let Pair::Rsa(pair) = &self.pair else { panic!("{self:?} is no RSA key") };
+        let der: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+        der.as_ref().to_vec()
+    }
+
+    /// The signature of `signing_input`; that of `none` is empty.
     ///
     /// # Panics
     /// When a key of this kind cannot sign with `alg`.
     pub fn signature(&self, alg: &str, signing_input: &[u8]) -> Vec<u8> {
         match (&self.pair, alg) {
             (_, "none") => Vec::new(),
-            (_, "HS256") => {
-                let secret = hmac::Key::new(hmac::HMAC_SHA256, self.jwk().to_string().as_bytes());
-                hmac::sign(&secret, signing_input).as_ref().to_vec()
-            }
             (Pair::Rsa(pair), _) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign(rsa_encoding(alg), &SystemRandom::new(), signing_input, &mut signature).unwrap();
