@@ -158,3 +158,62 @@ pub fn key_set_address(document: &[u8], issuer: &Issuer) -> Result<Url, FetchErr
     let address = text("jwks_uri").and_then(|address| Url::parse(address).ok());
     address.filter(|url| issuer.may_be_led_to(url)).ok_or(FetchError::NoKeySetAddress)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::parse_issuers;
+    use super::*;
+    use crate::problems::Problems;
+    use crate::support::provider::Provider;
+    use crate::support::server::{Fault, Reply};
+    use crate::support::signer::TestKey;
+
+    async fn fetch(provider: &Provider) -> Result<(), FetchError> {
+        let text = json!([{"id": "corp", "issuer": provider.issuer(), "audiences": ["hallpass"]}]).to_string();
+        let issuer = parse_issuers(&text, &mut Problems::default()).remove(0);
+        fetch_keys(&HttpClient::new().unwrap(), &issuer).await.map(drop)
+    }
+
+    #[tokio::test]
+    async fn what_went_wrong_with_the_answer_is_told_apart() {
+        let reply = |body: &str| Fault::Answers(Reply::new(200, "application/json", body));
+        for (fault, error) in [
+            (Fault::Hangs, FetchError::TooSlow),
+            (Fault::Drips, FetchError::TooSlow),
+            (Fault::Resets, FetchError::Unreachable),
+            (Fault::Truncates, FetchError::Unreachable),
+            (Fault::Answers(Reply::new(404, "text/plain", "")), FetchError::Status(404)),
+            (reply(&" ".repeat(256 * 1024 + 1)), FetchError::TooLarge),
+            (reply("[]"), FetchError::DiscoveryMalformed),
+            (reply("{"), FetchError::DiscoveryMalformed),
+        ] {
+            let provider = Provider::start(&[&TestKey::p256("k1")]).await;
+            assert_eq!(fetch(&provider).await, Ok(()));
+            provider.server.fail_always(&fault);
+            assert_eq!(fetch(&provider).await, Err(error));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_the_documents_is_told_apart() {
+        let provider = Provider::start(&[&TestKey::p256("k1")]).await;
+        let (issuer, keys) = (provider.issuer(), format!("{}/keys", provider.issuer()));
+        for (document, result) in [
+            (json!({"issuer": issuer, "jwks_uri": keys}), Ok(())),
+            (json!({"issuer": format!("{issuer}/"), "jwks_uri": keys}), Err(FetchError::OtherIssuer)),
+            (json!({"issuer": [issuer], "jwks_uri": keys}), Err(FetchError::OtherIssuer)),
+            (json!({ "jwks_uri": keys }), Err(FetchError::OtherIssuer)),
+            (json!({ "issuer": issuer }), Err(FetchError::NoKeySetAddress)),
+            (json!({"issuer": issuer, "jwks_uri": "/keys"}), Err(FetchError::NoKeySetAddress)),
+            (json!({"issuer": issuer, "jwks_uri": "http://example.com/keys"}), Err(FetchError::NoKeySetAddress)),
+        ] {
+            provider.publish_discovery(&document);
+            assert_eq!(fetch(&provider).await, result, "{document}");
+        }
+        provider.publish_discovery(&json!({"issuer": issuer, "jwks_uri": keys}));
+        provider.publish_raw(r#"{"keys":[]}"#);
+        assert_eq!(fetch(&provider).await, Err(FetchError::NoUsableKey));
+    }
+}

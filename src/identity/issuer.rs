@@ -457,45 +457,176 @@ mod tests {
         issuers.into_iter().next().unwrap()
     }
 
+    /// What is wrong, one thing at a time: the members changed, the place that is named, and the remedy.
+    fn mistakes() -> Vec<(Value, &'static str, &'static str)> {
+        let no_id = "must be 1 to 32 of a-z, 0-9 and -";
+        let no_text = "must be a non-empty string";
+        let no_list = "must be a non-empty list of strings";
+        let no_flag = "must be true or false";
+        let no_pointer = "must be a JSON pointer";
+        let unsafe_url = "must be an https URL";
+        let no_lifetime = "must be whole seconds, 1 to 31536000";
+        let no_values = "must map JSON pointers to non-empty lists";
+        let not_yet = "is not supported by this version";
+        vec![
+            (json!({"id": ""}), "id", no_text),
+            (json!({"id": 7}), "id", no_text),
+            (json!({"id": "Corp"}), "id", no_id),
+            (json!({"id": "corp_1"}), "id", no_id),
+            (json!({"id": "a".repeat(33)}), "id", no_id),
+            (json!({"issuer": null}), "issuer", no_text),
+            (json!({"issuer": "login.example.com"}), "issuer", unsafe_url),
+            (json!({"issuer": "http://login.example.com"}), "issuer", unsafe_url),
+            (json!({"issuer": "http://127.0.0.1.evil.example"}), "issuer", unsafe_url),
+            (json!({"issuer": "http://10.0.0.1"}), "issuer", unsafe_url),
+            (json!({"issuer": "https://user@login.example.com"}), "issuer", unsafe_url),
+            (json!({"issuer": "https://:secret@login.example.com"}), "issuer", unsafe_url),
+            (json!({"issuer": "https://login.example.com?x=1"}), "issuer", unsafe_url),
+            (json!({"issuer": "https://login.example.com#x"}), "issuer", unsafe_url),
+            (json!({"issuer": "ftp://login.example.com"}), "issuer", unsafe_url),
+            (json!({"issuer": "ftp://localhost"}), "issuer", unsafe_url),
+            (json!({"issuer": "ftp://localhost", "insecure_http": true}), "issuer", unsafe_url),
+            (json!({"issuer": "mailto:carol@example.com"}), "issuer", unsafe_url),
+            (json!({"jwks_uri": ""}), "jwks_uri", no_text),
+            (json!({"jwks_uri": "http://login.example.com/keys"}), "jwks_uri", unsafe_url),
+            (json!({"jwks_uri": "file:///etc/passwd"}), "jwks_uri", unsafe_url),
+            (json!({"audiences": null}), "audiences", no_list),
+            (json!({"audiences": "hallpass"}), "audiences", no_list),
+            (json!({"audiences": []}), "audiences", no_list),
+            (json!({"audiences": ["hallpass", ""]}), "audiences", no_list),
+            (json!({"audiences": ["hallpass", 7]}), "audiences", no_list),
+            (json!({"algorithms": []}), "algorithms", no_list),
+            (json!({"algorithms": "RS256"}), "algorithms", no_list),
+            (json!({"algorithms": ["HS256"]}), "algorithms", "must be of RS256"),
+            (json!({"algorithms": ["RS256", "none"]}), "algorithms", "must be of RS256"),
+            (json!({"token_type": ""}), "token_type", no_text),
+            (json!({"token_type": ["JWT"]}), "token_type", no_text),
+            (json!({"audience_claim": "aud"}), "audience_claim", no_pointer),
+            (json!({"subject_claim": "sub"}), "subject_claim", no_pointer),
+            (json!({"groups_claim": "/a~2"}), "groups_claim", no_pointer),
+            (json!({"groups_claim": ["/groups"]}), "groups_claim", no_text),
+            (json!({"authorized_parties": []}), "authorized_parties", no_list),
+            (json!({"authorized_parties": "app"}), "authorized_parties", no_list),
+            (json!({"authorized_parties": ["app"], "party_claim": "azp"}), "party_claim", no_pointer),
+            (json!({"party_claim": "/azp"}), "party_claim", "checks nothing without `authorized_parties`"),
+            (json!({"required_claims": ["/hd"]}), "required_claims", no_values),
+            (json!({"required_claims": {"hd": ["example.com"]}}), "required_claims", no_values),
+            (json!({"required_claims": {"/hd": "example.com"}}), "required_claims", no_values),
+            (json!({"required_claims": {"/hd": []}}), "required_claims", no_values),
+            (json!({"required_claims": {"/hd": ["example.com", 7]}}), "required_claims", no_values),
+            (json!({"required_claims": {"/hd": [null]}}), "required_claims", no_values),
+            (json!({"groups_required": "yes"}), "groups_required", no_flag),
+            (json!({"session_ends_with_token": 1}), "session_ends_with_token", no_flag),
+            (json!({"insecure_http": null}), "insecure_http", no_flag),
+            (json!({"max_token_lifetime": 0}), "max_token_lifetime", no_lifetime),
+            (json!({"max_token_lifetime": 31_536_001}), "max_token_lifetime", no_lifetime),
+            (json!({"max_token_lifetime": 60.5}), "max_token_lifetime", no_lifetime),
+            (json!({"max_token_lifetime": "600"}), "max_token_lifetime", no_lifetime),
+            (json!({"single_use": true}), "single_use", not_yet),
+            (json!({"dpop": "required"}), "dpop", not_yet),
+            (json!({"name_claim": "/email"}), "name_claim", not_yet),
+            (json!({"name_owners": "first_use"}), "name_owners", not_yet),
+            (json!({"colour": "red"}), "colour", "is not a member that issuers have"),
+        ]
+    }
+
     #[test]
-    fn a_wrong_configuration_is_refused_with_every_problem_and_its_place() {
-        let mut problems = Problems::default();
-        let text = json!([
-            {"id": "Corp", "issuer": "http://login.example.com", "audiences": [], "algorithms": ["HS256"],
-             "subject_claim": "sub", "max_token_lifetime": 0, "groups_required": "yes", "colour": "red",
-             "single_use": true, "dpop": "required", "name_claim": "/email", "required_claims": {"hd": ["x"]}},
-            {"id": "google", "issuer": "https://accounts.google.com", "audiences": ["x"]},
-            {"id": "gh", "issuer": "https://token.actions.githubusercontent.com", "audiences": ["x"]},
-            {"id": "gl", "issuer": "https://gitlab.com", "audiences": ["x"]},
-            {"id": "a", "issuer": "https://a.example", "audiences": ["x"]},
-            {"id": "a", "issuer": "https://a.example", "audiences": ["x"]},
-            7,
-        ]);
-        parse_issuers(&text.to_string(), &mut problems);
-        let found: Vec<&str> = problems.iter().filter_map(|problem| problem.split(' ').next()).collect();
-        for place in [
-            "[0].id",
-            "[0].issuer",
-            "[0].audiences",
-            "[0].algorithms",
-            "[0].subject_claim",
-            "[0].max_token_lifetime",
-            "[0].groups_required",
-            "[0].colour",
-            "[0].single_use",
-            "[0].dpop",
-            "[0].name_claim",
-            "[0].required_claims",
-            "[1].required_claims",
-            "[2].required_claims",
-            "[3].required_claims",
-            "[5].id",
-            "[5].issuer",
-            "[6]",
-        ] {
-            assert!(found.contains(&format!("HALLPASS_ISSUERS{place}").as_str()), "{place} in {problems}");
+    fn each_mistake_is_told_with_its_place_and_its_remedy() {
+        for (changes, member, remedy) in mistakes() {
+            let (issuers, problems) = parse(&json!([entry(&changes)]));
+            let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            assert!(issuers.is_empty(), "{changes}");
+            assert!(
+                told.len() == 1 && told[0].starts_with(&format!("HALLPASS_ISSUERS[0].{member} {remedy}")),
+                "{changes}: {told:?}"
+            );
         }
-        assert_eq!(found.len(), 18, "{problems}");
+    }
+
+    #[test]
+    fn all_mistakes_of_all_issuers_are_told_at_once() {
+        let entries: Vec<Value> = mistakes()
+            .into_iter()
+            .enumerate()
+            .map(|(number, (changes, ..))| {
+                let mut entry = entry(&json!({"id": format!("c{number}"), "issuer": format!("{ISSUER}/{number}")}));
+                entry.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+                entry
+            })
+            .collect();
+        // As many as fit into one variable.
+        for some in entries.chunks(12) {
+            let (issuers, problems) = parse(&json!(some));
+            assert_eq!((issuers.len(), problems.len()), (0, some.len()), "{problems}");
+        }
+    }
+
+    #[test]
+    fn two_issuers_share_neither_id_nor_url_and_all_are_objects() {
+        let other = |changes: Value| {
+            let mut other = entry(&json!({"id": "other", "issuer": "https://other.example"}));
+            other.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            other
+        };
+        let told = |entries: Value| parse(&entries).1.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let one = entry(&json!({}));
+        assert_eq!(told(json!([one, other(json!({}))])), Vec::<String>::new());
+        let same_id = told(json!([one, other(json!({"id": "corp"}))]));
+        assert!(same_id.len() == 1 && same_id[0].starts_with("HALLPASS_ISSUERS[1].id "), "{same_id:?}");
+        let same_url = told(json!([one, other(json!({"issuer": ISSUER}))]));
+        assert!(same_url.len() == 1 && same_url[0].starts_with("HALLPASS_ISSUERS[1].issuer "), "{same_url:?}");
+        assert_eq!(told(json!([one, 7])), ["HALLPASS_ISSUERS[1] must be an object"]);
+    }
+
+    #[test]
+    fn what_is_left_out_or_null_is_the_default() {
+        let nulls = json!({"jwks_uri": null, "algorithms": null, "token_type": null, "audience_claim": null,
+            "authorized_parties": null, "party_claim": null, "subject_claim": null, "groups_claim": null,
+            "name_claim": null, "name_owners": "registered", "single_use": false, "dpop": "off",
+            "required_claims": {}, "groups_required": false, "session_ends_with_token": false,
+            "insecure_http": false, "max_token_lifetime": 86_400});
+        for issuer in [issuer(&json!({})), issuer(&nulls)] {
+            assert_eq!(issuer.algorithms(), [Algorithm::RS256, Algorithm::ES256]);
+            assert_eq!(issuer.max_token_lifetime(), Duration::from_hours(24));
+            assert_eq!(
+                (issuer.audience_claim(), issuer.subject_claim(), issuer.groups_claim()),
+                ("/aud", "/sub", "/groups")
+            );
+            assert!(!issuer.has_token_type() && !issuer.groups_required() && !issuer.session_ends_with_token());
+            assert_eq!((issuer.authorized_parties(), issuer.party_claim()), (None, None));
+            assert!(issuer.required_claims().is_empty());
+        }
+        assert_eq!(
+            issuer(&json!({"max_token_lifetime": 31_536_000})).max_token_lifetime(),
+            Duration::from_hours(8_760)
+        );
+        assert_eq!(issuer(&json!({"max_token_lifetime": 1})).max_token_lifetime(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn discovery_drops_one_slash_and_keeps_the_path() {
+        for (url, discovery) in [
+            (ISSUER, "https://login.example.com/.well-known/openid-configuration"),
+            ("https://login.example.com/", "https://login.example.com/.well-known/openid-configuration"),
+            ("https://login.example.com//", "https://login.example.com//.well-known/openid-configuration"),
+            ("https://login.example.com/a/v2.0", "https://login.example.com/a/v2.0/.well-known/openid-configuration"),
+        ] {
+            let issuer = issuer(&json!({"issuer": url}));
+            assert_eq!(issuer.source(), &KeySource::Discovery(Url::parse(discovery).unwrap()));
+            assert_eq!(issuer.url(), url, "never normalised to compare");
+        }
+    }
+
+    #[test]
+    fn a_configuration_may_have_3500_bytes() {
+        let text = json!([entry(&json!({}))]).to_string();
+        let of_length = |length: usize| format!("{text}{}", " ".repeat(length - text.len()));
+        let problems_of = |text: &str| {
+            let mut problems = Problems::default();
+            (parse_issuers(text, &mut problems).len(), problems.len())
+        };
+        assert_eq!(problems_of(&of_length(3_500)), (1, 0));
+        assert_eq!(problems_of(&of_length(3_501)), (0, 1));
     }
 
     #[test]
@@ -546,26 +677,11 @@ mod tests {
         issuer(
             &json!({"issuer": "http://adfs.example.com/adfs/services/trust", "jwks_uri": "https://adfs.example.com/keys"}),
         );
-        for bad in [
-            json!({"issuer": "http://127.0.0.1.evil.example"}),
-            json!({"issuer": "https://user@login.example.com"}),
-            json!({"issuer": "https://login.example.com?x=1"}),
-            json!({"issuer": "ftp://login.example.com"}),
-            json!({"jwks_uri": "http://login.example.com/keys"}),
-            json!({"jwks_uri": "file:///etc/passwd"}),
-        ] {
-            let mut entry = json!({"id": "corp", "issuer": ISSUER, "audiences": ["x"]});
-            entry.as_object_mut().unwrap().extend(bad.as_object().unwrap().clone());
-            let mut problems = Problems::default();
-            parse_issuers(&json!([entry]).to_string(), &mut problems);
-            assert_eq!(problems.len(), 1, "{bad}");
-        }
     }
 
     #[test]
     fn a_configuration_that_is_no_list_of_issuers_or_too_long_is_refused() {
-        let long = format!("[{}]", " ".repeat(3_500));
-        for text in ["", "{}", "[]", "[", long.as_str()] {
+        for text in ["", "{}", "[]", "[", "7", r#"[{"id":"a","id":"b"}]"#] {
             let mut problems = Problems::default();
             assert!(parse_issuers(text, &mut problems).is_empty());
             assert_eq!(problems.len(), 1, "{text}");
