@@ -17,6 +17,7 @@ export PATH := $(CURDIR)/.venv/bin:$(TOOLS)/bin:$(PATH)
 NEXTEST := 0.9.143
 DENY := 0.20.2
 FUZZ := 0.13.2
+MUTANTS := 27.1.0
 FUZZ_SECONDS := 10
 
 VENV := .venv/.installed
@@ -88,6 +89,10 @@ fuzz-smoke: ## Each fuzz target for a few seconds
 	    grep -vE '^#[0-9]+[[:space:]]+(NEW|REDUCE|RELOAD)'; \
 	done; fi
 
+.PHONY: mutants
+mutants: cargo-nextest cargo-mutants ## Takes out each check of the core in turn, and expects a test to fail: an hour, on demand
+	cargo mutants --jobs 2 --output build
+
 .PHONY: e2e
 e2e: artifact $(NODE) ## The whole system, with the artifact that would be deployed
 	pytest tests/e2e
@@ -123,13 +128,15 @@ define cargo_install
   rm -rf $(TOOLS)/build; }
 endef
 
-.PHONY: cargo-nextest cargo-deny cargo-fuzz
+.PHONY: cargo-nextest cargo-deny cargo-fuzz cargo-mutants
 cargo-nextest:
 	@command -v cargo-nextest >/dev/null || $(call cargo_install,cargo-nextest,$(NEXTEST))
 cargo-deny:
 	@[[ "$$(cargo-deny --version 2>/dev/null)" == 'cargo-deny $(DENY)' ]] || $(call cargo_install,cargo-deny,$(DENY))
 cargo-fuzz:
 	@command -v cargo-fuzz >/dev/null || $(call cargo_install,cargo-fuzz,$(FUZZ))
+cargo-mutants:
+	@command -v cargo-mutants >/dev/null || $(call cargo_install,cargo-mutants,$(MUTANTS))
 
 .PHONY: lock
 lock: ## The lock files again, after a change of dev/requirements.in or dev/package.json
