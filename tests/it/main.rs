@@ -33,6 +33,8 @@ mod keys;
 #[cfg(test)]
 mod order;
 #[cfg(test)]
+mod providers;
+#[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod sessions;
