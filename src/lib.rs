@@ -38,6 +38,7 @@ pub mod upstream;
 #[expect(dead_code, unreachable_pub, reason = "the tests in `tests/` use the rest, and from another crate")]
 mod support {
     pub mod corpus;
+    pub mod fixture;
     pub mod provider;
     pub mod server;
     pub mod signer;

@@ -5,10 +5,6 @@
 
 mod claims;
 mod discovery;
-#[cfg(test)]
-#[path = "../../tests/support/fixture.rs"]
-#[expect(unreachable_pub, reason = "the integration tests use it too")]
-mod fixture;
 mod issuer;
 mod jwk;
 mod keys;

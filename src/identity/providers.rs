@@ -9,10 +9,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
-use super::fixture::Fixture;
-use super::signer::TestKey;
 use super::*;
 use crate::problems::Problems;
+use crate::support::fixture::Fixture;
+use crate::support::signer::TestKey;
 
 const NOW: u64 = 1_800_000_000;
 
