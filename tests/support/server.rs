@@ -259,8 +259,13 @@ fn response(reply: Reply) -> Response<Body> {
 fn truncated(reply: Reply) -> Response<Body> {
     let half = Bytes::copy_from_slice(&reply.body.as_bytes()[..reply.body.len().div_euclid(2)]);
     let length = reply.body.len().to_string();
-    let broken = Err(io::Error::from(io::ErrorKind::ConnectionReset));
-    let body = StreamBody::new(stream::iter([Ok(Frame::data(half)), broken])).boxed();
+    let broken = async {
+        // What is reset at once may be lost whole.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Err(io::Error::from(io::ErrorKind::ConnectionReset))
+    };
+    let sent = stream::once(async { Ok(Frame::data(half)) });
+    let body = StreamBody::new(stream::StreamExt::chain(sent, stream::once(broken))).boxed();
     with_body(reply.header("content-length", length), body)
 }
 
