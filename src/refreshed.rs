@@ -15,6 +15,9 @@ use futures_util::future::{BoxFuture, Shared};
 /// No fetch takes longer: one that looks older was frozen with the function, and what it waits for is gone.
 const LONGEST_FETCH: Duration = Duration::from_secs(2);
 
+/// More than two requests of one function read the clock apart, and less than any age that counts.
+const CLOCK_JITTER: Duration = Duration::from_secs(5);
+
 /// A fetch under way. Awaiting it is optional.
 pub(crate) type Flight<T, E> = Shared<BoxFuture<'static, Result<Arc<T>, E>>>;
 
@@ -56,9 +59,19 @@ pub(crate) struct Refreshed<T, E> {
 
 #[derive(Debug)]
 struct State<T, E> {
-    held: Option<(Arc<T>, SystemTime)>,
+    held: Option<Fetched<T>>,
+    /// How many fetches were begun.
+    begun: u64,
     asked_at: Option<SystemTime>,
     in_flight: Option<(Flight<T, E>, SystemTime)>,
+}
+
+#[derive(Debug)]
+struct Fetched<T> {
+    value: Arc<T>,
+    asked_at: SystemTime,
+    /// The number of its fetch: a younger fetch is one that was begun later, whatever the clock said then.
+    number: u64,
 }
 
 impl<T, E> Refreshed<T, E>
@@ -67,13 +80,13 @@ where
     E: Clone + Send + Sync + 'static,
 {
     pub(crate) fn new(lost: E) -> Self {
-        Self { state: Arc::new(Mutex::new(State { held: None, asked_at: None, in_flight: None })), lost }
+        Self { state: Arc::new(Mutex::new(State { held: None, begun: 0, asked_at: None, in_flight: None })), lost }
     }
 
     /// What is held, however old.
     pub(crate) fn held(&self, now: SystemTime) -> Option<Held<T>> {
         let state = lock(&self.state);
-        state.held.as_ref().map(|(value, since)| Held { value: Arc::clone(value), age: age(*since, now) })
+        state.held.as_ref().map(|held| Held { value: Arc::clone(&held.value), age: age(held.asked_at, now) })
     }
 
     /// How long it is since a fetch was last begun by [`Self::fetch_at_most_every`].
@@ -116,12 +129,14 @@ where
         fetch: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Flight<T, E> {
         let (shared, lost) = (Arc::clone(&self.state), self.lost.clone());
+        state.begun = state.begun.saturating_add(1);
+        let number = state.begun;
         let task = tokio::spawn(async move {
             let value = Arc::new(fetch.await?);
             let mut state = lock(&shared);
             // One that was overtaken by a younger one, while it was frozen, is no news.
-            if state.held.as_ref().is_none_or(|(_, since)| *since <= now) {
-                state.held = Some((Arc::clone(&value), now));
+            if state.held.as_ref().is_none_or(|held| held.number < number) {
+                state.held = Some(Fetched { value: Arc::clone(&value), asked_at: now, number });
             }
             Ok(value)
         });
@@ -149,9 +164,14 @@ fn lock<S>(state: &Mutex<S>) -> MutexGuard<'_, S> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A clock that was set back must not make anything look newer than new.
+/// How long ago `since` was. Of two requests the later one may have read the clock a little earlier. A clock that was
+/// set back further says nothing about ages any more: what it makes look newer than new counts as old.
 fn age(since: SystemTime, now: SystemTime) -> Duration {
-    now.duration_since(since).unwrap_or(Duration::ZERO)
+    match now.duration_since(since) {
+        Ok(age) => age,
+        Err(ahead) if ahead.duration() <= CLOCK_JITTER => Duration::ZERO,
+        Err(_) => Duration::MAX,
+    }
 }
 
 #[cfg(test)]
@@ -236,9 +256,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_clock_set_back_makes_nothing_newer_than_new() {
+    async fn a_clock_that_was_set_back_makes_nothing_newer_than_new() {
         let cell = Refreshed::<u32, ()>::new(());
-        cell.fetch(at(100), async { Ok(1) }).await.unwrap();
-        assert_eq!(cell.held(at(10)).unwrap().age, Duration::ZERO);
+        cell.fetch_at_most_every(MINUTE, at(10_000), async { Ok(1) }).unwrap().await.unwrap();
+        assert_eq!(cell.held(at(9_995)).unwrap().age, Duration::ZERO, "read by a request that began a little earlier");
+        assert_eq!(cell.held(at(9_994)).unwrap().age, Duration::MAX);
+        // Nor does it keep anything from being fetched, or what was fetched from being held.
+        cell.fetch_at_most_every(MINUTE, at(5_000), async { Ok(2) }).unwrap().await.unwrap();
+        let held = cell.held(at(5_001)).unwrap();
+        assert_eq!((*held.value, held.age), (2, Duration::from_secs(1)));
     }
 }

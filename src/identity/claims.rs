@@ -123,11 +123,15 @@ impl<'a> Claims<'a> {
         if groups.len() > MAX_GROUPS { Err(Refusal::GroupsTooMany) } else { Ok(groups) }
     }
 
-    /// Whether something on the way to `pointer` is there and is no object: then what it leads to is not absent, but
-    /// cannot be known.
+    /// Whether something on the way to `pointer` is there and has no place for what comes next: then what it leads to
+    /// is not absent, but cannot be known.
     fn is_off_the_way(self, pointer: &str) -> bool {
-        let ends = pointer.match_indices('/').map(|(end, _)| end).skip(1);
-        ends.filter_map(|end| self.at(pointer.get(..end)?)).any(|parent| !parent.is_object())
+        let steps = pointer.match_indices('/').map(|(at, _)| at).skip(1);
+        steps.filter_map(|at| Some((self.at(pointer.get(..at)?)?, pointer.get(at..)?))).any(|(parent, rest)| {
+            let next = rest.split('/').nth(1).unwrap_or_default();
+            let is_index = !next.is_empty() && next.bytes().all(|byte| byte.is_ascii_digit());
+            !(parent.is_object() || (parent.is_array() && is_index))
+        })
     }
 
     /// Entra ID's overage markers. Reading them as "no groups" would shed whatever a group item denies (Vault did).

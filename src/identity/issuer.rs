@@ -107,8 +107,9 @@ impl Issuer {
         &self.algorithms
     }
 
-    pub(super) const fn has_token_type(&self) -> bool {
-        self.token_type.is_some()
+    /// Whether the configured `typ` says what a token is for, as `at+jwt` does and `JWT` does not.
+    pub(super) fn type_tells_kind(&self) -> bool {
+        self.token_type.as_ref().is_some_and(|typ| typ != "jwt")
     }
 
     /// Whether a header's `typ` is acceptable: the configured one, else none, `JWT` or `at+jwt`. A media type is
@@ -264,7 +265,10 @@ impl Fields<'_> {
 
     fn source(&mut self, issuer: Option<&str>, insecure_http: bool) -> Option<KeySource> {
         const UNSAFE: &str = "must be an https URL; plain http is for loopback, or with `insecure_http`";
-        let fetchable = |text: &str| Url::parse(text).ok().filter(|url| may_fetch(url, insecure_http));
+        // Of these the URL parser drops some and rewrites others: what is fetched has to be what was written.
+        let odd = |c: char| c.is_whitespace() || c.is_control() || c == '\\';
+        let fetchable =
+            |text: &str| Url::parse(text).ok().filter(|url| may_fetch(url, insecure_http) && !text.contains(odd));
         if let Some(text) = self.nullable_text("jwks_uri") {
             let url = fetchable(&text);
             self.require(url.is_some(), "jwks_uri", UNSAFE);
@@ -487,6 +491,9 @@ mod tests {
             (json!({"issuer": "ftp://localhost"}), "issuer", unsafe_url),
             (json!({"issuer": "ftp://localhost", "insecure_http": true}), "issuer", unsafe_url),
             (json!({"issuer": "mailto:carol@example.com"}), "issuer", unsafe_url),
+            (json!({"issuer": "https://login.example.com\\x"}), "issuer", unsafe_url),
+            (json!({"issuer": "https://login.example.com/\t"}), "issuer", unsafe_url),
+            (json!({"issuer": " https://login.example.com"}), "issuer", unsafe_url),
             (json!({"jwks_uri": ""}), "jwks_uri", no_text),
             (json!({"jwks_uri": "http://login.example.com/keys"}), "jwks_uri", unsafe_url),
             (json!({"jwks_uri": "file:///etc/passwd"}), "jwks_uri", unsafe_url),
@@ -592,7 +599,7 @@ mod tests {
                 (issuer.audience_claim(), issuer.subject_claim(), issuer.groups_claim()),
                 ("/aud", "/sub", "/groups")
             );
-            assert!(!issuer.has_token_type() && !issuer.groups_required() && !issuer.session_ends_with_token());
+            assert!(!issuer.type_tells_kind() && !issuer.groups_required() && !issuer.session_ends_with_token());
             assert_eq!((issuer.authorized_parties(), issuer.party_claim()), (None, None));
             assert!(issuer.required_claims().is_empty());
         }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use data_encoding::BASE64URL_NOPAD;
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 
@@ -113,7 +113,10 @@ impl Material {
             }
             ("EC", Some("P-256")) => Some(Self::P256 { x: coordinate("x", 32)?, y: coordinate("y", 32)? }),
             ("EC", Some("P-384")) => Some(Self::P384 { x: coordinate("x", 48)?, y: coordinate("y", 48)? }),
-            ("OKP", Some("Ed25519")) => Some(Self::Ed25519 { x: coordinate("x", 32)? }),
+            ("OKP", Some("Ed25519")) => {
+                let x = coordinate("x", 32)?;
+                (!is_of_small_order(&x)).then_some(Self::Ed25519 { x })
+            }
             _ => None,
         }
     }
@@ -245,6 +248,27 @@ impl KeySet {
     }
 }
 
+/// The `y` of the points of Ed25519 whose order divides 8, little endian, the two spellings above the field's prime
+/// included. Under such a key anybody can sign (RFC 8032 §8.9 leaves it to the verifier to look).
+const SMALL_ORDER: [&str; 7] = [
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+];
+
+fn is_of_small_order(x: &[u8]) -> bool {
+    let mut y = x.to_vec();
+    // The highest bit is the sign of the other coordinate.
+    if let Some(last) = y.last_mut() {
+        *last &= 0x7f;
+    }
+    SMALL_ORDER.contains(&HEXLOWER.encode(&y).as_str())
+}
+
 fn without_leading_zeros(mut bytes: Vec<u8>) -> Vec<u8> {
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
     bytes.drain(..zeros);
@@ -371,6 +395,18 @@ mod tests {
         for good in [&[3][..], &[1, 0, 1], &[0, 1, 0, 1], &[1, 0, 0, 0, 1]] {
             assert!(exponent(good).is_ok(), "{good:?}");
         }
+    }
+
+    #[test]
+    fn ed25519_keys_under_which_anybody_could_sign_are_unusable() {
+        for point in SMALL_ORDER {
+            let mut point = HEXLOWER.decode(point.as_bytes()).unwrap();
+            for sign in [0, 0x80] {
+                *point.last_mut().unwrap() |= sign;
+                assert!(parse(&[with(TestKey::ed25519("k1").jwk(), "x", encoded(&point))]).is_err(), "{point:?}");
+            }
+        }
+        assert!(parse(&[TestKey::ed25519("k1").jwk()]).is_ok());
     }
 
     #[test]

@@ -128,9 +128,9 @@ pub fn verify(token: UnverifiedToken, issuer: &Issuer, keys: &KeySet, now: Syste
 
 /// What other tokens of the same issuer are not sign-ins?
 fn check_kind(claims: Claims<'_>, issuer: &Issuer) -> Result<(), Refusal> {
-    // OIDC Back-Channel Logout §2.4: `events` tells a logout token from an ID token. With a configured
-    // `token_type` the header's `typ` has told them apart already.
-    if !issuer.has_token_type() && claims.0.contains_key("events") {
+    // OIDC Back-Channel Logout §2.4: `events` tells a logout token from an ID token, unless the header's `typ` has told
+    // them apart already. `JWT` tells nothing.
+    if !issuer.type_tells_kind() && claims.0.contains_key("events") {
         return Err(Refusal::LogoutToken);
     }
     // RFC 7800, RFC 9449 §7.1: a token bound to a key is worth nothing without proof of that key.

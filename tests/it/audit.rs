@@ -57,6 +57,20 @@ async fn a_session_is_recorded_before_and_after() {
 }
 
 #[tokio::test]
+async fn a_token_that_was_put_where_none_belongs_is_not_recorded() {
+    let world = World::new().await;
+    let function = world.start().await;
+    // Short enough to fit into a line whole.
+    let token = TestKey::ed25519("k").sign(&json!({"alg": "EdDSA"}), &json!({"sub": "carol"}));
+    function.call(Event::get(&format!("/v1/{token}/x"))).await.refusal(404, "not_found");
+    let misplaced = world.claims_with("sub", format!("carol {token}"));
+    function.call(Event::get("/v1/credentials").bearer(&sign_with(&TestKey::p256("k"), "ES256", &misplaced))).await;
+    let ended = function.end().await;
+    assert!(ended.log.contains("/v1/[token]/x") && ended.log.contains("carol [token]"), "{}", ended.log);
+    assert!(!ended.log.contains(&token) && !ended.log.contains("eyJ"), "{}", ended.log);
+}
+
+#[tokio::test]
 async fn every_request_has_one_outcome_with_its_code() {
     let world = World::new().await;
     world.dynamodb.grant("corp/user/dave", "default", &json!({"enabled": false}));

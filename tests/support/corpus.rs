@@ -96,6 +96,7 @@ impl Writer {
         self.subjects();
         self.required_claims();
         self.groups();
+        self.indexed();
         self.genuine();
         self.corpus
     }
@@ -444,6 +445,11 @@ impl Writer {
         let typed = |header: &Value| self.key.sign(header, &self.claims_of("typed"));
         let (jwt, none) = (typed(&self.header()), typed(&self.header_without("typ")));
         let good = ["at+jwt", "application/AT+JWT"].map(|typ| (typ, typed(&self.header_with("typ", typ))));
+        self.trust("plain", &json!({"token_type": "JWT"}), &[self.key.jwk()]);
+        let plain = |changes: &[(&str, Value)]| self.sign(&changed(self.claims_of("plain"), changes));
+        let (plain, plain_logout) = (plain(&[]), plain(&[("events", json!({}))]));
+        self.accepted("the configured `typ` JWT", plain);
+        self.refused("`events` where `typ` tells nothing", "logout_token", plain_logout);
         let logout = changed(self.claims_of("typed"), &[("events", json!({}))]);
         self.accepted(
             "`events` where `typ` tells what it is",
@@ -828,6 +834,18 @@ impl Writer {
             self.sign(&self.claims_with("_claim_names", json!({"roles": "src1"})))
         });
         self.accepted("`hasgroups` false", self.sign(&self.claims_with("hasgroups", false)));
+    }
+
+    /// Claims that a pointer finds in a list.
+    fn indexed(&mut self) {
+        self.trust("indexed", &json!({"groups_claim": "/x/1"}), &[self.key.jwk()]);
+        let of = |x: Value| self.sign(&changed(self.claims_of("indexed"), &[("x", x)]));
+        let (both, one, none) = (of(json!(["a", "b"])), of(json!(["a"])), of(json!({})));
+        let bad = of(json!(["a", 7]));
+        self.accepted("groups at an index", both);
+        self.accepted("no groups at an index", one);
+        self.accepted("no groups in an object", none);
+        self.refused("a number as groups at an index", "groups_malformed", bad);
     }
 
     fn genuine(&mut self) {
