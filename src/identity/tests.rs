@@ -160,6 +160,19 @@ fn a_text_that_is_no_token_is_refused() {
 }
 
 #[test]
+fn an_unverified_token_names_issuer_and_subject_and_shows_nothing() {
+    let (key, _) = desk(&json!({}));
+    let names = |claims: &Value| {
+        let token = UnverifiedToken::parse(&sign(&key, claims)).unwrap();
+        assert_eq!(format!("{token:?}"), "UnverifiedToken");
+        let (issuer, subject) = token.unverified_names();
+        (issuer.map(str::to_owned), subject.map(str::to_owned))
+    };
+    assert_eq!(names(&valid_claims(ISSUER, NOW)), (Some(ISSUER.into()), Some("carol".into())));
+    assert_eq!(names(&json!({"iss": [ISSUER], "sub": 7})), (None, None));
+}
+
+#[test]
 fn a_valid_token_makes_a_caller() {
     let (key, desk) = desk(&json!({}));
     let caller = desk.verify(&sign(&key, &with("jti", "t-1"))).unwrap();
