@@ -1,10 +1,12 @@
 //! What does a verified token say about its holder?
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::issuer::Issuer;
+use super::issuer::{Issuer, NameRule};
+use super::token::Expiry;
 use super::{IssuerId, Refusal};
 
 /// Entra ID's own limit for groups in a token, and about what fits into the gateway's 10,240 bytes of headers.
@@ -30,28 +32,48 @@ const MAX_NAME_BYTES: usize = 255;
 /// }
 /// ```
 // INVARIANT: made only by `identity::verify`, from a token that passed every rule.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Caller {
     issuer: IssuerId,
     subject: String,
     groups: BTreeSet<String>,
-    token_id: Option<String>,
-    token_expires_at: i64,
+    claims: Map<String, Value>,
+    expiry: Expiry,
     session_ends_with_token: bool,
+    name_rule: Option<NameRule>,
+    single_use: bool,
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What else the provider says of a person is nobody's business in a log.
+        write!(f, "Caller({}/user/{})", self.issuer, self.subject)
+    }
+}
+
+/// A token that serves only once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SingleUse {
+    /// Its `jti`.
+    pub token_id: String,
+    /// In seconds since the epoch: from here on it is not accepted for its age.
+    pub dead_from: i64,
 }
 
 impl Caller {
     /// Reads the verified `claims`.
-    pub(super) fn read(issuer: &Issuer, claims: &Map<String, Value>, expires_at: i64) -> Result<Self, Refusal> {
-        let claims = Claims(claims);
-        let subject = claims.at(issuer.subject_claim()).and_then(Value::as_str).filter(|text| is_name(text));
+    pub(super) fn read(issuer: &Issuer, claims: Map<String, Value>, expiry: Expiry) -> Result<Self, Refusal> {
+        let read = Claims(&claims);
+        let subject = read.at(issuer.subject_claim()).and_then(Value::as_str).filter(|text| is_name(text));
         Ok(Self {
             issuer: issuer.id().clone(),
             subject: subject.ok_or(Refusal::SubjectMalformed)?.to_owned(),
-            groups: claims.groups(issuer)?,
-            token_id: claims.0.get("jti").and_then(Value::as_str).map(str::to_owned),
-            token_expires_at: expires_at,
+            groups: read.groups(issuer)?,
+            expiry,
             session_ends_with_token: issuer.session_ends_with_token(),
+            name_rule: issuer.name_rule().cloned(),
+            single_use: issuer.single_use(),
+            claims,
         })
     }
 
@@ -72,16 +94,35 @@ impl Caller {
         self.groups.iter().map(String::as_str)
     }
 
+    /// The verified claim at a JSON pointer (RFC 6901) that begins with `/`.
+    #[must_use]
+    pub fn claim(&self, pointer: &str) -> Option<&Value> {
+        Claims(&self.claims).at(pointer)
+    }
+
     /// The token's `jti`.
     #[must_use]
     pub fn token_id(&self) -> Option<&str> {
-        self.token_id.as_deref()
+        self.claims.get("jti").and_then(Value::as_str)
     }
 
     /// When the session has to have ended, in seconds since the epoch, where the issuer is configured so.
     #[must_use]
     pub const fn session_ends_at(&self) -> Option<i64> {
-        if self.session_ends_with_token { Some(self.token_expires_at) } else { None }
+        if self.session_ends_with_token { Some(self.expiry.ends_at) } else { None }
+    }
+
+    /// How the federated name is taken from a claim, where the issuer is configured so.
+    #[must_use]
+    pub const fn name_rule(&self) -> Option<&NameRule> {
+        self.name_rule.as_ref()
+    }
+
+    /// The token, where it serves only once.
+    #[must_use]
+    pub fn single_use(&self) -> Option<SingleUse> {
+        let token_id = self.token_id().filter(|_| self.single_use)?.to_owned();
+        Some(SingleUse { token_id, dead_from: self.expiry.dead_from })
     }
 }
 

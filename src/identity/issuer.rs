@@ -63,6 +63,7 @@ pub(super) enum KeySource {
 /// One trusted identity provider.
 // INVARIANT: made only from a configuration without problems.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a member of the configuration, by its name")]
 pub struct Issuer {
     id: IssuerId,
     url: String,
@@ -77,9 +78,29 @@ pub struct Issuer {
     subject_claim: String,
     groups_claim: String,
     groups_required: bool,
+    name_rule: Option<NameRule>,
     max_token_lifetime: Duration,
     session_ends_with_token: bool,
+    single_use: bool,
     insecure_http: bool,
+}
+
+/// How federated names are taken from a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameRule {
+    /// The claim that holds the name, as a JSON pointer.
+    pub claim: String,
+    /// Who may own a name.
+    pub owners: NameOwners,
+}
+
+/// Who may own a federated name that a claim holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameOwners {
+    /// Whom an operator has registered.
+    Registered,
+    /// Whoever uses it first.
+    FirstUse,
 }
 
 impl Issuer {
@@ -155,8 +176,16 @@ impl Issuer {
         self.max_token_lifetime
     }
 
+    pub(super) const fn name_rule(&self) -> Option<&NameRule> {
+        self.name_rule.as_ref()
+    }
+
     pub(super) const fn session_ends_with_token(&self) -> bool {
         self.session_ends_with_token
+    }
+
+    pub(super) const fn single_use(&self) -> bool {
+        self.single_use
     }
 
     /// Whether the provider's own document may send us to `url`. Plain http is the operator's choice alone: a provider
@@ -235,8 +264,10 @@ impl Fields<'_> {
         let subject_claim = self.pointer("subject_claim").unwrap_or_else(|| "/sub".into());
         let groups_claim = self.pointer("groups_claim").unwrap_or_else(|| "/groups".into());
         let groups_required = self.flag("groups_required");
+        let name_rule = self.name_rule();
         let max_token_lifetime = self.lifetime();
         let session_ends_with_token = self.flag("session_ends_with_token");
+        let single_use = self.flag("single_use");
         self.not_yet();
         let unknown: Vec<String> = self.members.keys().cloned().collect();
         for name in unknown {
@@ -256,8 +287,10 @@ impl Fields<'_> {
             subject_claim,
             groups_claim,
             groups_required,
+            name_rule,
             max_token_lifetime,
             session_ends_with_token,
+            single_use,
             insecure_http,
         };
         (self.problems.len() == before).then_some(issuer)
@@ -323,6 +356,22 @@ impl Fields<'_> {
         required
     }
 
+    fn name_rule(&mut self) -> Option<NameRule> {
+        let claim = self.pointer("name_claim");
+        let owners = match self.nullable_text("name_owners").as_deref() {
+            None | Some("registered") => NameOwners::Registered,
+            Some("first_use") => {
+                self.require(claim.is_some(), "name_owners", "owns nothing without `name_claim`; name it");
+                NameOwners::FirstUse
+            }
+            Some(_) => {
+                self.problem("name_owners", "must be `registered` or `first_use`");
+                NameOwners::Registered
+            }
+        };
+        claim.map(|claim| NameRule { claim, owners })
+    }
+
     fn lifetime(&mut self) -> Duration {
         let seconds = match self.members.remove("max_token_lifetime") {
             None => Some(DAY),
@@ -332,17 +381,10 @@ impl Fields<'_> {
         Duration::from_secs(seconds.unwrap_or(DAY))
     }
 
-    /// What DESIGN names and this version cannot do yet: to ignore it would let in whom the operator keeps out.
+    /// What is reserved and this version cannot do yet: to ignore it would let in whom the operator keeps out.
     fn not_yet(&mut self) {
-        for (name, default) in [
-            ("name_claim", Value::Null),
-            ("name_owners", "registered".into()),
-            ("single_use", false.into()),
-            ("dpop", "off".into()),
-        ] {
-            if self.members.remove(name).is_some_and(|value| value != default) {
-                self.problem(name, "is not supported by this version; remove it");
-            }
+        if self.members.remove("dpop").is_some_and(|value| value != "off") {
+            self.problem("dpop", "is not supported by this version; remove it");
         }
     }
 
@@ -471,7 +513,6 @@ mod tests {
         let unsafe_url = "must be an https URL";
         let no_lifetime = "must be whole seconds, 1 to 31536000";
         let no_values = "must map JSON pointers to non-empty lists";
-        let not_yet = "is not supported by this version";
         vec![
             (json!({"id": ""}), "id", no_text),
             (json!({"id": 7}), "id", no_text),
@@ -529,10 +570,12 @@ mod tests {
             (json!({"max_token_lifetime": 31_536_001}), "max_token_lifetime", no_lifetime),
             (json!({"max_token_lifetime": 60.5}), "max_token_lifetime", no_lifetime),
             (json!({"max_token_lifetime": "600"}), "max_token_lifetime", no_lifetime),
-            (json!({"single_use": true}), "single_use", not_yet),
-            (json!({"dpop": "required"}), "dpop", not_yet),
-            (json!({"name_claim": "/email"}), "name_claim", not_yet),
-            (json!({"name_owners": "first_use"}), "name_owners", not_yet),
+            (json!({"single_use": "true"}), "single_use", no_flag),
+            (json!({"dpop": "required"}), "dpop", "is not supported by this version"),
+            (json!({"name_claim": "email"}), "name_claim", no_pointer),
+            (json!({"name_claim": ""}), "name_claim", no_text),
+            (json!({"name_claim": "/email", "name_owners": "anybody"}), "name_owners", "must be `registered` or"),
+            (json!({"name_owners": "first_use"}), "name_owners", "owns nothing without `name_claim`"),
             (json!({"colour": "red"}), "colour", "is not a member that issuers have"),
         ]
     }
@@ -602,12 +645,21 @@ mod tests {
             assert!(!issuer.type_tells_kind() && !issuer.groups_required() && !issuer.session_ends_with_token());
             assert_eq!((issuer.authorized_parties(), issuer.party_claim()), (None, None));
             assert!(issuer.required_claims().is_empty());
+            assert_eq!((issuer.name_rule(), issuer.single_use()), (None, false));
         }
         assert_eq!(
             issuer(&json!({"max_token_lifetime": 31_536_000})).max_token_lifetime(),
             Duration::from_hours(8_760)
         );
         assert_eq!(issuer(&json!({"max_token_lifetime": 1})).max_token_lifetime(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn names_may_come_from_a_claim_and_are_registered_unless_said_otherwise() {
+        let rule = |more: Value| issuer(&more).name_rule().map(|rule| (rule.claim.clone(), rule.owners));
+        assert_eq!(rule(json!({"name_claim": "/email"})), Some(("/email".into(), NameOwners::Registered)));
+        let first_use = json!({"name_claim": "/u", "name_owners": "first_use"});
+        assert_eq!(rule(first_use), Some(("/u".into(), NameOwners::FirstUse)));
     }
 
     #[test]

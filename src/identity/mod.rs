@@ -17,9 +17,9 @@ mod token;
 
 use std::time::{Duration, SystemTime};
 
-pub use self::claims::{Caller, MAX_GROUPS};
+pub use self::claims::{Caller, MAX_GROUPS, SingleUse};
 pub use self::discovery::{FetchError, HttpClient, key_set_address};
-pub use self::issuer::{Issuer, IssuerId, parse_issuers};
+pub use self::issuer::{Issuer, IssuerId, NameOwners, NameRule, parse_issuers};
 pub use self::jwk::{Algorithm, KeySet};
 pub use self::keys::Keys;
 pub use self::refusal::{Refusal, Tells};

@@ -73,6 +73,7 @@ refusals! {
     ExpiryBeforeIssue = "expiry_before_issue", Reason, "the token expires before it was issued";
     LifetimeTooLong = "lifetime_too_long", Reason, "the token lives longer than is accepted here";
     SubjectMalformed = "subject_malformed", Reason, "the subject claim is not a string of 1 to 255 bytes without control characters";
+    TokenIdMissing = "token_id_missing", Reason, "the token has no `jti` that is a non-empty string, and each token serves only once here";
     RequiredClaim = "required_claim", Reason, "a claim that is required here is missing or has another value";
 
     GroupsMalformed = "groups_malformed", Groups, "the groups claim is neither a string nor a list of strings of 1 to 255 bytes";

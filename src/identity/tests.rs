@@ -97,6 +97,7 @@ const fn case(refusal: Refusal) -> &'static str {
         Refusal::ExpiryBeforeIssue => "expiring as it is issued",
         Refusal::LifetimeTooLong => "`exp` of 1e18",
         Refusal::SubjectMalformed => "`sub` empty",
+        Refusal::TokenIdMissing => "no `jti` where each token serves once",
         Refusal::RequiredClaim => "a required claim in a list",
         Refusal::GroupsMalformed => "`groups` with a bad one among good ones",
         Refusal::GroupsTooMany => "`groups` that are 201",
@@ -187,6 +188,30 @@ fn a_session_may_be_bound_to_the_tokens_end() {
     let ends = |exp: Value| desk.verify(&sign(&key, &with("exp", exp))).unwrap().session_ends_at();
     let end = i64::try_from(NOW + 600).unwrap();
     assert_eq!((ends(json!(NOW + 600)), ends(json!(1_800_000_600.9))), (Some(end), Some(end)));
+}
+
+#[test]
+fn a_token_that_serves_once_is_remembered_until_it_is_dead() {
+    let (key, desk) = desk(&json!({"single_use": true}));
+    let once = |exp: Value| {
+        let mut claims = with("jti", "t-1");
+        claims["exp"] = exp;
+        desk.verify(&sign(&key, &claims)).unwrap().single_use().unwrap()
+    };
+    let until = |dead_from| SingleUse { token_id: "t-1".into(), dead_from };
+    let exp = i64::try_from(NOW + 600).unwrap();
+    assert_eq!(once(json!(exp)), until(exp + 30));
+    assert_eq!(once(json!(1_800_000_600.25)), until(exp + 31), "never less than the verifier's own leeway");
+}
+
+#[test]
+fn claims_are_found_by_pointer_and_not_shown() {
+    let (key, desk) = desk(&json!({}));
+    let caller = desk.verify(&sign(&key, &with("a/b", json!({"c": ["secretary"]})))).unwrap();
+    assert_eq!(caller.claim("/a~1b/c/0"), Some(&json!("secretary")));
+    assert_eq!((caller.claim("/a"), caller.claim("")), (None, None));
+    assert_eq!(format!("{caller:?}"), "Caller(corp/user/carol)");
+    assert_eq!((caller.name_rule(), caller.single_use()), (None, None));
 }
 
 #[test]

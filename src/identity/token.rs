@@ -103,7 +103,6 @@ impl UnverifiedToken {
 ///
 /// # Errors
 /// The first [`Refusal`] in the order of the rules below.
-#[expect(clippy::needless_pass_by_value, reason = "a token is spent by being verified: nothing unverified is left")]
 pub fn verify(token: UnverifiedToken, issuer: &Issuer, keys: &KeySet, now: SystemTime) -> Result<Caller, Refusal> {
     // RFC 8725 §3.8, OIDC Core §3.1.3.7 (2): the issuer is exactly the one whose keys these are.
     if token.issuer()? != issuer.url() {
@@ -116,14 +115,28 @@ pub fn verify(token: UnverifiedToken, issuer: &Issuer, keys: &KeySet, now: Syste
     let claims = Claims(&token.claims);
     check_kind(claims, issuer)?;
     check_audience(claims, issuer)?;
-    let expires_at = check_times(claims, issuer, now)?;
+    let expiry = check_times(claims, issuer, now)?;
     for (pointer, allowed) in issuer.required_claims() {
         // Same type and value: `true` is not "true", and a list that contains a value is not that value.
         if !claims.at(pointer).is_some_and(|value| allowed.contains(value)) {
             return Err(Refusal::RequiredClaim);
         }
     }
-    Caller::read(issuer, &token.claims, expires_at)
+    // RFC 7519 §4.1.7: without an id there is nothing to remember a token by.
+    let has_id = claims.0.get("jti").and_then(Value::as_str).is_some_and(|id| !id.is_empty());
+    if issuer.single_use() && !has_id {
+        return Err(Refusal::TokenIdMissing);
+    }
+    Caller::read(issuer, token.claims, expiry)
+}
+
+/// When a verified token ends, in whole seconds since the epoch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expiry {
+    /// The last second that is wholly before its `exp`.
+    pub(super) ends_at: i64,
+    /// From here on nobody accepts it any more: its `exp` and the leeway.
+    pub(super) dead_from: i64,
 }
 
 /// What other tokens of the same issuer are not sign-ins?
@@ -166,8 +179,8 @@ fn check_audience(claims: Claims<'_>, issuer: &Issuer) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Is it the token's time (RFC 7519 §4.1.4–4.1.6)? Answers the `exp`, in whole seconds since the epoch.
-fn check_times(claims: Claims<'_>, issuer: &Issuer, now: SystemTime) -> Result<i64, Refusal> {
+/// Is it the token's time (RFC 7519 §4.1.4–4.1.6)?
+fn check_times(claims: Claims<'_>, issuer: &Issuer, now: SystemTime) -> Result<Expiry, Refusal> {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64();
     let number = |name: &str| claims.0.get(name).map(Value::as_f64);
     let longest = issuer.max_token_lifetime().as_secs_f64();
@@ -197,5 +210,6 @@ fn check_times(claims: Claims<'_>, issuer: &Issuer, now: SystemTime) -> Result<i
         clippy::cast_possible_truncation,
         reason = "between now and now plus the longest lifetime, by the checks above"
     )]
-    Ok(expires.floor() as i64)
+    let (ends_at, dead_from) = (expires.floor() as i64, (expires + LEEWAY).ceil() as i64);
+    Ok(Expiry { ends_at, dead_from })
 }

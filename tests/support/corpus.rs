@@ -713,6 +713,21 @@ impl Writer {
                 ("with a control character of Latin-1", json!("carol\u{85}")),
             ],
         );
+        self.trust("once", &json!({"single_use": true}), &[self.key.jwk()]);
+        let once = |id: Option<Value>| {
+            let id: Vec<(&str, Value)> = id.into_iter().map(|id| ("jti", id)).collect();
+            self.sign(&changed(self.claims_of("once"), &id))
+        };
+        let refused = [
+            ("no `jti` where each token serves once", once(None)),
+            ("an empty `jti` where each token serves once", once(Some(json!("")))),
+            ("a `jti` as a number where each token serves once", once(Some(json!(7)))),
+        ];
+        let good = once(Some(json!("t-1")));
+        for (what, token) in refused {
+            self.refused(what, "token_id_missing", token);
+        }
+        self.accepted("a `jti` where each token serves once", good);
         self.accepted("a subject of 255 bytes", self.sign(&self.claims_with("sub", "a".repeat(255))));
         let terms = json!({"subject_claim": "/user/id", "audience_claim": "/client_id", "groups_claim": "/x~1y",
             "authorized_parties": ["app-1"], "party_claim": "/party/0"});
