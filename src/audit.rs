@@ -99,6 +99,8 @@ pub struct MatchedItem {
 /// The figures of one request.
 #[derive(Debug, Default)]
 pub struct Measured {
+    /// Whether credentials were asked for: what was not, was neither issued nor not issued.
+    pub wants_credentials: bool,
     /// How long each stage took.
     pub stages: Vec<(&'static str, Duration)>,
     /// How long the broker key has been held.
@@ -208,8 +210,7 @@ fn line(event: &str, record: &Record, outcome: &Value, now: SystemTime) -> Value
 fn metrics(record: &Record, outcome: &Outcome, now: SystemTime) -> Vec<Value> {
     let measured = &record.measured;
     let seconds = |age: Option<Duration>| age.map(|age| json!(age.as_secs()));
-    // What was not a request for credentials was neither issued nor not issued.
-    let issued = (!measured.stages.is_empty()).then(|| json!(u8::from(outcome.code == "issued")));
+    let issued = measured.wants_credentials.then(|| json!(u8::from(outcome.code == "issued")));
     let mut plain = vec![("Issued", "Count", issued)];
     plain.push(("KeyAge", "Seconds", seconds(measured.key_age)));
     plain.push(("JwksAge", "Seconds", seconds(measured.jwks_age)));

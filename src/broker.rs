@@ -3,6 +3,7 @@
 //! identity, then grants, then credentials: each step takes what only the step before it can make. Whatever goes
 //! wrong is a [`Failure`], and whatever was found out by then is in the [`Record`].
 
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use data_encoding::HEXLOWER;
@@ -12,7 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::audit::{Audit, MatchedItem, Record, capped, rfc3339};
 use crate::credentials::{BrokerKeys, Issued, KeyError, StsError};
-use crate::grants::{Denied, GrantName, Principal, Session, Store, StoreError, authorize};
+use crate::grants::{Denied, GrantName, Offer, Request, Session, Store, StoreError, Unsettled, authorize, offers};
 use crate::identity::{Caller, Identity, IdentityError, UnverifiedToken};
 use crate::parameters::{Invalid, Parameters};
 use crate::refreshed::Refresh;
@@ -43,6 +44,9 @@ pub enum Failure {
     /// The grants could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What is due could not be recorded, or another was first.
+    #[error(transparent)]
+    Unsettled(#[from] Unsettled),
     /// There is no broker key.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -109,25 +113,50 @@ impl Broker {
         &self,
         token: Option<&str>,
         parameters: Result<Parameters, Invalid>,
+        source_ip: Option<IpAddr>,
         record: &mut Record,
         now: SystemTime,
     ) -> Result<Granted, Failure> {
-        let begun = Instant::now();
-        let deadline = begun.checked_add(REQUEST_LIMIT.saturating_sub(ANSWER_MARGIN)).unwrap_or(begun);
+        record.measured.wants_credentials = true;
+        let allowance = Allowance::begin();
         let mut beside = Vec::new();
-        let deciding = self.decide(token, parameters, record, &mut beside, now);
-        let decided = timeout_at(deadline, deciding).await.unwrap_or(Err(Failure::TooSlow));
-        let grace = Instant::now().checked_add(REFRESH_GRACE).unwrap_or(deadline).min(deadline);
-        // Not ending in time is no error: the refresh goes on.
-        let _ = timeout_at(grace, join_all(beside.into_iter().map(Refresh::ended))).await;
-        record.measured.stages.push(("total", begun.elapsed()));
+        let deciding = self.decide(token, parameters, source_ip, record, &mut beside, now);
+        let decided = allowance.limit(deciding).await;
+        allowance.end(beside, record).await;
         decided
+    }
+
+    /// Says what a caller could ask for.
+    ///
+    /// # Errors
+    /// [`Failure`] says why that cannot be said.
+    pub async fn grants(
+        &self,
+        token: Option<&str>,
+        parameters: Result<(), Invalid>,
+        record: &mut Record,
+        now: SystemTime,
+    ) -> Result<Vec<Offer>, Failure> {
+        let allowance = Allowance::begin();
+        let mut beside = Vec::new();
+        let looking = async {
+            let caller = self.identify(token.ok_or(Failure::TokenMissing)?, record, &mut beside, now).await?;
+            parameters?;
+            let begun = Instant::now();
+            let holdings = self.store.read_all(&caller).await;
+            record.measured.stages.push(("grants", begun.elapsed()));
+            Ok(offers(&caller, holdings?, now)?)
+        };
+        let found = allowance.limit(looking).await;
+        allowance.end(beside, record).await;
+        found
     }
 
     async fn decide(
         &self,
         token: Option<&str>,
         parameters: Result<Parameters, Invalid>,
+        source_ip: Option<IpAddr>,
         record: &mut Record,
         beside: &mut Vec<Refresh>,
         now: SystemTime,
@@ -135,18 +164,22 @@ impl Broker {
         let caller = self.identify(token.ok_or(Failure::TokenMissing)?, record, beside, now).await?;
         let Parameters { grant, duration } = parameters?;
         record.grant = Some(grant.as_str().to_owned());
+        let request = Request { grant, duration, source_ip };
 
         let begun = Instant::now();
-        let principals = Principal::of(&caller);
         // Reading the key costs nothing once it is held; until then it need not wait for the grants.
-        let (matches, key) = join(self.store.read(&principals, &grant), self.keys.current(now)).await;
+        let (matches, key) = join(self.store.read(&caller, &request.grant), self.keys.current(now)).await;
         record.measured.stages.push(("grants", begun.elapsed()));
-        let session = authorize(&caller, grant, matches?, duration, now)?;
-        record.describe(&session);
+        let pending = authorize(&caller, &request, matches?, now)?;
+        record.describe(pending.describe());
 
+        // Nothing is owned or spent for a request that cannot succeed anyway.
         let found = key?;
         record.measured.key_age = Some(found.age);
         beside.extend(found.refresh);
+        let settling = self.store.settle(pending, &record.lambda_request_id, now);
+        // Large, and rarely more than a move.
+        let session = Box::pin(settling).await?;
         self.audit.issuing(record, now).map_err(|_| Failure::Unaudited)?;
         let begun = Instant::now();
         let issued = match found.key.mint(&session).await {
@@ -187,6 +220,32 @@ impl Broker {
         record.measured.stages.push(("identity", begun.elapsed()));
         beside.extend(identified.refresh);
         Ok(caller)
+    }
+}
+
+/// The time that one request may take.
+#[derive(Debug, Clone, Copy)]
+struct Allowance {
+    begun: Instant,
+    deadline: Instant,
+}
+
+impl Allowance {
+    fn begin() -> Self {
+        let begun = Instant::now();
+        let deadline = begun.checked_add(REQUEST_LIMIT.saturating_sub(ANSWER_MARGIN)).unwrap_or(begun);
+        Self { begun, deadline }
+    }
+
+    async fn limit<T>(self, deciding: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        timeout_at(self.deadline, deciding).await.unwrap_or(Err(Failure::TooSlow))
+    }
+
+    /// Waits a moment for what goes on beside the request. Not ending in time is no error: it goes on.
+    async fn end(self, beside: Vec<Refresh>, record: &mut Record) {
+        let grace = Instant::now().checked_add(REFRESH_GRACE).unwrap_or(self.deadline).min(self.deadline);
+        let _ = timeout_at(grace, join_all(beside.into_iter().map(Refresh::ended))).await;
+        record.measured.stages.push(("total", self.begun.elapsed()));
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Config {
     pub issuers: Vec<Issuer>,
     /// The table of grants, which the function only reads.
     pub table: String,
+    /// The table of state: who owns a name, which token is spent.
+    pub state: String,
     /// The name or ARN of the secret that holds the broker key.
     pub broker_key: String,
     /// The origins of browser applications that may call, as browsers send them in `Origin`.
@@ -51,9 +53,9 @@ impl Config {
                 format_args!("has `{origin}`; an origin is `https://host` or `https://host:port`, without a path"),
             );
         }
-        match (table, broker_key) {
-            (Some(table), Some(broker_key)) if problems.is_empty() => {
-                Ok(Self { issuers, table, broker_key, allowed_origins })
+        match (table, state, broker_key) {
+            (Some(table), Some(state), Some(broker_key)) if problems.is_empty() => {
+                Ok(Self { issuers, table, state, broker_key, allowed_origins })
             }
             _ => Err(problems),
         }
@@ -94,7 +96,8 @@ mod tests {
     #[test]
     fn a_valid_configuration_is_read() {
         let config = read(&valid()).unwrap();
-        assert_eq!((config.table.as_str(), config.broker_key.as_str()), ("grants", "broker-key"));
+        assert_eq!((config.table.as_str(), config.state.as_str()), ("grants", "state"));
+        assert_eq!(config.broker_key, "broker-key");
         assert_eq!((config.issuers.len(), config.allowed_origins.len()), (1, 0));
     }
 

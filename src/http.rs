@@ -19,9 +19,10 @@ use lambda_http::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use self::problem::Problem;
+use self::problem::{Problem, sign_in};
 use crate::audit::{Outcome, Record, capped, rfc3339};
 use crate::broker::{Broker, Failure, Granted};
+use crate::grants::Offer;
 use crate::parameters::{Invalid, Parameters};
 
 /// Parameters need some hundred bytes.
@@ -42,15 +43,17 @@ pub struct Function {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route {
     Credentials,
+    Grants,
     Health,
 }
 
 impl Route {
-    const ALL: [Self; 2] = [Self::Credentials, Self::Health];
+    const ALL: [Self; 3] = [Self::Credentials, Self::Grants, Self::Health];
 
     const fn path(self) -> &'static str {
         match self {
             Self::Credentials => "/v1/credentials",
+            Self::Grants => "/v1/grants",
             Self::Health => "/v1/health",
         }
     }
@@ -58,7 +61,7 @@ impl Route {
     const fn allow(self) -> &'static str {
         match self {
             Self::Credentials => "GET, POST, OPTIONS",
-            Self::Health => "GET, OPTIONS",
+            Self::Grants | Self::Health => "GET, OPTIONS",
         }
     }
 
@@ -85,6 +88,7 @@ enum Reply {
     Preflight,
     Health,
     Credentials(Granted),
+    Grants(Vec<Offer>),
     Problem(Problem),
 }
 
@@ -148,8 +152,14 @@ impl Function {
             (Route::Health, _) => Reply::Health,
             (Route::Credentials, _) => {
                 let token = token(&event.headers);
-                let decided = self.broker.credentials(token, parameters(&event), record, now).await;
+                let address = context.http.source_ip.as_deref().and_then(|address| address.parse().ok());
+                let deciding = self.broker.credentials(token, parameters(&event), address, record, now);
+                let decided = Box::pin(deciding).await;
                 decided.map_or_else(|failure| Reply::Problem(Problem::of(&failure)), Reply::Credentials)
+            }
+            (Route::Grants, _) => {
+                let found = self.broker.grants(token(&event.headers), no_parameters(&event), record, now).await;
+                found.map_or_else(|failure| Reply::Problem(Problem::of(&failure)), Reply::Grants)
             }
         }
     }
@@ -165,6 +175,10 @@ impl Function {
                 (StatusCode::OK, Some("application/json"), Some(json!({"version": env!("CARGO_PKG_VERSION")})))
             }
             Reply::Credentials(granted) => (StatusCode::OK, Some("application/json"), Some(body(&granted))),
+            Reply::Grants(offers) => {
+                let offers: Vec<Value> = offers.iter().map(offer).collect();
+                (StatusCode::OK, Some("application/json"), Some(json!({ "grants": offers })))
+            }
             Reply::Problem(problem) => {
                 let body = problem.body(&record.request_id);
                 headers.extend(problem.header);
@@ -209,6 +223,7 @@ impl Reply {
             Self::Preflight => ok(StatusCode::NO_CONTENT, "preflight"),
             Self::Health => ok(StatusCode::OK, "healthy"),
             Self::Credentials(_) => ok(StatusCode::OK, "issued"),
+            Self::Grants(_) => ok(StatusCode::OK, "listed"),
             Self::Problem(problem) => Outcome {
                 status: problem.status.as_u16(),
                 code: problem.code,
@@ -240,6 +255,15 @@ fn body(granted: &Granted) -> Value {
         "FederatedUser": {"Arn": issued.user.arn(), "FederatedUserId": issued.user.federated_user_id()},
         "Grant": granted.grant.as_str(),
         "PackedPolicySize": issued.packed_policy_size,
+    })
+}
+
+fn offer(offer: &Offer) -> Value {
+    json!({
+        "name": offer.grant.as_str(),
+        "description": offer.description,
+        "max_duration": offer.max_duration.as_secs(),
+        "requires": sign_in(&offer.requires),
     })
 }
 
@@ -315,6 +339,17 @@ fn parameters(event: &ApiGatewayV2httpRequest) -> Result<Parameters, Invalid> {
         return Err(Invalid::MediaType);
     }
     Parameters::from_body(&decoded)
+}
+
+/// Makes sure that a route without parameters is given none.
+fn no_parameters(event: &ApiGatewayV2httpRequest) -> Result<(), Invalid> {
+    if event.body.as_deref().is_some_and(|body| !body.is_empty()) {
+        return Err(Invalid::Request("a GET takes no body"));
+    }
+    if event.raw_query_string.as_deref().is_some_and(|query| !query.is_empty()) {
+        return Err(Invalid::Request("the query has a field that is not known"));
+    }
+    Ok(())
 }
 
 /// Whether a gateway's request id can be given back and logged as it stands.

@@ -46,7 +46,7 @@ async fn run() -> Result<(), Error> {
         }
     })?;
     let identity = Identity::new(config.issuers, &HttpClient::new()?);
-    let store = Store::new(&sdk, config.table);
+    let store = Store::new(&sdk, config.table, config.state);
     let keys = BrokerKeys::new(&sdk, config.broker_key);
     let broker = Arc::new(Broker::new(identity, store, keys, Audit::new(io::stdout())));
     broker.prepare(PREPARE_LIMIT, now()).await;

@@ -2,6 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetFederationToken.html>
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// How long a session lasts: 900 to 129,600 seconds.
@@ -118,6 +119,80 @@ impl PolicyArns {
     }
 }
 
+/// The session tags: at most 50, no two keys alike but for their case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SessionTags(BTreeMap<String, String>);
+
+/// Why tags are none that STS takes. Holds nothing of a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TagError {
+    /// Not of STS's alphabet or length.
+    #[error("the tag key `{0}` is not 1 to 128 letters, digits, spaces and _ . : / = + - @, or begins with `aws:`")]
+    Key(String),
+    /// Not of STS's alphabet or length.
+    #[error("the value of the tag `{0}` is not 0 to 256 letters, digits, spaces and _ . : / = + - @")]
+    Value(String),
+    /// STS would take them for one.
+    #[error("the tag `{0}` has two values, or two keys that differ in case alone")]
+    Twice(String),
+    /// More than STS takes.
+    #[error("there are {0} tags, and STS takes at most 50")]
+    TooMany(usize),
+}
+
+impl SessionTags {
+    /// STS's limit.
+    pub const MAX: usize = 50;
+
+    /// Takes tags; one that is named twice with one value counts once.
+    ///
+    /// # Errors
+    /// The first [`TagError`].
+    pub fn new(tags: impl IntoIterator<Item = (String, String)>) -> Result<Self, TagError> {
+        let mut taken: BTreeMap<String, String> = BTreeMap::new();
+        for (key, value) in tags {
+            check_tag_key(&key)?;
+            if value.chars().count() > 256 || !value.chars().all(is_tag_character) {
+                return Err(TagError::Value(key));
+            }
+            let folded = key.to_lowercase();
+            let alike = taken.keys().find(|other| other.to_lowercase() == folded);
+            match alike.and_then(|other| Some((other, taken.get(other)?))) {
+                Some((other, known)) if *other != key || *known != value => return Err(TagError::Twice(key)),
+                _ => drop(taken.insert(key, value)),
+            }
+        }
+        if taken.len() <= Self::MAX { Ok(Self(taken)) } else { Err(TagError::TooMany(taken.len())) }
+    }
+
+    /// The tags, by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Whether STS takes `key` as the key of a session tag.
+///
+/// # Errors
+/// [`TagError::Key`].
+pub fn check_tag_key(key: &str) -> Result<(), TagError> {
+    let legal = (1..=128).contains(&key.chars().count())
+        && key.chars().all(is_tag_character)
+        && !key.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("aws:"));
+    if legal { Ok(()) } else { Err(TagError::Key(key.chars().take(128).collect())) }
+}
+
+/// `[\p{L}\p{Z}\p{N}_.:/=+\-@]`, but for some marks that Unicode counts as alphabetic: those STS itself refuses.
+fn is_tag_character(c: char) -> bool {
+    c.is_alphanumeric() || (c.is_whitespace() && !c.is_control()) || "_.:/=+-@".contains(c)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,5 +246,40 @@ mod tests {
         let arn = |number: usize| PolicyArn::new(&format!("arn:aws:iam::aws:policy/Policy{number}")).unwrap();
         assert!(PolicyArns::new((0..11).map(arn).collect()) == Err(11));
         assert!(PolicyArns::new((0..10).chain(0..10).map(arn).collect()).is_ok());
+    }
+
+    fn tags(tags: &[(&str, &str)]) -> Result<SessionTags, TagError> {
+        SessionTags::new(tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())))
+    }
+
+    #[test]
+    fn tags_are_of_the_alphabet_and_length_of_sts() {
+        for good in ["team", "Kostenstelle 7", "a:b/c=d+e-f@g.h_i", "größe", &"é".repeat(128)] {
+            assert!(tags(&[(good, "")]).is_ok(), "{good}");
+        }
+        for bad in ["", "a*b", "a,b", "a|b", "a\nb", "aws:team", "AWS:team", &"a".repeat(129)] {
+            assert_eq!(tags(&[(bad, "x")]), Err(TagError::Key(bad.chars().take(128).collect())), "{bad}");
+        }
+        for good in ["", "x y", &"é".repeat(256)] {
+            assert!(tags(&[("team", good)]).is_ok(), "{good}");
+        }
+        for bad in ["a,b", "a\tb", "a\u{0}", &"a".repeat(257)] {
+            assert_eq!(tags(&[("team", bad)]), Err(TagError::Value("team".into())), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_tag_has_one_value_and_one_spelling() {
+        assert_eq!(tags(&[("a", "1"), ("a", "1")]).unwrap().iter().collect::<Vec<_>>(), [("a", "1")]);
+        assert_eq!(tags(&[("a", "1"), ("a", "2")]), Err(TagError::Twice("a".into())));
+        assert_eq!(tags(&[("a", "1"), ("A", "1")]), Err(TagError::Twice("A".into())));
+        assert_eq!(tags(&[("É", "1"), ("é", "1")]), Err(TagError::Twice("é".into())));
+    }
+
+    #[test]
+    fn fifty_tags_fit() {
+        let many = |count: usize| SessionTags::new((0..count).map(|number| (format!("k{number}"), String::new())));
+        assert!(many(50).is_ok());
+        assert_eq!(many(51), Err(TagError::TooMany(51)));
     }
 }

@@ -12,7 +12,7 @@ mod sts;
 
 #[cfg(feature = "aws")]
 pub use self::broker_key::{BrokerKey, BrokerKeys, FoundKey, KeyError};
-pub use self::limits::{PolicyArn, PolicyArns, SessionDuration, SessionPolicy};
-pub use self::name::FederatedName;
+pub use self::limits::{PolicyArn, PolicyArns, SessionDuration, SessionPolicy, SessionTags, TagError, check_tag_key};
+pub use self::name::{FederatedName, NameError};
 #[cfg(feature = "aws")]
 pub use self::sts::{Issued, StsError};

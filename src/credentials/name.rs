@@ -1,6 +1,7 @@
 //! By which name do AWS's logs and policies know the session?
 
 use data_encoding::BASE32_NOPAD;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::identity::Caller;
@@ -18,12 +19,55 @@ const DIGEST_CHARS: usize = 12;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FederatedName(String);
 
+/// Why a claim is no federated name. Holds nothing of its value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// The token does not have it, or it is no string.
+    #[error("the token has no claim `{0}` that is a string")]
+    Missing(String),
+    /// STS does not take it.
+    #[error("the claim `{0}` is not 2 to 32 of A-Z a-z 0-9 _ = , . @ + -")]
+    Unfit(String),
+    /// It could be another caller's.
+    #[error("the claim `{0}` has the shape of a name that is made from a subject")]
+    Hashed(String),
+    /// Whoever can write anything into a profile could take anybody's.
+    #[error("the claim `/email` is not verified: `email_verified` is not true")]
+    Unverified,
+}
+
 impl FederatedName {
-    /// The caller's name: what is legal of the subject, at most 19 characters; `-`; and 12 of lower-case base32 (RFC 4648 §6) of
-    /// SHA-256 over issuer id and subject, each after its length in bytes as a big-endian u32.
+    /// The caller's name: the claim that the issuer's `name_claim` says, as it stands; else what is legal of the
+    /// subject, at most 19 characters; `-`; and 12 of lower-case base32 (RFC 4648 §6) of SHA-256 over issuer id and
+    /// subject, each after its length in bytes as a big-endian u32.
+    ///
+    /// # Errors
+    /// [`NameError`] where the claim is no name.
+    pub fn of(caller: &Caller) -> Result<Self, NameError> {
+        match caller.name_rule() {
+            None => Ok(Self::hashed(caller.issuer().as_str(), caller.subject())),
+            Some(rule) if rule.claim == "/email" && caller.claim("/email_verified") != Some(&Value::Bool(true)) => {
+                Err(NameError::Unverified)
+            }
+            Some(rule) => Self::claimed(caller.claim(&rule.claim).and_then(Value::as_str), &rule.claim),
+        }
+    }
+
+    fn claimed(text: Option<&str>, claim: &str) -> Result<Self, NameError> {
+        let text = text.ok_or_else(|| NameError::Missing(claim.to_owned()))?;
+        if !((2..=32).contains(&text.len()) && text.chars().all(is_legal)) {
+            return Err(NameError::Unfit(claim.to_owned()));
+        }
+        if has_hashed_shape(text) {
+            return Err(NameError::Hashed(claim.to_owned()));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The name as its owner is recorded: AWS compares some names without their case.
     #[must_use]
-    pub fn of(caller: &Caller) -> Self {
-        Self::hashed(caller.issuer().as_str(), caller.subject())
+    pub fn folded(&self) -> String {
+        self.0.to_ascii_lowercase()
     }
 
     fn hashed(issuer: &str, subject: &str) -> Self {
@@ -33,8 +77,7 @@ impl FederatedName {
             digest.update(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
             digest.update(part);
         }
-        let readable =
-            subject.chars().filter(|c| c.is_ascii_alphanumeric() || "_=,.@+-".contains(*c)).take(READABLE_CHARS);
+        let readable = subject.chars().filter(|c| is_legal(*c)).take(READABLE_CHARS);
         let digest = BASE32_NOPAD.encode(&digest.finalize()).to_ascii_lowercase();
         Self(readable.chain(['-']).chain(digest.chars().take(DIGEST_CHARS)).collect())
     }
@@ -44,6 +87,16 @@ impl FederatedName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn is_legal(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "_=,.@+-".contains(c)
+}
+
+/// `.*-[a-z2-7]{12}`, in either case: no claim may be mistaken for a name that is made from a subject.
+fn has_hashed_shape(text: &str) -> bool {
+    let digit = |c: char| c.is_ascii_alphabetic() || ('2'..='7').contains(&c);
+    text.rsplit_once('-').is_some_and(|(_, digest)| digest.len() == DIGEST_CHARS && digest.chars().all(digit))
 }
 
 #[cfg(test)]
@@ -60,6 +113,22 @@ mod tests {
 
     fn is_legal(name: &str) -> bool {
         (2..=32).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "_=,.@+-".contains(c))
+    }
+
+    #[test]
+    fn a_claim_is_a_name_as_it_stands_or_not_at_all() {
+        let claimed = |text: &str| FederatedName::claimed(Some(text), "/u").map(|name| (name.0.clone(), name.folded()));
+        for good in ["carol", "Carol@example.com", "a=", "ab-cdefghijklm1", "carol-3o2jzrlhnf", &"a".repeat(32)] {
+            assert_eq!(claimed(good), Ok((good.to_owned(), good.to_ascii_lowercase())));
+        }
+        for bad in ["", "a", "carol smith", "carol/x", "carol|x", "cárol", "a\n", &"a".repeat(33)] {
+            assert_eq!(claimed(bad), Err(NameError::Unfit("/u".into())), "{bad}");
+        }
+        for shape in ["carol-3o2jzrlhnfnb", "-3o2jzrlhnfnb", "CAROL-3O2JZRLHNFNB", "a-b-abcdefghijkl"] {
+            assert_eq!(claimed(shape), Err(NameError::Hashed("/u".into())), "{shape}");
+        }
+        assert_eq!(FederatedName::claimed(None, "/u"), Err(NameError::Missing("/u".into())));
+        assert_eq!(claimed(&name("corp", "carol")), Err(NameError::Hashed("/u".into())));
     }
 
     #[test]

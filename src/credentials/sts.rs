@@ -1,7 +1,7 @@
 //! What does STS give for a session?
 
 use aws_sdk_sts::operation::RequestId;
-use aws_sdk_sts::types::{FederatedUser, PolicyDescriptorType};
+use aws_sdk_sts::types::{FederatedUser, PolicyDescriptorType, Tag};
 use secrecy::SecretString;
 
 use super::broker_key::BrokerKey;
@@ -70,6 +70,10 @@ impl BrokerKey {
     pub async fn mint(&self, session: &Session) -> Result<Issued, StsError> {
         let arns = session.policy_arns().iter().map(|arn| PolicyDescriptorType::builder().arn(arn.as_str()).build());
         let arns: Vec<_> = arns.collect();
+        let tag = |(key, value)| Tag::builder().key(key).value(value).build();
+        // Key and value are set, which is all that building asks for; were a tag lost, a Deny could be.
+        let tags: Vec<Tag> =
+            session.tags().iter().map(tag).collect::<Result<_, _>>().map_err(|_| StsError::Incomplete)?;
         let answer = self
             .sts
             .get_federation_token()
@@ -77,6 +81,7 @@ impl BrokerKey {
             .duration_seconds(session.duration().as_secs())
             .set_policy(session.policy().map(|policy| policy.as_str().to_owned()))
             .set_policy_arns((!arns.is_empty()).then_some(arns))
+            .set_tags((!tags.is_empty()).then_some(tags))
             .send()
             .await
             .map_err(|error| class(Upstream::of("STS", &error)))?;

@@ -3,10 +3,14 @@
 //! An attribute that is not known, or of another type, makes the item unusable: it may be a limit that a later
 //! version knows, and to overlook a limit is to widen the grant.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::policy::{Policy, escaped};
-use crate::credentials::{PolicyArn, SessionDuration};
+use super::requirement::Requirement;
+use super::template::{Part, Template};
+use crate::credentials::{PolicyArn, SessionDuration, SessionTags, check_tag_key};
 use crate::json;
 use crate::problems::Problems;
 
@@ -20,9 +24,14 @@ pub struct Item {
     pub(super) policy_arns: Vec<PolicyArn>,
     pub(super) max_duration: SessionDuration,
     pub(super) duration: SessionDuration,
+    pub(super) tags: BTreeMap<String, Template>,
+    pub(super) require: Requirement,
+    pub(super) pin_source_ip: bool,
+    pub(super) allow_iam: bool,
     pub(super) not_before: Option<i64>,
     pub(super) not_after: Option<i64>,
     pub(super) enabled: bool,
+    pub(super) description: Option<String>,
     pub(super) revision: Option<String>,
 }
 
@@ -33,31 +42,42 @@ impl Item {
     /// Every problem, each at its JSON pointer.
     pub fn read(attributes: Attributes) -> Result<Self, Problems> {
         let mut reader = Reader { attributes, problems: Problems::default() };
+        let allow_iam = reader.flag("allow_iam").unwrap_or(false);
         let item = Self {
             policy: reader.policy(),
             policy_arns: reader.policy_arns(),
             max_duration: reader.duration("max_duration"),
             duration: reader.duration("duration"),
+            tags: reader.tags(),
+            require: reader.require(),
+            allow_iam,
+            pin_source_ip: reader.flag("pin_source_ip").unwrap_or(false),
             not_before: reader.take("not_before", "must be whole seconds since the epoch", Value::as_i64),
             not_after: reader.take("not_after", "must be whole seconds since the epoch", Value::as_i64),
-            enabled: reader.take("enabled", "must be a boolean", Value::as_bool).unwrap_or(true),
+            enabled: reader.flag("enabled").unwrap_or(true),
+            description: reader.text("description"),
             revision: reader.text("revision"),
         };
-        reader.text("description");
         reader.text("updated_by");
         reader.take("updated_at", "must be a string or a number", |value| {
             (value.is_string() || value.is_number()).then_some(())
         });
-        let timed = item.not_before.is_some() || item.not_after.is_some();
-        if timed && item.policy.as_ref().is_some_and(Policy::denies) {
+        if item.is_timed() && item.policy.as_ref().is_some_and(Policy::denies) {
             let remedy = "has a Deny that would lapse with `not_before` or `not_after`, and so widen; give the Deny an \
                           item of its own, without them";
             reader.problems.add("/policy", remedy);
+        }
+        if !allow_iam {
+            reader.names_no_iam_action(item.policy.as_ref());
         }
         for name in reader.attributes.keys() {
             reader.problems.add(&format!("/{}", escaped(name)), "is not an attribute that this version knows");
         }
         if reader.problems.is_empty() { Ok(item) } else { Err(reader.problems) }
+    }
+
+    pub(super) const fn is_timed(&self) -> bool {
+        self.not_before.is_some() || self.not_after.is_some()
     }
 }
 
@@ -94,9 +114,56 @@ impl Reader {
         arns.unwrap_or_default()
     }
 
+    fn tags(&mut self) -> BTreeMap<String, Template> {
+        let Some(value) = self.attributes.remove("tags") else { return BTreeMap::new() };
+        let Some(members) = value.as_object() else {
+            self.problems.add("/tags", "must map tag keys to texts");
+            return BTreeMap::new();
+        };
+        let mut tags = BTreeMap::new();
+        for (key, value) in members {
+            let at = format!("/tags/{}", escaped(key));
+            if let Err(error) = check_tag_key(key) {
+                self.problems.add(&at, error);
+            }
+            match value.as_str().ok_or("must be a text").and_then(tag) {
+                Ok(template) => drop(tags.insert(key.clone(), template)),
+                Err(remedy) => self.problems.add(&at, remedy),
+            }
+        }
+        let folded = tags.keys().map(|key| (key.to_lowercase(), String::new()));
+        let all = folded.collect::<BTreeMap<_, _>>().len();
+        if all < tags.len() {
+            self.problems.add("/tags", "has two keys that differ in case alone, which STS takes for one");
+        }
+        if all > SessionTags::MAX {
+            self.problems.add("/tags", "has more than the 50 tags that STS takes");
+        }
+        tags
+    }
+
+    fn require(&mut self) -> Requirement {
+        let value = self.attributes.remove("require");
+        value.map(|value| Requirement::read(&value, "/require", &mut self.problems)).unwrap_or_default()
+    }
+
+    fn names_no_iam_action(&mut self, policy: Option<&Policy>) {
+        let statements = policy.map(Policy::statements).unwrap_or_default();
+        let allowing = statements.iter().enumerate().filter(|(_, statement)| statement.allows_iam());
+        for at in allowing.filter_map(|(index, _)| Some(policy?.pointer(index))) {
+            let remedy = "allows an `iam:` action, which works in a console session; if that is meant, say \
+                          `allow_iam: true`";
+            self.problems.add(&format!("/policy{at}/Action"), remedy);
+        }
+    }
+
     fn duration(&mut self, name: &str) -> SessionDuration {
         let remedy = "must be whole seconds, 900 to 129600";
         self.take(name, remedy, |value| SessionDuration::from_secs(value.as_i64()?)).unwrap_or(SessionDuration::DEFAULT)
+    }
+
+    fn flag(&mut self, name: &str) -> Option<bool> {
+        self.take(name, "must be true or false", Value::as_bool)
     }
 
     fn text(&mut self, name: &str) -> Option<String> {
@@ -111,6 +178,13 @@ impl Reader {
         }
         read
     }
+}
+
+/// A tag's value has no variables of IAM: it is what those stand for.
+fn tag(text: &str) -> Result<Template, &'static str> {
+    let template = Template::parse(text)?;
+    let variable = template.parts().iter().any(|part| matches!(part, Part::Variable(_)));
+    if variable { Err("holds a variable of IAM, which is not read in tags") } else { Ok(template) }
 }
 
 #[cfg(test)]
@@ -191,7 +265,7 @@ mod tests {
 
     #[test]
     fn an_attribute_that_is_not_known_makes_the_item_unusable() {
-        for name in ["require", "pin_source_ip", "tags", "allow_iam", "Policy", "ttl"] {
+        for name in ["Policy", "ttl", "requires", "pin_source_ips", "principal"] {
             assert!(read(with(name, json!(true))).is_err(), "{name}");
         }
     }

@@ -4,14 +4,30 @@
 //! Allow in another, and of two limits the smaller holds. One unusable item makes the request unusable; leaving it
 //! out could leave out a Deny.
 
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde_json::{Value, json};
+
 use super::item::{Attributes, Item};
-use super::policy::{MAX_STATEMENTS, Policy, Statement};
+use super::policy::{MAX_STATEMENTS, Policy};
+use super::requirement::{Requirement, StepUp};
+use super::template::{ClaimError, Template};
 use super::{GrantName, Principal};
-use crate::credentials::{FederatedName, PolicyArns, SessionDuration, SessionPolicy};
-use crate::identity::Caller;
+use crate::credentials::{FederatedName, NameError, PolicyArns, SessionDuration, SessionPolicy, SessionTags, TagError};
+use crate::identity::{Caller, IssuerId, NameOwners, SingleUse};
 use crate::problems::Problems;
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The grant.
+    pub grant: GrantName,
+    /// For how long, if the caller says so.
+    pub duration: Option<SessionDuration>,
+    /// Where the request came from, by the gateway's own account.
+    pub source_ip: Option<IpAddr>,
+}
 
 /// An item as it was read, for one principal of the caller.
 #[derive(Debug, Clone)]
@@ -22,13 +38,15 @@ pub struct StoredItem {
     pub attributes: Attributes,
 }
 
-/// Everything in the table that concerns a caller's request for one grant.
+/// Everything in the tables that concerns a caller's request for one grant.
 #[derive(Debug, Clone, Default)]
 pub struct Matches {
     /// The caller's principals that are blocked.
     pub blocked: Vec<Principal>,
     /// The items of the grant, in the order of [`Principal::of`].
     pub items: Vec<StoredItem>,
+    /// Who owns the caller's federated name, where it comes from a claim.
+    pub name_owner: Option<String>,
 }
 
 /// Why there is no session.
@@ -46,6 +64,12 @@ pub enum Denied {
     /// The caller's: it is not, or no longer, the grant's time.
     #[error("the grant's time is over or has not begun")]
     OutOfTime,
+    /// The caller's: a claim has none of the values that the grant requires.
+    #[error("the claim `{0}` has none of the values that the grant requires")]
+    ClaimRefused(String),
+    /// The caller's: the sign-in is not strong or fresh enough.
+    #[error("a stronger or fresher sign-in is needed")]
+    StepUp(StepUp),
     /// The caller's: more was asked for than the grant allows.
     #[error("{asked} s were asked for, over the grant's maximum of {maximum} s")]
     OverMaximum {
@@ -57,6 +81,17 @@ pub enum Denied {
     /// The caller's: the session would have to end with the token, which ends too soon.
     #[error("the token ends in less than 900 s, and the session would have to end with it")]
     TokenEndsTooSoon,
+    /// The caller's: the federated name is another's, or nobody's where an operator has to register it.
+    #[error("the federated name `{name}` is {}", owner.as_ref().map_or("not registered".into(), |owner| format!("owned by `{owner}`")))]
+    NameOwned {
+        /// The name, as its owner is recorded.
+        name: String,
+        /// Whose it is.
+        owner: Option<String>,
+    },
+    /// The gateway's: a session that works from one address needs one.
+    #[error("the event has no source address, and the grant pins sessions to it")]
+    NoSourceAddress,
     /// The grant's: an item is not well-formed.
     #[error("the item of `{principal}` is unusable: {problems}")]
     Unusable {
@@ -65,6 +100,23 @@ pub enum Denied {
         /// Everything that is wrong with it.
         problems: Problems,
     },
+    /// The grant's: nothing can meet what the items require together.
+    #[error("nothing can meet {0} of all the items that match")]
+    Contradiction(String),
+    /// The grant's: the caller has no federated name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The grant's: a template cannot be filled in for this caller.
+    #[error("the item of `{principal}` is unusable for this caller: {error}")]
+    Template {
+        /// Whose item it is.
+        principal: Principal,
+        /// The claim.
+        error: ClaimError,
+    },
+    /// The grant's: the tags are none that STS takes.
+    #[error(transparent)]
+    Tags(#[from] TagError),
     /// The grant's: together the items are more than STS takes.
     #[error("the merged policy has {characters} characters, and STS takes at most 2048")]
     PolicyTooLarge {
@@ -99,10 +151,12 @@ pub enum Denied {
 // INVARIANT: made only by `authorize`, from everything that matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
+    issuer: IssuerId,
     grant: GrantName,
     name: FederatedName,
     policy: Option<SessionPolicy>,
     policy_arns: PolicyArns,
+    tags: SessionTags,
     duration: SessionDuration,
     matched: Vec<Matched>,
 }
@@ -117,6 +171,12 @@ pub struct Matched {
 }
 
 impl Session {
+    /// Who vouches for whoever gets it.
+    #[must_use]
+    pub const fn issuer(&self) -> &IssuerId {
+        &self.issuer
+    }
+
     /// The grant that was asked for.
     #[must_use]
     pub const fn grant(&self) -> &GrantName {
@@ -141,6 +201,12 @@ impl Session {
         &self.policy_arns
     }
 
+    /// The session tags.
+    #[must_use]
+    pub const fn tags(&self) -> &SessionTags {
+        &self.tags
+    }
+
     /// How long it lasts.
     #[must_use]
     pub const fn duration(&self) -> SessionDuration {
@@ -154,23 +220,131 @@ impl Session {
     }
 }
 
-/// Decides. The order of the refusals is the documented one: blocked, items well-formed, disabled, time, duration,
-/// name and templates.
+/// A session that waits for what has to be recorded before it may be minted.
+// INVARIANT: only recording what is due makes it a `Session`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    pub(super) session: Session,
+    pub(super) dues: Dues,
+}
+
+/// What has to be recorded, each by nobody before, in this order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Dues {
+    /// The name becomes this caller's.
+    pub(super) name: Option<NameToTake>,
+    /// The token is spent.
+    pub(super) token: Option<SingleUse>,
+}
+
+/// A federated name that nobody owns yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NameToTake {
+    pub(super) name: String,
+    pub(super) owner: Principal,
+}
+
+impl Pending {
+    /// What will be minted, for the record.
+    #[must_use]
+    pub const fn describe(&self) -> &Session {
+        &self.session
+    }
+}
+
+/// Decides. The order of the refusals is the documented one: blocked, items well-formed, disabled, time, required claim
+/// values, step-up, duration, name and templates, name's owner. What is due is recorded after that.
 ///
 /// # Errors
 /// [`Denied`] says why there is no session; there is never a lesser one.
-pub fn authorize(
-    caller: &Caller,
-    grant: GrantName,
-    matches: Matches,
-    asked: Option<SessionDuration>,
-    now: SystemTime,
-) -> Result<Session, Denied> {
+pub fn authorize(caller: &Caller, request: &Request, matches: Matches, now: SystemTime) -> Result<Pending, Denied> {
     if let Some(principal) = matches.blocked.into_iter().next() {
         return Err(Denied::Blocked(principal));
     }
-    let mut items = Vec::with_capacity(matches.items.len());
-    for StoredItem { principal, attributes } in matches.items {
+    let Merged { items, require } = merge(matches.items, now)?;
+    if let Some(pointer) = require.refused_claim(caller) {
+        return Err(Denied::ClaimRefused(pointer.to_owned()));
+    }
+    if !require.unmet(caller, now).is_empty() {
+        return Err(Denied::StepUp(require.step_up()));
+    }
+    let duration = duration(caller, &items, request.duration, now)?;
+    let name = FederatedName::of(caller)?;
+    let policy = session_policy(caller, &name, &items, request.source_ip)?;
+    let arns = items.iter().flat_map(|(_, item)| item.policy_arns.iter().cloned()).collect();
+    let policy_arns = PolicyArns::new(arns).map_err(Denied::TooManyArns)?;
+    let tags = tags(caller, &name, &items)?;
+    let dues = Dues { name: name_to_take(caller, &name, matches.name_owner)?, token: caller.single_use() };
+    let made_from = items.into_iter().map(|(principal, item)| Matched { principal, revision: item.revision });
+    let session = Session {
+        issuer: caller.issuer().clone(),
+        grant: request.grant.clone(),
+        name,
+        policy,
+        policy_arns,
+        tags,
+        duration,
+        matched: made_from.collect(),
+    };
+    Ok(Pending { session, dues })
+}
+
+/// A grant that a caller could ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// Its name.
+    pub grant: GrantName,
+    /// The first description, in the order of [`Principal::of`].
+    pub description: Option<String>,
+    /// The longest session.
+    pub max_duration: SessionDuration,
+    /// What this sign-in lacks.
+    pub requires: StepUp,
+}
+
+/// Everything in the tables that concerns a caller.
+#[derive(Debug, Clone, Default)]
+pub struct Holdings {
+    /// The caller's principals that are blocked.
+    pub blocked: Vec<Principal>,
+    /// The items of each grant, each in the order of [`Principal::of`], without their policies.
+    pub grants: Vec<(GrantName, Vec<StoredItem>)>,
+    /// Who owns the caller's federated name, where it comes from a claim.
+    pub name_owner: Option<String>,
+}
+
+/// Says what a caller could ask for now, by the rules of [`authorize`]. What would be refused is left out, unless
+/// everything would be; what asks for another sign-in is told. Policies are not looked at.
+///
+/// # Errors
+/// [`Denied`] where every grant would be refused for what the caller is.
+pub fn offers(caller: &Caller, holdings: Holdings, now: SystemTime) -> Result<Vec<Offer>, Denied> {
+    if let Some(principal) = holdings.blocked.into_iter().next() {
+        return Err(Denied::Blocked(principal));
+    }
+    let name = FederatedName::of(caller)?;
+    name_to_take(caller, &name, holdings.name_owner)?;
+    let offer = |(grant, items)| {
+        let Merged { items, require } = merge(items, now).ok()?;
+        if require.refused_claim(caller).is_some() || tags(caller, &name, &items).is_err() {
+            return None;
+        }
+        let description = items.iter().find_map(|(_, item)| item.description.clone());
+        let requires = require.unmet(caller, now);
+        Some(longest(caller, &items, now).map(|max_duration| Offer { grant, description, max_duration, requires }))
+    };
+    holdings.grants.into_iter().filter_map(offer).collect()
+}
+
+/// The items that hold now, and all that they require.
+struct Merged {
+    items: Vec<(Principal, Item)>,
+    require: Requirement,
+}
+
+fn merge(stored: Vec<StoredItem>, now: SystemTime) -> Result<Merged, Denied> {
+    let mut items = Vec::with_capacity(stored.len());
+    for StoredItem { principal, attributes } in stored {
         match Item::read(attributes) {
             Ok(item) => items.push((principal, item)),
             Err(problems) => return Err(Denied::Unusable { principal, problems }),
@@ -186,30 +360,9 @@ pub fn authorize(
     if items.is_empty() {
         return Err(Denied::OutOfTime);
     }
-    let duration = duration(caller, items.iter().map(|(_, item)| item), asked, now)?;
-    let mut statements = Vec::new();
-    let mut arns = Vec::new();
-    let mut made_from = Vec::with_capacity(items.len());
-    for (principal, item) in items {
-        for statement in item.policy.into_iter().flat_map(Policy::into_statements) {
-            if !statements.contains(&statement) {
-                statements.push(statement);
-            }
-            if statements.len() > MAX_STATEMENTS {
-                return Err(Denied::TooManyStatements);
-            }
-        }
-        arns.extend(item.policy_arns);
-        made_from.push(Matched { principal, revision: item.revision });
-    }
-    Ok(Session {
-        grant,
-        name: FederatedName::of(caller),
-        policy: session_policy(&statements)?,
-        policy_arns: PolicyArns::new(arns).map_err(Denied::TooManyArns)?,
-        duration,
-        matched: made_from,
-    })
+    let all = items.iter().map(|(_, item)| item.require.clone());
+    let require = all.into_iter().try_fold(Requirement::default(), Requirement::and).map_err(Denied::Contradiction)?;
+    Ok(Merged { items, require })
 }
 
 impl Item {
@@ -221,37 +374,106 @@ impl Item {
 }
 
 /// The smallest of all limits.
-fn duration<'a>(
+fn duration(
     caller: &Caller,
-    items: impl Iterator<Item = &'a Item> + Clone,
+    items: &[(Principal, Item)],
     asked: Option<SessionDuration>,
     now: SystemTime,
 ) -> Result<SessionDuration, Denied> {
-    let maximum = items.clone().map(|item| item.max_duration).min().unwrap_or(SessionDuration::MIN);
-    let default = items.clone().map(|item| item.duration).min().unwrap_or(SessionDuration::MIN).min(maximum);
+    let maximum = items.iter().map(|(_, item)| item.max_duration).min().unwrap_or(SessionDuration::MIN);
     if let Some(asked) = asked.filter(|asked| *asked > maximum) {
         return Err(Denied::OverMaximum { asked, maximum });
     }
-    let mut duration = asked.unwrap_or(default);
-    for end in items.filter_map(|item| item.not_after) {
+    let default = items.iter().map(|(_, item)| item.duration).min().unwrap_or(SessionDuration::MIN);
+    Ok(asked.unwrap_or(default).min(longest(caller, items, now)?))
+}
+
+/// The longest session that the items' maxima and ends, and the token's end, leave.
+fn longest(caller: &Caller, items: &[(Principal, Item)], now: SystemTime) -> Result<SessionDuration, Denied> {
+    let mut longest = items.iter().map(|(_, item)| item.max_duration).min().unwrap_or(SessionDuration::MIN);
+    for end in items.iter().filter_map(|(_, item)| item.not_after) {
         // Items with less than the minimum left are no longer among these.
         let left = SessionDuration::from_secs(seconds_until(end, now)).unwrap_or(SessionDuration::MAX);
-        duration = duration.min(left);
+        longest = longest.min(left);
     }
     if let Some(end) = caller.session_ends_at() {
         let left = seconds_until(end, now).min(SessionDuration::MAX.as_secs().into());
-        duration = duration.min(SessionDuration::from_secs(left).ok_or(Denied::TokenEndsTooSoon)?);
+        longest = longest.min(SessionDuration::from_secs(left).ok_or(Denied::TokenEndsTooSoon)?);
     }
-    Ok(duration)
+    Ok(longest)
 }
 
-fn session_policy(statements: &[Statement]) -> Result<Option<SessionPolicy>, Denied> {
+/// Joins the statements, filled in for the caller and in an order of their own, so that which item said what makes no
+/// difference.
+fn session_policy(
+    caller: &Caller,
+    name: &FederatedName,
+    items: &[(Principal, Item)],
+    source_ip: Option<IpAddr>,
+) -> Result<Option<SessionPolicy>, Denied> {
+    let mut statements: Vec<Value> = Vec::new();
+    let mut join = |statement: Value| {
+        if !statements.contains(&statement) {
+            statements.push(statement);
+        }
+        if statements.len() > MAX_STATEMENTS { Err(Denied::TooManyStatements) } else { Ok(()) }
+    };
+    for (principal, item) in items {
+        let fill = |template: &Template| template.fill(caller, name);
+        for statement in item.policy.iter().flat_map(Policy::statements) {
+            let unfilled = |error| Denied::Template { principal: principal.clone(), error };
+            join(statement.print(&fill).map_err(unfilled)?)?;
+        }
+    }
+    if items.iter().any(|(_, item)| item.pin_source_ip) {
+        join(pin(source_ip.ok_or(Denied::NoSourceAddress)?))?;
+    }
     if statements.is_empty() {
         return Ok(None);
     }
-    let text = Policy::print(statements);
+    statements.sort_by_cached_key(Value::to_string);
+    let text = Policy::print(&statements);
     let characters = text.chars().count();
     SessionPolicy::new(text).map(Some).ok_or(Denied::PolicyTooLarge { characters })
+}
+
+/// The statement that denies everything from elsewhere. Calls that an AWS service makes with the session, such as
+/// Athena's to S3, come from the service's own address.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-viaawsservice>
+fn pin(address: IpAddr) -> Value {
+    let address = address.to_canonical();
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    json!({
+        "Effect": "Deny",
+        "Action": "*",
+        "Resource": "*",
+        "Condition": {
+            "NotIpAddress": {"aws:SourceIp": format!("{address}/{bits}")},
+            "BoolIfExists": {"aws:ViaAWSService": "false"},
+        },
+    })
+}
+
+fn tags(caller: &Caller, name: &FederatedName, items: &[(Principal, Item)]) -> Result<SessionTags, Denied> {
+    let mut tags = Vec::new();
+    for (principal, item) in items {
+        for (key, template) in &item.tags {
+            let unfilled = |error| Denied::Template { principal: principal.clone(), error };
+            tags.push((key.clone(), template.fill(caller, name).map_err(unfilled)?));
+        }
+    }
+    Ok(SessionTags::new(tags)?)
+}
+
+/// A name that comes from a claim has one owner, or resource policies that name it would open for two people.
+fn name_to_take(caller: &Caller, name: &FederatedName, owner: Option<String>) -> Result<Option<NameToTake>, Denied> {
+    let Some(rule) = caller.name_rule() else { return Ok(None) };
+    let me = Principal::user(caller);
+    match (owner, rule.owners) {
+        (Some(owner), _) if owner == me.as_str() => Ok(None),
+        (None, NameOwners::FirstUse) => Ok(Some(NameToTake { name: name.folded(), owner: me })),
+        (owner, _) => Err(Denied::NameOwned { name: name.folded(), owner }),
+    }
 }
 
 /// Whole seconds since the epoch, the broken one left out.

@@ -4,21 +4,30 @@
 //! the one [`Session`] that all of them allow. A decision that cannot be made from everything that matched is a
 //! refusal.
 
+mod condition;
 mod item;
+mod lint;
 mod merge;
 mod policy;
+mod requirement;
 #[cfg(feature = "aws")]
 mod store;
+mod template;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 
 pub use self::item::{Attributes, Item};
-pub use self::merge::{Denied, Matched, Matches, Session, StoredItem, authorize};
+pub use self::lint::{Holder, check};
+pub use self::merge::{
+    Denied, Holdings, Matched, Matches, Offer, Pending, Request, Session, StoredItem, authorize, offers,
+};
 pub use self::policy::{Policy, Statement};
+pub use self::requirement::StepUp;
 #[cfg(feature = "aws")]
-pub use self::store::{Store, StoreError};
+pub use self::store::{Store, StoreError, Unsettled};
+pub use self::template::{ClaimError, Template};
 use crate::identity::Caller;
 
 /// The name of a grant: `[a-z0-9][a-z0-9._-]{0,63}`.
@@ -60,11 +69,13 @@ impl Principal {
     pub fn of(caller: &Caller) -> Vec<Self> {
         let id = caller.issuer();
         let groups = caller.groups().map(|group| Self(format!("{id}/group/{group}")));
-        [Self(format!("{id}/user/{}", caller.subject()))]
-            .into_iter()
-            .chain(groups)
-            .chain([Self(format!("{id}/everyone"))])
-            .collect()
+        [Self::user(caller)].into_iter().chain(groups).chain([Self(format!("{id}/everyone"))]).collect()
+    }
+
+    /// The caller in person.
+    #[must_use]
+    pub fn user(caller: &Caller) -> Self {
+        Self(format!("{}/user/{}", caller.issuer(), caller.subject()))
     }
 
     /// The principal as it is written in the table.

@@ -1,14 +1,16 @@
 //! What does a policy say?
 //!
-//! A session policy is parsed by IAM's grammar and printed again from what was understood: nothing is passed through.
+//! A session policy is parsed by IAM's grammar into types, and printed again from what was understood: nothing is
+//! passed through. The shape that an author chose (one statement or a list, one action or a list) is kept.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>
 
-use std::collections::BTreeMap;
 use std::io;
 
 use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Map, Value, json};
 
+use super::condition::Condition;
+use super::template::{FILLED, Template, VARIABLE};
 use crate::problems::Problems;
 
 /// The language version in which `${…}` is a variable; in 2008's it is text.
@@ -20,65 +22,46 @@ const OLD_VERSION: &str = "2008-10-17";
 /// so that a huge item costs no more than a small one.
 pub(super) const MAX_STATEMENTS: usize = 2_048 / 46;
 
-/// Condition operators, without the qualifiers `ForAllValues:` and `ForAnyValue:` before and `IfExists` behind.
-/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html>
-const OPERATORS: [&str; 27] = [
-    "StringEquals",
-    "StringNotEquals",
-    "StringEqualsIgnoreCase",
-    "StringNotEqualsIgnoreCase",
-    "StringLike",
-    "StringNotLike",
-    "NumericEquals",
-    "NumericNotEquals",
-    "NumericLessThan",
-    "NumericLessThanEquals",
-    "NumericGreaterThan",
-    "NumericGreaterThanEquals",
-    "DateEquals",
-    "DateNotEquals",
-    "DateLessThan",
-    "DateLessThanEquals",
-    "DateGreaterThan",
-    "DateGreaterThanEquals",
-    "Bool",
-    "BinaryEquals",
-    "IpAddress",
-    "NotIpAddress",
-    "ArnEquals",
-    "ArnLike",
-    "ArnNotEquals",
-    "ArnNotLike",
-    "Null",
-];
-
 /// A policy of at least one statement, without principals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     statements: Vec<Statement>,
+    /// Whether they were written as a list.
+    listed: bool,
 }
 
 /// One statement. `Sid` is dropped: two statements with one `Sid` are refused by STS, and merging could make two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
-    effect: Effect,
-    action: Element,
-    resource: Element,
-    condition: Option<BTreeMap<String, BTreeMap<String, Value>>>,
+    pub(super) effect: Effect,
+    pub(super) action: Scope<Action>,
+    pub(super) resource: Scope<Template>,
+    pub(super) condition: Option<Condition>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Effect {
+pub(super) enum Effect {
     Allow,
     Deny,
 }
 
-/// `Action` or `NotAction`, `Resource` or `NotResource`, in the shape it was written in: one string, or a list.
+/// What a statement is about: these (`Action`, `Resource`), or all but these (`NotAction`, `NotResource`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Element {
-    name: &'static str,
-    value: Value,
+pub(super) enum Scope<T> {
+    These(OneOrMany<T>),
+    AllBut(OneOrMany<T>),
 }
+
+/// A value, or a list of at least one, as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+/// `*`, or `service:Name`, the name with wildcards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Action(String);
 
 impl Policy {
     /// Reads the policy at `pointer` of some document.
@@ -102,14 +85,18 @@ impl Policy {
 
     /// The statements.
     #[must_use]
-    pub fn into_statements(self) -> Vec<Statement> {
-        self.statements
+    pub fn statements(&self) -> &[Statement] {
+        &self.statements
     }
 
-    /// Writes `statements` as one policy, minified, in the characters that STS accepts.
+    /// The JSON pointer, from the policy, of a statement.
+    pub(super) fn pointer(&self, index: usize) -> String {
+        if self.listed { format!("/Statement/{index}") } else { "/Statement".into() }
+    }
+
+    /// Writes statements that were printed as one policy, minified, in the characters that STS accepts.
     #[must_use]
-    pub fn print(statements: &[Statement]) -> String {
-        let statements: Vec<Value> = statements.iter().map(Statement::to_json).collect();
+    pub fn print(statements: &[Value]) -> String {
         let mut text = Vec::new();
         let mut printer = Serializer::with_formatter(&mut text, Latin1);
         // Writing values into memory does not fail; were it to, the empty text is no policy and STS is never asked.
@@ -121,20 +108,103 @@ impl Policy {
 }
 
 impl Statement {
-    fn to_json(&self) -> Value {
+    /// Writes the statement with its templates filled in.
+    ///
+    /// # Errors
+    /// What `fill` says.
+    pub fn print<E>(&self, fill: &impl Fn(&Template) -> Result<String, E>) -> Result<Value, E> {
+        let mut members = Map::new();
         let effect = match self.effect {
             Effect::Allow => "Allow",
             Effect::Deny => "Deny",
         };
-        let mut members = Map::new();
         members.insert("Effect".into(), effect.into());
-        for element in [&self.action, &self.resource] {
-            members.insert(element.name.into(), element.value.clone());
-        }
+        let (name, actions) = self.action.named("Action", "NotAction");
+        members.insert(name.into(), actions.print(&|action: &Action| Ok(Value::String(action.0.clone())))?);
+        let (name, resources) = self.resource.named("Resource", "NotResource");
+        members.insert(name.into(), resources.print(&|resource: &Template| fill(resource).map(Value::String))?);
         if let Some(condition) = &self.condition {
-            members.insert("Condition".into(), json!(condition));
+            members.insert("Condition".into(), condition.print(fill)?);
         }
-        Value::Object(members)
+        Ok(Value::Object(members))
+    }
+
+    /// Whether it allows what names an action of IAM. IAM works in no federated session, except in the console, which
+    /// any holder of credentials can open.
+    pub(super) fn allows_iam(&self) -> bool {
+        let named = match &self.action {
+            Scope::These(actions) => actions.iter().any(|action| action.is_of("iam")),
+            Scope::AllBut(_) => false,
+        };
+        self.effect == Effect::Allow && named
+    }
+}
+
+impl<T> Scope<T> {
+    const fn named(&self, these: &'static str, all_but: &'static str) -> (&'static str, &OneOrMany<T>) {
+        match self {
+            Self::These(values) => (these, values),
+            Self::AllBut(values) => (all_but, values),
+        }
+    }
+}
+
+impl<T> OneOrMany<T> {
+    /// Reads one value or a list. What is wrong with a value is added to `problems` by `read`.
+    pub(super) fn read(
+        value: &Value,
+        at: &str,
+        problems: &mut Problems,
+        read: impl Fn(&Value, &str, &mut Problems) -> Option<T>,
+    ) -> Option<Self> {
+        let Some(list) = value.as_array() else { return read(value, at, problems).map(Self::One) };
+        if list.is_empty() {
+            problems.add(at, "must not be empty");
+            return None;
+        }
+        let all = list.iter().enumerate().filter_map(|(index, one)| read(one, &format!("{at}/{index}"), problems));
+        Some(Self::Many(all.collect()))
+    }
+
+    pub(super) fn print<E>(&self, print: &impl Fn(&T) -> Result<Value, E>) -> Result<Value, E> {
+        match self {
+            Self::One(one) => print(one),
+            Self::Many(many) => many.iter().map(print).collect::<Result<_, _>>().map(Value::Array),
+        }
+    }
+
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, T> {
+        match self {
+            Self::One(one) => std::slice::from_ref(one).iter(),
+            Self::Many(many) => many.iter(),
+        }
+    }
+}
+
+impl Action {
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        let legal = text == "*"
+            || text.split_once(':').is_some_and(|(service, name)| {
+                let service_is_literal = service.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+                let name_is_pattern = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"*?-_".contains(&byte));
+                !service.is_empty() && !name.is_empty() && (service_is_literal || text == "*:*") && name_is_pattern
+            });
+        if legal { Ok(Self(text.to_owned())) } else { Err("must be `*` or `service:Action`, the service literal") }
+    }
+
+    /// Whether it names an action of this service, and not all actions.
+    pub(super) fn is_of(&self, service: &str) -> bool {
+        self.0.split_once(':').is_some_and(|(named, _)| named.eq_ignore_ascii_case(service))
+    }
+
+    /// Whether it is every action of this service.
+    pub(super) fn is_all_of(&self, service: &str) -> bool {
+        self.is_of(service) && self.0.split_once(':').is_some_and(|(_, name)| name == "*")
+    }
+
+    /// Whether it is every action of every service.
+    pub(super) fn is_everything(&self) -> bool {
+        self.0 == "*" || self.0 == "*:*"
     }
 }
 
@@ -176,7 +246,7 @@ impl Reader {
                 Vec::new()
             }
         };
-        Some(Policy { statements })
+        Some(Policy { statements, listed: members.get("Statement").is_some_and(Value::is_array) })
     }
 
     fn statement(&mut self, document: &Value, at: &str) -> Option<Statement> {
@@ -191,114 +261,34 @@ impl Reader {
                 None
             }
         };
-        let action = self.element(members, at, ["Action", "NotAction"], action_problem);
-        let resource = self.element(members, at, ["Resource", "NotResource"], resource_problem);
-        let condition = match members.get("Condition") {
-            None => None,
-            Some(condition) => Some(self.condition(condition, &format!("{at}/Condition"))?),
-        };
-        let statement = Statement { effect: effect?, action: action?, resource: resource?, condition };
-        self.names_no_iam_action(&statement, at);
-        Some(statement)
+        let action = self.scope(members, at, ["Action", "NotAction"], Action::parse);
+        let resource = self.scope(members, at, ["Resource", "NotResource"], resource);
+        let condition = members
+            .get("Condition")
+            .map(|condition| Condition::read(condition, &format!("{at}/Condition"), &mut self.problems));
+        Some(Statement { effect: effect?, action: action?, resource: resource?, condition })
     }
 
-    fn element(
+    fn scope<T>(
         &mut self,
         members: &Map<String, Value>,
         at: &str,
-        [plain, negated]: [&'static str; 2],
-        problem: fn(&str) -> Option<&'static str>,
-    ) -> Option<Element> {
-        let (name, value) = match (members.get(plain), members.get(negated)) {
-            (Some(value), None) => (plain, value),
-            (None, Some(value)) => (negated, value),
+        [these, all_but]: [&'static str; 2],
+        parse: fn(&str) -> Result<T, &'static str>,
+    ) -> Option<Scope<T>> {
+        let (name, value) = match (members.get(these), members.get(all_but)) {
+            (Some(value), None) => (these, value),
+            (None, Some(value)) => (all_but, value),
             _ => {
-                self.problems.add(at, format_args!("must have either `{plain}` or `{negated}`"));
+                self.problems.add(at, format_args!("must have either `{these}` or `{all_but}`"));
                 return None;
             }
         };
-        let at = format!("{at}/{name}");
-        let mut check = |text: &Value, at: &str| match text.as_str() {
-            Some(text) => {
-                if let Some(remedy) = problem(text).or_else(|| variable_problem(text)) {
-                    self.problems.add(at, remedy);
-                }
-            }
-            None => self.problems.add(at, "must be a string"),
-        };
-        match value.as_array() {
-            Some(list) if list.is_empty() => self.problems.add(&at, "must not be empty"),
-            Some(list) => list.iter().enumerate().for_each(|(index, text)| check(text, &format!("{at}/{index}"))),
-            None => check(value, &at),
-        }
-        Some(Element { name, value: value.clone() })
-    }
-
-    fn condition(&mut self, document: &Value, at: &str) -> Option<BTreeMap<String, BTreeMap<String, Value>>> {
-        let mut condition = BTreeMap::new();
-        for (operator, block) in self.object(document, at, "must be an object of operators")? {
-            let at = format!("{at}/{}", escaped(operator));
-            if !is_operator(operator) {
-                self.problems.add(&at, "is no condition operator of IAM");
-            }
-            let mut keys = BTreeMap::new();
-            for (key, value) in self.object(block, &at, "must be an object of condition keys")? {
-                self.condition_value(value, &format!("{at}/{}", escaped(key)));
-                if let Some(remedy) = variable_problem(key) {
-                    self.problems.add(&at, remedy);
-                }
-                keys.insert(key.clone(), value.clone());
-            }
-            if keys.is_empty() {
-                self.problems.add(&at, "must not be empty");
-            }
-            condition.insert(operator.clone(), keys);
-        }
-        Some(condition)
-    }
-
-    fn condition_value(&mut self, value: &Value, at: &str) {
-        match value {
-            Value::Array(list) if list.is_empty() => self.problems.add(at, "must not be empty"),
-            Value::Array(list) => {
-                for (index, value) in list.iter().enumerate() {
-                    let at = format!("{at}/{index}");
-                    if value.is_array() {
-                        self.problems.add(&at, "must be a string, number or boolean");
-                    } else {
-                        self.condition_value(value, &at);
-                    }
-                }
-            }
-            Value::String(text) => {
-                if let Some(remedy) = variable_problem(text) {
-                    self.problems.add(at, remedy);
-                }
-            }
-            // Its text is gone by now, and what is printed could be another number.
-            Value::Number(number) if number.is_f64() => {
-                self.problems.add(at, "must be a whole number of at most 64 bits; write any other as a string");
-            }
-            Value::Number(_) | Value::Bool(_) => {}
-            Value::Null | Value::Object(_) => {
-                self.problems.add(at, "must be a string, number or boolean, or a list of them");
-            }
-        }
-    }
-
-    /// IAM works in no federated session, except in the console, which any holder of credentials can open: an
-    /// operator who grants it has to have meant it.
-    fn names_no_iam_action(&mut self, statement: &Statement, at: &str) {
-        let iam = |action: &Value| {
-            action
-                .as_str()
-                .is_some_and(|action| action.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("iam:")))
-        };
-        let actions = &statement.action.value;
-        let named = actions.as_array().map_or_else(|| iam(actions), |actions| actions.iter().any(iam));
-        if statement.effect == Effect::Allow && statement.action.name == "Action" && named {
-            self.problems.add(&format!("{at}/Action"), "allows an `iam:` action, which works in a console session");
-        }
+        let values = OneOrMany::read(value, &format!("{at}/{name}"), &mut self.problems, |value, at, problems| {
+            let parsed = value.as_str().ok_or("must be a string").and_then(parse);
+            parsed.map_err(|remedy| problems.add(at, remedy)).ok()
+        })?;
+        Some(if name == these { Scope::These(values) } else { Scope::AllBut(values) })
     }
 
     fn object<'v>(&mut self, value: &'v Value, at: &str, remedy: &str) -> Option<&'v Map<String, Value>> {
@@ -326,46 +316,34 @@ impl Reader {
     }
 }
 
-fn action_problem(action: &str) -> Option<&'static str> {
-    let legal = action == "*"
-        || action.split_once(':').is_some_and(|(service, name)| {
-            let service_is_literal = service.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-            let name_is_pattern = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"*?-_".contains(&byte));
-            !service.is_empty() && !name.is_empty() && (service_is_literal || action == "*:*") && name_is_pattern
-        });
-    (!legal).then_some("must be `*` or `service:Action`, the service without wildcards")
-}
-
-fn resource_problem(resource: &str) -> Option<&'static str> {
-    let legal = resource == "*" || (resource.starts_with("arn:") && resource.split(':').count() >= 6);
-    (!legal).then_some("must be `*` or an ARN, `arn:partition:service:region:account:resource`")
-}
-
-/// A variable is `${name}`, with a colon in the name, or one of `${*}`, `${?}` and `${$}`. Whatever looks like one of
-/// Hallpass's own templates is refused, in any case: passed on, IAM would take it for a variable that never matches,
-/// and a Deny would be lost. What is not closed, or inside another, would be too.
-/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>
-fn variable_problem(text: &str) -> Option<&'static str> {
-    let mut rest = text;
-    while let Some((_, behind)) = rest.split_once("${") {
-        let Some((name, behind)) = behind.split_once('}') else { return Some("holds a `${` that is not closed") };
-        let folded = name.trim().to_ascii_lowercase();
-        if folded.starts_with("jwt") || folded.starts_with("session") {
-            return Some("holds a template, which this version does not know");
-        }
-        if folded.contains("${") || !(folded.contains(':') || ["*", "?", "$"].contains(&name)) {
-            return Some("holds a `${…}` that is no variable of IAM");
-        }
-        rest = behind;
+/// `*`, or an ARN, `arn:partition:service:region:account:resource`. IAM reads its variables only behind the fifth
+/// colon; our templates may also stand for a region or an account.
+fn resource(text: &str) -> Result<Template, &'static str> {
+    const NO_ARN: &str = "must be `*` or an ARN, `arn:partition:service:region:account:resource`";
+    let template = Template::parse(text)?;
+    let outline = template.outline();
+    if outline == "*" {
+        return Ok(template);
     }
-    None
-}
-
-fn is_operator(name: &str) -> bool {
-    let name = name.strip_prefix("ForAllValues:").or_else(|| name.strip_prefix("ForAnyValue:")).unwrap_or(name);
-    // `Null` asks whether a key exists: `IfExists` makes no sense there, and IAM refuses it.
-    let base = name.strip_suffix("IfExists").filter(|base| *base != "Null").unwrap_or(name);
-    OPERATORS.contains(&base)
+    let parts: Vec<&str> = outline.splitn(6, ':').collect();
+    let [arn, partition, service, region, account, resource] = parts.as_slice() else { return Err(NO_ARN) };
+    if [partition, service, region, account].iter().any(|part| part.contains(VARIABLE)) {
+        return Err("holds a variable of IAM before the fifth colon, where IAM does not read it");
+    }
+    let of = |part: &str, more: &[u8]| {
+        part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || more.contains(&byte))
+    };
+    let partition_is_known = *partition == "*" || *partition == "aws" || partition.starts_with("aws-");
+    let filled = u8::try_from(FILLED).unwrap_or_default();
+    let legal = *arn == "arn"
+        && partition_is_known
+        && of(partition, b"-*")
+        && !service.is_empty()
+        && of(service, b"-*")
+        && of(region, &[b'-', b'*', b'?', filled])
+        && of(account, &[b'*', b'?', filled])
+        && !resource.is_empty();
+    if legal { Ok(template) } else { Err(NO_ARN) }
 }
 
 fn holds_variable(value: &Value) -> bool {

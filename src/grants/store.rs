@@ -1,22 +1,31 @@
-//! What does the table hold about this caller?
+//! What do the tables hold about this caller, and what is written there?
 //!
-//! One strongly consistent `BatchGetItem` reads the grant's items and the blocks of all principals: its cost depends
-//! on the caller's groups alone. An answer that is not complete is a failure, never a smaller answer, since what is
-//! missing may be a block or a Deny.
+//! One strongly consistent `BatchGetItem` over both tables reads the grant's items, the blocks of all principals and
+//! the owner of the federated name: its cost depends on the caller's groups alone. An answer that is not complete is a
+//! failure, never a smaller answer, since what is missing may be a block or a Deny.
+//!
+//! Written is the state table alone, each record once and by a condition: who owns a name, which token is spent.
 
-use std::collections::HashMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Builder;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
 use aws_types::SdkConfig;
-use futures_util::future::try_join_all;
+use data_encoding::HEXLOWER;
+use futures_util::FutureExt;
+use futures_util::future::{try_join, try_join_all};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::{Number, Value};
+use sha2::{Digest, Sha256};
 
 use super::item::Attributes;
-use super::merge::{Matches, StoredItem};
+use super::merge::{Dues, Holdings, Matches, Pending, Session, StoredItem};
 use super::{GrantName, Principal};
+use crate::credentials::FederatedName;
+use crate::identity::Caller;
 use crate::upstream::{AtMost, ConnectOnly, Upstream};
 
 /// DynamoDB's limit of keys in one `BatchGetItem`.
@@ -27,8 +36,26 @@ const ROUNDS: u32 = 5;
 const BACKOFF: Duration = Duration::from_millis(25);
 /// The sort key of an item that blocks its principal. No grant can have this name.
 const BLOCKED: &str = "#blocked";
+/// Queries in flight at one time: 202 at once would be throttled on a small table.
+const QUERIES_IN_FLIGHT: usize = 16;
+/// All attributes of an item but its policy, of which a list of grants tells nothing.
+const ALL_BUT_POLICY: [&str; 13] = [
+    "grant",
+    "policy_arns",
+    "max_duration",
+    "duration",
+    "tags",
+    "require",
+    "pin_source_ip",
+    "not_before",
+    "not_after",
+    "enabled",
+    "allow_iam",
+    "description",
+    "revision",
+];
 
-/// Why the table could not be read.
+/// Why the tables could not be read or written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// DynamoDB gave an error.
@@ -40,100 +67,325 @@ pub enum StoreError {
     /// DynamoDB answered with something that was not asked for.
     #[error("DynamoDB answered with an item that was not asked for")]
     Unexpected,
+    /// A record of the state table does not say whose it is.
+    #[error("the record `{0}` of the state table is malformed")]
+    RecordMalformed(String),
 }
 
-/// The table of grants, which is only read.
+/// Why a session may not be minted after all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unsettled {
+    /// Another took the name a moment before.
+    #[error("the federated name `{0}` was taken by another")]
+    NameTaken(String),
+    /// The token was used before.
+    #[error("the token was used before, and serves only once")]
+    TokenSpent,
+    /// It cannot be known.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The table of grants, which is only read, and the table of state.
 #[derive(Debug, Clone)]
 pub struct Store {
     client: Client,
-    table: String,
+    grants: String,
+    state: String,
 }
 
+/// A key of one of the tables.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Key {
+    Grant { principal: String, sort: String },
+    State { id: String },
+}
+
+type Record = HashMap<String, AttributeValue>;
+
 impl Store {
-    /// Reads `table` with the settings of `sdk`.
+    /// Uses the two tables with the settings of `sdk`.
     #[must_use]
-    pub fn new(sdk: &SdkConfig, table: String) -> Self {
+    pub fn new(sdk: &SdkConfig, grants: String, state: String) -> Self {
         let config = Builder::from(sdk).interceptor(AtMost::BATCH).build();
-        Self { client: Client::from_conf(config), table }
+        Self { client: Client::from_conf(config), grants, state }
     }
 
     /// Makes the connection ahead of the first request.
     pub async fn prepare(&self) {
-        // Answered by no item: nothing was asked. What fails here fails again, and is told, in the request.
-        let connecting = self.client.describe_endpoints().customize().interceptor(ConnectOnly);
+        // Never sent. What fails here fails again, and is told, in the request.
+        let connecting = self.client.batch_get_item().customize().interceptor(ConnectOnly);
         let _ = connecting.send().await;
     }
 
-    /// Reads everything that concerns a request of `principals` for `grant`.
+    /// Reads everything that concerns a request of `caller` for `grant`.
     ///
     /// # Errors
     /// [`StoreError`] where any of it could not be read.
-    pub async fn read(&self, principals: &[Principal], grant: &GrantName) -> Result<Matches, StoreError> {
-        let sort_keys = [grant.as_str(), BLOCKED];
-        let keys: Vec<(&str, &str)> =
-            principals.iter().flat_map(|principal| sort_keys.map(|sort| (principal.as_str(), sort))).collect();
-        let batches = try_join_all(keys.chunks(KEYS_IN_A_BATCH).map(|batch| self.read_batch(batch))).await?;
-        let mut found: HashMap<(String, String), Attributes> = HashMap::new();
-        for mut item in batches.into_iter().flatten() {
-            let (Some(AttributeValue::S(principal)), Some(AttributeValue::S(sort))) =
-                (item.remove("principal"), item.remove("grant"))
-            else {
-                return Err(StoreError::Unexpected);
-            };
-            let attributes = item.into_iter().map(|(name, value)| {
-                let value = attribute(&name, value);
-                (name, value)
-            });
-            if found.insert((principal, sort), attributes.collect()).is_some() {
-                // Which of two answers for one key is the table's?
-                return Err(StoreError::Unexpected);
-            }
-        }
+    pub async fn read(&self, caller: &Caller, grant: &GrantName) -> Result<Matches, StoreError> {
+        let principals = Principal::of(caller);
+        let grant_key = |principal: &Principal, sort: &str| Key::Grant {
+            principal: principal.as_str().to_owned(),
+            sort: sort.to_owned(),
+        };
+        let of_principal = |principal| [grant.as_str(), BLOCKED].map(|sort| grant_key(principal, sort));
+        let name_key = name_key(caller);
+        let keys: Vec<Key> = principals.iter().flat_map(of_principal).chain(name_key.clone()).collect();
+        let mut found = self.records(&keys).await?;
         let mut matches = Matches::default();
         for principal in principals {
-            let mut take = |sort: &str| found.remove(&(principal.as_str().to_owned(), sort.to_owned()));
-            if take(BLOCKED).is_some() {
+            if found.remove(&grant_key(&principal, BLOCKED)).is_some() {
                 matches.blocked.push(principal.clone());
             }
-            if let Some(attributes) = take(grant.as_str()) {
-                matches.items.push(StoredItem { principal: principal.clone(), attributes });
+            if let Some(record) = found.remove(&grant_key(&principal, grant.as_str())) {
+                matches.items.push(StoredItem { principal, attributes: attributes(record) });
             }
         }
-        if found.is_empty() { Ok(matches) } else { Err(StoreError::Unexpected) }
+        matches.name_owner = owner(name_key, &mut found)?;
+        Ok(matches)
     }
 
-    async fn read_batch(&self, keys: &[(&str, &str)]) -> Result<Vec<HashMap<String, AttributeValue>>, StoreError> {
-        let key = |(principal, sort): &(&str, &str)| {
-            HashMap::from([
-                ("principal".to_owned(), AttributeValue::S((*principal).to_owned())),
-                ("grant".to_owned(), AttributeValue::S((*sort).to_owned())),
-            ])
+    /// Reads everything that concerns `caller`: one query for each principal.
+    ///
+    /// # Errors
+    /// [`StoreError`] where any of it could not be read.
+    pub async fn read_all(&self, caller: &Caller) -> Result<Holdings, StoreError> {
+        let principals = Principal::of(caller);
+        let queries: Vec<_> = principals.iter().map(|principal| self.query(principal).boxed()).collect();
+        let queries = stream::iter(queries).buffered(QUERIES_IN_FLIGHT).try_collect::<Vec<_>>();
+        let name_key = name_key(caller);
+        let name = async {
+            match &name_key {
+                Some(key) => self.records(std::slice::from_ref(key)).await,
+                None => Ok(HashMap::new()),
+            }
         };
-        let asked = KeysAndAttributes::builder().consistent_read(true).set_keys(Some(keys.iter().map(key).collect()));
-        // `keys` is set, which is all that building asks for.
-        let mut pending = HashMap::from([(self.table.clone(), asked.build().map_err(|_| StoreError::Incomplete)?)]);
-        let mut items = Vec::new();
+        let (all, mut found) = try_join(queries, name).await?;
+        let mut holdings = Holdings { name_owner: owner(name_key, &mut found)?, ..Holdings::default() };
+        let mut grants: BTreeMap<String, Vec<StoredItem>> = BTreeMap::new();
+        for (principal, records) in principals.into_iter().zip(all) {
+            for mut record in records {
+                let Some(AttributeValue::S(sort)) = record.remove("grant") else { return Err(StoreError::Unexpected) };
+                if sort == BLOCKED {
+                    holdings.blocked.push(principal.clone());
+                } else {
+                    let item = StoredItem { principal: principal.clone(), attributes: attributes(record) };
+                    grants.entry(sort).or_default().push(item);
+                }
+            }
+        }
+        // What no request can name can be asked for by nobody.
+        let named = grants.into_iter().filter_map(|(name, items)| Some((GrantName::new(&name)?, items)));
+        holdings.grants = named.collect();
+        Ok(holdings)
+    }
+
+    /// Records what is due, which makes the session one that may be minted. What was recorded stays, also when the
+    /// session is not minted after all: a token that may have been used has been used.
+    ///
+    /// # Errors
+    /// [`Unsettled`] where another was first, or where that cannot be known.
+    pub async fn settle(&self, pending: Pending, request_id: &str, now: SystemTime) -> Result<Session, Unsettled> {
+        let Pending { session, dues: Dues { name, token } } = pending;
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        if let Some(take) = name {
+            let id = name_id(&take.name);
+            let record = Record::from([
+                ("id".to_owned(), text(&id)),
+                ("owner".to_owned(), text(take.owner.as_str())),
+                ("request_id".to_owned(), text(request_id)),
+            ]);
+            let taken = self.put_first(record, None).await?;
+            if taken.is_some_and(|other| other.get("owner") != Some(&text(take.owner.as_str()))) {
+                return Err(Unsettled::NameTaken(take.name));
+            }
+        }
+        if let Some(token) = token {
+            let digest = HEXLOWER.encode(&Sha256::digest(&token.token_id));
+            let record = Record::from([
+                ("id".to_owned(), AttributeValue::S(format!("jti#{}#{digest}", session.issuer()))),
+                ("expires_at".to_owned(), AttributeValue::N(token.dead_from.to_string())),
+                ("request_id".to_owned(), text(request_id)),
+            ]);
+            let mut spent = self.put_first(record.clone(), None).await?;
+            // DynamoDB deletes late what has expired. An older token of that id, which nobody accepts any more, is
+            // not this one.
+            if let Some(expired) = spent.as_ref().and_then(|old| old.get("expires_at")).filter(|at| is_past(at, now)) {
+                let expired = expired.clone();
+                spent = self.put_first(record, Some(expired)).await?;
+            }
+            if spent.is_some_and(|other| other.get("request_id") != Some(&text(request_id))) {
+                return Err(Unsettled::TokenSpent);
+            }
+        }
+        Ok(session)
+    }
+
+    /// Puts a record where none is, or where the one that is expired at `instead_of`. Answers the one that is.
+    async fn put_first(
+        &self,
+        record: Record,
+        instead_of: Option<AttributeValue>,
+    ) -> Result<Option<Record>, StoreError> {
+        let condition = if instead_of.is_some() { "expires_at = :expired" } else { "attribute_not_exists(id)" };
+        let put = self.client.put_item().table_name(&self.state).set_item(Some(record)).condition_expression(condition);
+        let put =
+            put.set_expression_attribute_values(instead_of.map(|at| HashMap::from([(":expired".to_owned(), at)])));
+        let put = put.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match put.send().await {
+            Ok(_) => Ok(None),
+            Err(error) => match error.as_service_error() {
+                // Without the record nothing is known of it but that it is there: it is another's.
+                Some(PutItemError::ConditionalCheckFailedException(refused)) => {
+                    Ok(Some(refused.item().cloned().unwrap_or_default()))
+                }
+                _ => Err(Upstream::of("DynamoDB", &error).into()),
+            },
+        }
+    }
+
+    async fn query(&self, principal: &Principal) -> Result<Vec<Record>, StoreError> {
+        // Some of the names are reserved words.
+        let alias = |name: &str| format!("#{name}");
+        let names =
+            ALL_BUT_POLICY.into_iter().chain(["principal"]).map(|name| (alias(name), name.to_owned())).collect();
+        let mut records = Vec::new();
+        let mut from = None;
+        loop {
+            let query = self.client.query().table_name(&self.grants).consistent_read(true);
+            let query = query.key_condition_expression("#principal = :principal");
+            let query = query.expression_attribute_values(":principal", AttributeValue::S(principal.to_string()));
+            let query = query.set_expression_attribute_names(Some(HashMap::clone(&names)));
+            let query = query.projection_expression(ALL_BUT_POLICY.map(alias).join(","));
+            let page = query.set_exclusive_start_key(from).send().await;
+            let page = page.map_err(|error| Upstream::of("DynamoDB", &error))?;
+            records.extend(page.items.unwrap_or_default());
+            from = page.last_evaluated_key.filter(|key| !key.is_empty());
+            if from.is_none() {
+                return Ok(records);
+            }
+        }
+    }
+
+    /// Reads records by their keys; one that is not there is left out.
+    async fn records(&self, keys: &[Key]) -> Result<HashMap<Key, Record>, StoreError> {
+        let batches = try_join_all(keys.chunks(KEYS_IN_A_BATCH).map(|batch| self.read_batch(batch))).await?;
+        let mut found = HashMap::new();
+        for (key, record) in batches.into_iter().flatten() {
+            // Of two answers for one key, which is the table's?
+            if !keys.contains(&key) || found.insert(key, record).is_some() {
+                return Err(StoreError::Unexpected);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn read_batch(&self, keys: &[Key]) -> Result<Vec<(Key, Record)>, StoreError> {
+        let mut pending = HashMap::new();
+        for table in [&self.grants, &self.state] {
+            let of_table: Vec<Record> =
+                keys.iter().filter(|key| self.table(key) == table).map(Key::attributes).collect();
+            if !of_table.is_empty() {
+                let asked = KeysAndAttributes::builder().consistent_read(true).set_keys(Some(of_table));
+                // `keys` is set, which is all that building asks for.
+                pending.insert(table.clone(), asked.build().map_err(|_| StoreError::Incomplete)?);
+            }
+        }
+        let mut found = Vec::new();
         for round in 0..ROUNDS {
             if round > 0 {
                 tokio::time::sleep(BACKOFF.saturating_mul(1 << round.saturating_sub(1))).await;
             }
             let request = self.client.batch_get_item().set_request_items(Some(pending));
             let answer = request.send().await.map_err(|error| Upstream::of("DynamoDB", &error))?;
-            let Some(mut responses) = answer.responses else { return Err(StoreError::Incomplete) };
-            items.extend(responses.remove(&self.table).unwrap_or_default());
+            let Some(responses) = answer.responses else { return Err(StoreError::Incomplete) };
+            for (table, records) in responses {
+                for mut record in records {
+                    let key = self.key(&table, &mut record).ok_or(StoreError::Unexpected)?;
+                    found.push((key, record));
+                }
+            }
             pending = answer.unprocessed_keys.unwrap_or_default();
             let asked = |table: &String, left: &KeysAndAttributes| {
-                *table == self.table && left.keys().iter().all(|one| keys.iter().any(|asked| *one == key(asked)))
+                left.keys()
+                    .iter()
+                    .all(|left| keys.iter().any(|asked| self.table(asked) == table && asked.attributes() == *left))
             };
-            if !responses.is_empty() || !pending.iter().all(|(table, left)| asked(table, left)) {
+            if !pending.iter().all(|(table, left)| asked(table, left)) {
                 return Err(StoreError::Unexpected);
             }
             if pending.values().all(|left| left.keys().is_empty()) {
-                return Ok(items);
+                return Ok(found);
             }
         }
         Err(StoreError::Incomplete)
     }
+
+    fn table(&self, key: &Key) -> &String {
+        match key {
+            Key::Grant { .. } => &self.grants,
+            Key::State { .. } => &self.state,
+        }
+    }
+
+    /// Takes the key out of a record of `table`.
+    fn key(&self, table: &str, record: &mut Record) -> Option<Key> {
+        let mut text = |name: &str| match record.remove(name) {
+            Some(AttributeValue::S(text)) => Some(text),
+            _ => None,
+        };
+        if table == self.grants {
+            Some(Key::Grant { principal: text("principal")?, sort: text("grant")? })
+        } else if table == self.state {
+            Some(Key::State { id: text("id")? })
+        } else {
+            None
+        }
+    }
+}
+
+impl Key {
+    fn attributes(&self) -> Record {
+        let text = |name: &str, value: &str| (name.to_owned(), AttributeValue::S(value.to_owned()));
+        match self {
+            Self::Grant { principal, sort } => Record::from([text("principal", principal), text("grant", sort)]),
+            Self::State { id } => Record::from([text("id", id)]),
+        }
+    }
+}
+
+fn name_id(folded: &str) -> String {
+    format!("name#{folded}")
+}
+
+/// Where the owner of the caller's name is recorded. A name that is none has no owner, and is refused in its turn.
+fn name_key(caller: &Caller) -> Option<Key> {
+    caller.name_rule()?;
+    let name = FederatedName::of(caller).ok()?;
+    Some(Key::State { id: name_id(&name.folded()) })
+}
+
+fn owner(key: Option<Key>, found: &mut HashMap<Key, Record>) -> Result<Option<String>, StoreError> {
+    let Some((Key::State { id }, mut record)) = key.and_then(|key| found.remove_entry(&key)) else { return Ok(None) };
+    match record.remove("owner") {
+        Some(AttributeValue::S(owner)) => Ok(Some(owner)),
+        _ => Err(StoreError::RecordMalformed(id)),
+    }
+}
+
+/// Whether `expires_at` is a time that is over. What is no time is not.
+fn is_past(expires_at: &AttributeValue, now: SystemTime) -> bool {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    let AttributeValue::N(digits) = expires_at else { return false };
+    digits.parse::<u64>().is_ok_and(|expires_at| expires_at <= now)
+}
+
+fn attributes(record: Record) -> Attributes {
+    let attributes = record.into_iter().map(|(name, value)| {
+        let value = attribute(&name, value);
+        (name, value)
+    });
+    attributes.collect()
 }
 
 /// An attribute as JSON; `null`, which no attribute accepts, for what JSON or the data model has not.

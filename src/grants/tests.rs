@@ -41,7 +41,12 @@ fn matches(items: &[Value]) -> Matches {
         .into_iter()
         .zip(items)
         .map(|(principal, item)| StoredItem { principal, attributes: item.as_object().unwrap().clone() });
-    Matches { blocked: Vec::new(), items: stored.collect() }
+    Matches { items: stored.collect(), ..Matches::default() }
+}
+
+fn request(seconds: Option<i64>) -> Request {
+    let duration = seconds.map(|seconds| SessionDuration::from_secs(seconds).unwrap());
+    Request { grant: GrantName::default(), duration, source_ip: Some("203.0.113.7".parse().unwrap()) }
 }
 
 fn session(items: &[Value]) -> Result<Session, Denied> {
@@ -49,8 +54,7 @@ fn session(items: &[Value]) -> Result<Session, Denied> {
 }
 
 fn asking(items: &[Value], seconds: Option<i64>) -> Result<Session, Denied> {
-    let asked = seconds.map(|seconds| SessionDuration::from_secs(seconds).unwrap());
-    authorize(&caller(), GrantName::default(), matches(items), asked, now())
+    authorize(&caller(), &request(seconds), matches(items), now()).map(|pending| pending.session)
 }
 
 fn policy(effect: &str, action: &str) -> Value {
@@ -109,7 +113,7 @@ fn one_item_is_the_session_that_it_says() {
         ["arn:aws:iam::aws:policy/ReadOnlyAccess"]
     );
     assert_eq!(session.duration().as_secs(), 1_800);
-    assert_eq!(session.name(), &FederatedName::of(&caller()));
+    assert_eq!(session.name(), &FederatedName::of(&caller()).unwrap());
     assert_eq!(session.grant().as_str(), "default");
     assert_eq!(session.matched()[0].revision.as_deref(), Some("3-0123456789abcdef"));
 }
@@ -190,7 +194,7 @@ fn a_session_ends_with_its_grant() {
     assert_eq!(session(&[until(899)]), Err(Denied::OutOfTime));
     assert_eq!(asking(&[until(2_000), until(1_000)], None).unwrap().duration().as_secs(), 1_000);
     let half_a_second_later = now() + Duration::from_millis(500);
-    let late = authorize(&caller(), GrantName::default(), matches(&[until(900)]), None, half_a_second_later);
+    let late = authorize(&caller(), &request(None), matches(&[until(900)]), half_a_second_later);
     assert_eq!(late, Err(Denied::OutOfTime), "no session outlives its grant by a fraction");
 }
 
@@ -216,8 +220,8 @@ fn a_session_that_ends_with_its_token_is_cut_or_refused() {
             .into_iter()
             .take(1)
             .map(|principal| StoredItem { principal, attributes: item("s3:*").as_object().unwrap().clone() });
-        let matches = Matches { blocked: Vec::new(), items: stored.collect() };
-        authorize(&caller, GrantName::default(), matches, None, now()).map(|session| session.duration().as_secs())
+        let matches = Matches { items: stored.collect(), ..Matches::default() };
+        authorize(&caller, &request(None), matches, now()).map(|pending| pending.session.duration().as_secs())
     };
     assert_eq!(with_exp(1_000), Ok(1_000));
     assert_eq!(with_exp(86_400), Ok(3_600));
@@ -235,7 +239,7 @@ fn refusals_come_in_their_order() {
     assert!(matches!(session(&[over.clone(), malformed.clone()]), Err(Denied::Unusable { .. })));
     let mut blocked = matches(&[malformed]);
     blocked.blocked.push(principal(2));
-    assert_eq!(authorize(&caller(), GrantName::default(), blocked, None, now()), Err(Denied::Blocked(principal(2))));
+    assert_eq!(authorize(&caller(), &request(None), blocked, now()), Err(Denied::Blocked(principal(2))));
     let mut disabled_and_over = disabled;
     disabled_and_over["not_after"] = (NOW - 1).into();
     assert!(matches!(session(&[disabled_and_over]), Err(Denied::Disabled(_))), "out of its time it refuses still");
@@ -339,13 +343,9 @@ fn what_iams_grammar_does_not_have_is_refused_at_its_place() {
         (statement_with("Action", "s*:GetObject".into()), "/Statement/0/Action"),
         (statement_with("Action", "s3:".into()), "/Statement/0/Action"),
         (statement_with("Action", "s3:Get Object".into()), "/Statement/0/Action"),
-        (statement_with("Action", "IAM:GetUser".into()), "/Statement/0/Action"),
-        (statement_with("Action", json!(["s3:*", "iam:PassRole"])), "/Statement/0/Action"),
         (statement_with("Resource", json!([])), "/Statement/0/Resource"),
         (statement_with("Resource", "bucket".into()), "/Statement/0/Resource"),
         (statement_with("Resource", "arn:aws:s3".into()), "/Statement/0/Resource"),
-        (statement_with("Resource", "arn:aws:s3:::home/${jwt:/sub}".into()), "/Statement/0/Resource"),
-        (statement_with("Resource", "arn:aws:s3:::home/${session:name}".into()), "/Statement/0/Resource"),
         (statement_with("Resource", "arn:aws:s3:::home/${JWT:/sub}".into()), "/Statement/0/Resource"),
         (statement_with("Resource", "arn:aws:s3:::home/${ session:name}".into()), "/Statement/0/Resource"),
         (statement_with("Resource", "arn:aws:s3:::home/${aws:userid".into()), "/Statement/0/Resource"),
@@ -361,8 +361,7 @@ fn what_iams_grammar_does_not_have_is_refused_at_its_place() {
         (condition(json!({"StringEquals": {"a/b": null}})), "/Statement/0/Condition/StringEquals/a~1b"),
         (condition(json!({"StringEquals": {"a": []}})), "/Statement/0/Condition/StringEquals/a"),
         (condition(json!({"StringEquals": {"a": [["b"]]}})), "/Statement/0/Condition/StringEquals/a/0"),
-        (condition(json!({"StringEquals": {"a": "${jwt:/sub}"}})), "/Statement/0/Condition/StringEquals/a"),
-        (condition(json!({"StringEquals": {"${jwt:/a}": "b"}})), "/Statement/0/Condition/StringEquals"),
+        (condition(json!({"StringEquals": {"${jwt:/a}": "b"}})), "/Statement/0/Condition/StringEquals/${jwt:~1a}"),
     ] {
         assert_eq!(problems(&document), [place], "{document}");
     }
@@ -435,6 +434,7 @@ fn model(items: &[Value], asked: Option<i64>) -> Option<(Vec<Value>, i64)> {
             merged.push(statement);
         }
     }
+    merged.sort_by_key(ToString::to_string);
     Some((merged, asked.unwrap_or(default).min(maximum).min(end - now)))
 }
 
@@ -457,11 +457,7 @@ proptest! {
     fn the_order_of_items_is_irrelevant(items in prop::collection::vec(any_item(), 2..4)) {
         let mut reversed = items.clone();
         reversed.reverse();
-        let sorted = |outcome: Option<(Vec<Value>, i64)>| outcome.map(|(mut statements, seconds)| {
-            statements.sort_by_key(ToString::to_string);
-            (statements, seconds)
-        });
-        prop_assert_eq!(sorted(outcome(&items, None)), sorted(outcome(&reversed, None)));
+        prop_assert_eq!(outcome(&items, None), outcome(&reversed, None));
     }
 
     #[test]

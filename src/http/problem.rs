@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use lambda_http::http::{HeaderName, HeaderValue, StatusCode, header};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::broker::Failure;
 use crate::credentials::{KeyError, StsError};
-use crate::grants::{Denied, StoreError};
+use crate::grants::{Denied, StepUp, StoreError, Unsettled};
 use crate::identity::{IdentityError, Tells};
 use crate::parameters::Invalid;
 use crate::upstream::Upstream;
@@ -26,6 +26,8 @@ pub(super) struct Problem {
     title: &'static str,
     message: String,
     pub(super) header: Option<(HeaderName, HeaderValue)>,
+    /// What a stronger sign-in has to be.
+    step_up: Option<StepUp>,
     pub(super) reason: &'static str,
     pub(super) detail: String,
 }
@@ -42,6 +44,7 @@ impl Problem {
             title,
             message: message.to_owned(),
             header: None,
+            step_up: None,
             reason,
             detail: detail.clone(),
         };
@@ -78,6 +81,12 @@ impl Problem {
             Upstream::Unavailable { .. } => unavailable("upstream_unavailable"),
             Upstream::Refused { .. } => internal("upstream_refused"),
         };
+        let store = |error: &StoreError| match error {
+            StoreError::Upstream(error) => upstream(error),
+            StoreError::Incomplete => unavailable("grants_incomplete"),
+            StoreError::Unexpected => internal("grants_unexpected"),
+            StoreError::RecordMalformed(_) => internal("record_malformed"),
+        };
         match failure {
             Failure::TokenMissing => {
                 let message = "send the token in `Authorization`, as `Bearer` and the token";
@@ -104,20 +113,32 @@ impl Problem {
                 Denied::NoGrant => denied("no_grant", "no such grant for this caller"),
                 Denied::Disabled(_) => denied("disabled", "no such grant for this caller"),
                 Denied::OutOfTime => denied("out_of_time", "no such grant for this caller"),
+                Denied::ClaimRefused(_) => denied("claim_refused", "no such grant for this caller"),
+                Denied::StepUp(step_up) => Self::stronger_sign_in(step_up, &detail),
+                Denied::NameOwned { .. } => denied("name_owned", "this caller's federated name is not this caller's"),
+                Denied::NoSourceAddress => Self {
+                    reason: "no_source_address",
+                    ..Self::malformed("the event has no source address, which this grant needs")
+                },
                 Denied::OverMaximum { maximum, .. } => {
                     let message = format!("`duration` is over this grant's maximum of {maximum} seconds");
                     plain("over_maximum", "invalid_request", StatusCode::BAD_REQUEST, "Invalid request", &message)
                 }
                 Denied::TokenEndsTooSoon => invalid_token("token_ends_too_soon", &detail),
                 Denied::Unusable { .. } => unusable("item_unusable"),
+                Denied::Contradiction(_) => unusable("requirements_contradict"),
+                Denied::Name(_) => unusable("name_unusable"),
+                Denied::Template { .. } => unusable("claim_unusable"),
+                Denied::Tags(_) => unusable("tags_unusable"),
                 Denied::PolicyTooLarge { .. } => unusable("policy_too_large"),
                 Denied::TooManyStatements => unusable("too_many_statements"),
                 Denied::TooManyArns(_) => unusable("too_many_arns"),
             },
-            Failure::Store(error) => match error {
-                StoreError::Upstream(error) => upstream(error),
-                StoreError::Incomplete => unavailable("grants_incomplete"),
-                StoreError::Unexpected => internal("grants_unexpected"),
+            Failure::Store(error) => store(error),
+            Failure::Unsettled(unsettled) => match unsettled {
+                Unsettled::NameTaken(_) => denied("name_owned", "this caller's federated name is not this caller's"),
+                Unsettled::TokenSpent => invalid_token("token_spent", &detail),
+                Unsettled::Store(error) => store(error),
             },
             Failure::Key(error) => match error {
                 KeyError::NotMade => unavailable("broker_key_not_made"),
@@ -138,6 +159,27 @@ impl Problem {
         }
     }
 
+    /// The challenge of RFC 9470 §3: the whole requirement, so that one more sign-in is enough.
+    fn stronger_sign_in(step_up: &StepUp, message: &str) -> Self {
+        let code = "insufficient_user_authentication";
+        let acr_values = (!step_up.acr_values.is_empty()).then(|| step_up.acr_values.join(" "));
+        let max_age = step_up.max_age.map(|max_age| max_age.to_string());
+        let asked = [("acr_values", acr_values), ("max_age", max_age)].into_iter();
+        let asked: String = asked.filter_map(|(name, value)| Some(format!(", {name}=\"{}\"", value?))).collect();
+        let challenge = format!("Bearer error=\"{code}\", error_description=\"{message}\"{asked}");
+        let header = HeaderValue::try_from(challenge).ok().map(|challenge| (header::WWW_AUTHENTICATE, challenge));
+        Self {
+            status: StatusCode::UNAUTHORIZED,
+            code,
+            title: "Stronger sign-in needed",
+            message: message.to_owned(),
+            header,
+            step_up: Some(step_up.clone()),
+            reason: "step_up",
+            detail: message.to_owned(),
+        }
+    }
+
     fn invalid(invalid: Invalid) -> Self {
         let (status, code, title) = match invalid {
             Invalid::Request(_) => (StatusCode::BAD_REQUEST, "invalid_request", "Invalid request"),
@@ -147,7 +189,7 @@ impl Problem {
             }
         };
         let message = invalid.to_string();
-        Self { status, code, title, detail: message.clone(), message, header: None, reason: code }
+        Self { status, code, title, detail: message.clone(), message, header: None, step_up: None, reason: code }
     }
 
     pub(super) fn malformed(message: &'static str) -> Self {
@@ -158,27 +200,40 @@ impl Problem {
         let message = "there is nothing at this path".to_owned();
         let (code, title) = ("not_found", "Not found");
         let detail = message.clone();
-        Self { status: StatusCode::NOT_FOUND, code, title, message, header: None, reason: code, detail }
+        Self { status: StatusCode::NOT_FOUND, code, title, message, header: None, step_up: None, reason: code, detail }
     }
 
     pub(super) fn method_not_allowed(allow: &'static str) -> Self {
         let message = format!("this path takes {allow}");
         let (code, title) = ("method_not_allowed", "Method not allowed");
         let detail = message.clone();
-        Self { status: StatusCode::METHOD_NOT_ALLOWED, code, title, message, header: None, reason: code, detail }
-            .with(header::ALLOW, HeaderValue::from_static(allow))
+        Self {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            code,
+            title,
+            message,
+            header: None,
+            step_up: None,
+            reason: code,
+            detail,
+        }
+        .with(header::ALLOW, HeaderValue::from_static(allow))
     }
 
     /// The body, as RFC 9457 §3 has it, with the `code` and `message` that AWS SDKs read.
     pub(super) fn body(&self, request_id: &str) -> Value {
-        json!({
+        let mut body = json!({
             "type": format!("urn:hallpass:problem:{}", self.code),
             "title": self.title,
             "status": self.status.as_u16(),
             "requestId": request_id,
             "code": self.code,
             "message": self.message,
-        })
+        });
+        if let (Some(step_up), Some(members)) = (&self.step_up, body.as_object_mut()) {
+            members.extend(sign_in(step_up));
+        }
+        body
     }
 
     fn with(self, name: HeaderName, value: HeaderValue) -> Self {
@@ -190,4 +245,13 @@ impl Problem {
         let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
         self.with(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
+}
+
+/// What is asked of a sign-in, as members; what is not asked for is left out.
+pub(super) fn sign_in(step_up: &StepUp) -> Map<String, Value> {
+    let StepUp { acr_values, amr_values, max_age } = step_up;
+    let lists =
+        [("acr_values", acr_values), ("amr_values", amr_values)].into_iter().filter(|(_, list)| !list.is_empty());
+    let lists = lists.map(|(name, list)| (name.to_owned(), json!(list)));
+    lists.chain(max_age.map(|max_age| ("max_age".to_owned(), json!(max_age)))).collect()
 }

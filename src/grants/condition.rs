@@ -1,0 +1,226 @@
+//! When does a statement hold?
+//!
+//! The condition block of IAM's grammar: operators with their qualifiers, keys, and values of the operator's type.
+//! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html>
+
+use std::net::IpAddr;
+
+use data_encoding::BASE64;
+use serde_json::{Map, Number, Value};
+
+use super::policy::{OneOrMany, escaped};
+use super::template::{FILLED, Template, VARIABLE};
+use crate::problems::Problems;
+
+/// What an operator compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Text,
+    Number,
+    Date,
+    Truth,
+    Binary,
+    Address,
+    Arn,
+}
+
+/// The operators, without the qualifiers `ForAllValues:` and `ForAnyValue:` before and `IfExists` behind.
+const OPERATORS: [(&str, Family); 27] = [
+    ("StringEquals", Family::Text),
+    ("StringNotEquals", Family::Text),
+    ("StringEqualsIgnoreCase", Family::Text),
+    ("StringNotEqualsIgnoreCase", Family::Text),
+    ("StringLike", Family::Text),
+    ("StringNotLike", Family::Text),
+    ("NumericEquals", Family::Number),
+    ("NumericNotEquals", Family::Number),
+    ("NumericLessThan", Family::Number),
+    ("NumericLessThanEquals", Family::Number),
+    ("NumericGreaterThan", Family::Number),
+    ("NumericGreaterThanEquals", Family::Number),
+    ("DateEquals", Family::Date),
+    ("DateNotEquals", Family::Date),
+    ("DateLessThan", Family::Date),
+    ("DateLessThanEquals", Family::Date),
+    ("DateGreaterThan", Family::Date),
+    ("DateGreaterThanEquals", Family::Date),
+    ("Bool", Family::Truth),
+    ("Null", Family::Truth),
+    ("BinaryEquals", Family::Binary),
+    ("IpAddress", Family::Address),
+    ("NotIpAddress", Family::Address),
+    ("ArnEquals", Family::Arn),
+    ("ArnLike", Family::Arn),
+    ("ArnNotEquals", Family::Arn),
+    ("ArnNotLike", Family::Arn),
+];
+
+/// A condition operator with its qualifiers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Operator {
+    qualifier: Option<&'static str>,
+    name: &'static str,
+    family: Family,
+    if_exists: bool,
+}
+
+impl Operator {
+    fn parse(text: &str) -> Option<Self> {
+        let qualifier = ["ForAllValues:", "ForAnyValue:"].into_iter().find(|qualifier| text.starts_with(qualifier));
+        let rest = text.get(qualifier.map_or(0, str::len)..)?;
+        // `Null` asks whether a key exists: `IfExists` makes no sense there, and IAM refuses it.
+        let base = rest.strip_suffix("IfExists").filter(|base| *base != "Null");
+        let (name, family) = OPERATORS.into_iter().find(|(name, _)| *name == base.unwrap_or(rest))?;
+        Some(Self { qualifier, name, family, if_exists: base.is_some() })
+    }
+
+    pub(super) fn print(&self) -> String {
+        let behind = if self.if_exists { "IfExists" } else { "" };
+        format!("{}{}{behind}", self.qualifier.unwrap_or_default(), self.name)
+    }
+
+    /// Whether it holds where the key is missing, because it says what a value is not.
+    pub(super) fn holds_without_key(&self) -> bool {
+        self.name.contains("Not") || self.if_exists || self.qualifier == Some("ForAllValues:")
+    }
+}
+
+/// A value that a key is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Operand {
+    Text(Template),
+    Number(Number),
+    Truth(bool),
+}
+
+impl Operand {
+    pub(super) const fn template(&self) -> Option<&Template> {
+        match self {
+            Self::Text(template) => Some(template),
+            Self::Number(_) | Self::Truth(_) => None,
+        }
+    }
+}
+
+/// One operator with the keys that it compares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Comparison {
+    pub(super) operator: Operator,
+    pub(super) keys: Vec<(String, OneOrMany<Operand>)>,
+}
+
+/// All of a statement's comparisons, which have to hold together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Condition(pub(super) Vec<Comparison>);
+
+impl Condition {
+    pub(super) fn read(document: &Value, at: &str, problems: &mut Problems) -> Self {
+        let Some(members) = document.as_object() else {
+            problems.add(at, "must be an object of operators");
+            return Self::default();
+        };
+        let read = |(name, block): (&String, &Value)| {
+            let at = format!("{at}/{}", escaped(name));
+            let operator = Operator::parse(name);
+            if operator.is_none() {
+                problems.add(&at, "is no condition operator of IAM; check its spelling and case");
+            }
+            let Some(block) = block.as_object().filter(|block| !block.is_empty()) else {
+                problems.add(&at, "must be an object of at least one condition key");
+                return None;
+            };
+            let operator = operator?;
+            let keys = block.iter().filter_map(|(key, value)| {
+                let at = format!("{at}/{}", escaped(key));
+                if key.contains("${") || key.is_empty() {
+                    problems.add(&at, "must be the name of a condition key, which holds no variable");
+                }
+                OneOrMany::read(value, &at, problems, |value, at, problems| {
+                    operand(operator.family, value).map_err(|remedy| problems.add(at, remedy)).ok()
+                })
+                .map(|operands| (key.clone(), operands))
+            });
+            let keys = keys.collect();
+            Some(Comparison { operator, keys })
+        };
+        Self(members.iter().filter_map(read).collect())
+    }
+
+    pub(super) fn print<E>(&self, fill: &impl Fn(&Template) -> Result<String, E>) -> Result<Value, E> {
+        let operand = |operand: &Operand| match operand {
+            Operand::Text(template) => fill(template).map(Value::String),
+            Operand::Number(number) => Ok(Value::Number(number.clone())),
+            Operand::Truth(truth) => Ok(Value::Bool(*truth)),
+        };
+        let mut members = Map::new();
+        for comparison in &self.0 {
+            let mut block = Map::new();
+            for (key, operands) in &comparison.keys {
+                block.insert(key.clone(), operands.print(&operand)?);
+            }
+            members.insert(comparison.operator.print(), Value::Object(block));
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+/// Reads a value for an operator of this family.
+fn operand(family: Family, value: &Value) -> Result<Operand, &'static str> {
+    match value {
+        Value::String(text) => {
+            let template = Template::parse(text)?;
+            check_text(family, &template.outline())?;
+            Ok(Operand::Text(template))
+        }
+        // Its text is gone by now, and what is printed could be another number.
+        Value::Number(number) if number.is_f64() => {
+            Err("must be a whole number of at most 64 bits; write any other as a string")
+        }
+        Value::Number(number) if matches!(family, Family::Number | Family::Date | Family::Text) => {
+            Ok(Operand::Number(number.clone()))
+        }
+        Value::Bool(truth) if matches!(family, Family::Truth | Family::Text) => Ok(Operand::Truth(*truth)),
+        Value::Number(_) | Value::Bool(_) => Err("is not of the type that this operator compares"),
+        Value::Null | Value::Object(_) | Value::Array(_) => Err("must be a string, number or boolean"),
+    }
+}
+
+/// What can be known of a value before it is filled in.
+fn check_text(family: Family, outline: &str) -> Result<(), &'static str> {
+    if matches!(family, Family::Text | Family::Arn) {
+        let arn = outline == "*" || outline.starts_with("arn:") || outline.starts_with([FILLED, VARIABLE]);
+        return if family == Family::Text || arn { Ok(()) } else { Err("must be an ARN, or a pattern of one") };
+    }
+    if outline.contains(VARIABLE) {
+        return Err("holds a variable of IAM, which is read only by operators for strings and ARNs");
+    }
+    if outline.contains(FILLED) {
+        return Ok(());
+    }
+    let (legal, remedy) = match family {
+        Family::Text | Family::Arn => (true, ""),
+        Family::Number => (is_number(outline), "must be a number"),
+        Family::Date => (is_date(outline), "must be a date of ISO 8601, such as 2026-11-22T12:00:00Z, or seconds"),
+        Family::Truth => (["true", "false"].iter().any(|t| outline.eq_ignore_ascii_case(t)), "must be true or false"),
+        Family::Binary => (BASE64.decode(outline.as_bytes()).is_ok(), "must be base64"),
+        Family::Address => (is_network(outline), "must be an address or a CIDR block"),
+    };
+    if legal { Ok(()) } else { Err(remedy) }
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.".contains(&byte)) && text.parse::<f64>().is_ok()
+}
+
+/// A year at least, and the characters that ISO 8601 has behind it; or seconds since the epoch.
+fn is_date(text: &str) -> bool {
+    let year = text.get(..4).is_some_and(|year| year.bytes().all(|byte| byte.is_ascii_digit()));
+    is_number(text) || (year && text.bytes().all(|byte| byte.is_ascii_digit() || b"-:.TZ+".contains(&byte)))
+}
+
+fn is_network(text: &str) -> bool {
+    let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+    let Ok(address) = address.parse::<IpAddr>() else { return false };
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    prefix.is_none_or(|prefix| prefix.parse::<u8>().is_ok_and(|bits| bits <= longest))
+}

@@ -1,0 +1,186 @@
+//! How does the caller have to have signed in?
+//!
+//! A grant can ask for a stronger or fresher sign-in (step-up, RFC 9470) and for values of claims. Requirements of
+//! several items are merged into the one that holds them all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use super::policy::escaped;
+use crate::identity::Caller;
+use crate::json;
+use crate::problems::Problems;
+
+/// Seconds by which the provider's clock and ours may differ.
+const LEEWAY: f64 = 30.0;
+
+/// What one item, or all that match, ask of a sign-in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Requirement {
+    /// The authentication context is one of these. Never empty.
+    acr: Option<BTreeSet<String>>,
+    /// The authentication methods hold all of these.
+    amr: BTreeSet<String>,
+    /// Seconds since the sign-in.
+    max_age: Option<u64>,
+    /// By JSON pointer: the claim is one of these. Never empty.
+    claims: BTreeMap<String, Vec<Value>>,
+}
+
+/// What a sign-in has to be, in the terms of OpenID Connect.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StepUp {
+    /// One of these authentication contexts.
+    pub acr_values: Vec<String>,
+    /// All of these authentication methods (RFC 8176).
+    pub amr_values: Vec<String>,
+    /// At most so many seconds ago.
+    pub max_age: Option<u64>,
+}
+
+impl StepUp {
+    /// Whether nothing is asked for.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.acr_values.is_empty() && self.amr_values.is_empty() && self.max_age.is_none()
+    }
+}
+
+impl Requirement {
+    /// Reads the attribute `require`.
+    pub(super) fn read(value: &Value, at: &str, problems: &mut Problems) -> Self {
+        let mut requirement = Self::default();
+        let Some(members) = value.as_object() else {
+            problems.add(at, "must be a map of `acr`, `amr`, `max_age` and `claims`");
+            return requirement;
+        };
+        for (name, value) in members {
+            let at = format!("{at}/{}", escaped(name));
+            match name.as_str() {
+                "acr" => requirement.acr = Some(words(value, &at, problems)),
+                "amr" => requirement.amr = words(value, &at, problems),
+                "max_age" => {
+                    requirement.max_age = value.as_u64();
+                    if requirement.max_age.is_none() {
+                        problems.add(&at, "must be whole seconds");
+                    }
+                }
+                "claims" => requirement.claims = claims(value, &at, problems),
+                _ => problems.add(&at, "is not a requirement that this version knows"),
+            }
+        }
+        requirement
+    }
+
+    /// What holds both.
+    ///
+    /// # Errors
+    /// What nothing can satisfy.
+    pub(super) fn and(mut self, other: Self) -> Result<Self, String> {
+        self.acr = match (self.acr, other.acr) {
+            (Some(one), Some(two)) => {
+                let both: BTreeSet<String> = one.intersection(&two).cloned().collect();
+                if both.is_empty() {
+                    return Err("`require/acr`".into());
+                }
+                Some(both)
+            }
+            (one, two) => one.or(two),
+        };
+        self.amr.extend(other.amr);
+        self.max_age = [self.max_age, other.max_age].into_iter().flatten().min();
+        for (pointer, allowed) in other.claims {
+            let values = self.claims.entry(pointer.clone()).or_insert_with(|| allowed.clone());
+            values.retain(|value| allowed.contains(value));
+            if values.is_empty() {
+                return Err(format!("`require/claims` of `{pointer}`"));
+            }
+        }
+        Ok(self)
+    }
+
+    /// The first claim that has none of the required values: same type and value, and a list never is one.
+    pub(super) fn refused_claim(&self, caller: &Caller) -> Option<&str> {
+        let holds = |(pointer, allowed): &(&String, &Vec<Value>)| {
+            caller.claim(pointer).is_some_and(|value| allowed.contains(value))
+        };
+        self.claims.iter().find(|claim| !holds(claim)).map(|(pointer, _)| pointer.as_str())
+    }
+
+    /// What is asked of a sign-in.
+    pub(super) fn step_up(&self) -> StepUp {
+        StepUp {
+            acr_values: self.acr.iter().flatten().cloned().collect(),
+            amr_values: self.amr.iter().cloned().collect(),
+            max_age: self.max_age,
+        }
+    }
+
+    /// What of it this sign-in is not.
+    pub(super) fn unmet(&self, caller: &Caller, now: SystemTime) -> StepUp {
+        let mut unmet = self.step_up();
+        let acr = caller.claim("/acr").and_then(Value::as_str);
+        if acr.is_some_and(|acr| unmet.acr_values.iter().any(|wanted| wanted == acr)) {
+            unmet.acr_values.clear();
+        }
+        // RFC 8176 §2: a list of strings. Of anything else nothing is known.
+        let amr = caller.claim("/amr").and_then(Value::as_array);
+        let amr: Option<Vec<&str>> = amr.and_then(|methods| methods.iter().map(Value::as_str).collect());
+        if amr.is_some_and(|amr| unmet.amr_values.iter().all(|wanted| amr.contains(&wanted.as_str()))) {
+            unmet.amr_values.clear();
+        }
+        if unmet.max_age.is_some_and(|max_age| is_fresh(caller, max_age, now)) {
+            unmet.max_age = None;
+        }
+        unmet
+    }
+
+    /// Whether it asks for anything.
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// OpenID Connect Core §2: `auth_time` is when the person authenticated. A token that does not say is not fresh, nor is
+/// one that was made in the future.
+fn is_fresh(caller: &Caller, max_age: u64, now: SystemTime) -> bool {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64();
+    let longest = Duration::from_secs(max_age).as_secs_f64() + LEEWAY;
+    let since = caller.claim("/auth_time").and_then(Value::as_f64).map(|time| now - time);
+    since.is_some_and(|since| (-LEEWAY..=longest).contains(&since))
+}
+
+/// What a challenge can carry in a quoted string, separated by spaces: visible ASCII without `"` and `\`.
+fn words(value: &Value, at: &str, problems: &mut Problems) -> BTreeSet<String> {
+    let legal = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\';
+    let word = |value: &Value| {
+        value.as_str().filter(|word| (1..=255).contains(&word.len()) && word.chars().all(legal)).map(str::to_owned)
+    };
+    let words: Option<BTreeSet<String>> = value.as_array().and_then(|words| words.iter().map(word).collect());
+    words.filter(|words| !words.is_empty()).unwrap_or_else(|| {
+        problems.add(at, "must be a list of at least one text of visible ASCII without spaces, `\"` and `\\`");
+        BTreeSet::new()
+    })
+}
+
+fn claims(value: &Value, at: &str, problems: &mut Problems) -> BTreeMap<String, Vec<Value>> {
+    let Some(members) = value.as_object() else {
+        problems.add(at, "must map JSON pointers to lists of allowed values");
+        return BTreeMap::new();
+    };
+    let scalar = |value: &Value| value.is_string() || value.is_boolean();
+    let mut claims = BTreeMap::new();
+    for (pointer, allowed) in members {
+        let at = format!("{at}/{}", escaped(pointer));
+        if !json::is_pointer(pointer) {
+            problems.add(&at, "must be named by a JSON pointer, such as `/department` (RFC 6901)");
+        }
+        match allowed.as_array().filter(|values| !values.is_empty() && values.iter().all(scalar)) {
+            Some(values) => drop(claims.insert(pointer.clone(), values.clone())),
+            None => problems.add(&at, "must be a list of at least one string or boolean"),
+        }
+    }
+    claims
+}

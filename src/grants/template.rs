@@ -1,0 +1,140 @@
+//! What is filled in for each caller?
+//!
+//! `${jwt:/pointer}` stands for a claim, `${session:name}` for the federated name. Both are replaced in the string
+//! leaves of a policy that was parsed before, in one pass, by values of an alphabet in which nothing means anything to
+//! IAM: a claim can change what a string says, and never what the policy is. IAM's own variables pass untouched.
+
+use serde_json::Value;
+
+use crate::credentials::FederatedName;
+use crate::identity::Caller;
+use crate::json;
+
+/// Bytes of a value that is filled in.
+const MAX_VALUE_BYTES: usize = 256;
+
+/// A string of a policy or tag, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template(Vec<Part>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part {
+    Text(String),
+    /// `${jwt:/pointer}`
+    Claim(String),
+    /// `${session:name}`
+    SessionName,
+    /// A variable of IAM: what is between `${` and `}`.
+    Variable(String),
+}
+
+/// Why a template cannot be filled in for this caller. Holds nothing of the claim's value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimError {
+    /// The token does not have it.
+    #[error("the token has no claim `{0}`")]
+    Missing(String),
+    /// It is something else.
+    #[error("the claim `{0}` is not a string")]
+    NotText(String),
+    /// It could mean something to IAM, or is too long.
+    #[error("the claim `{0}` is not 1 to 256 of A-Z a-z 0-9 _ . @ + = , | -")]
+    Unfit(String),
+}
+
+impl Template {
+    /// Takes `text` apart.
+    ///
+    /// # Errors
+    /// What is wrong with a `${…}` in it.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some((before, behind)) = rest.split_once("${") {
+            let Some((name, behind)) = behind.split_once('}') else { return Err("holds a `${` that is not closed") };
+            if !before.is_empty() {
+                parts.push(Part::Text(before.to_owned()));
+            }
+            parts.push(Part::named(name)?);
+            rest = behind;
+        }
+        if !rest.is_empty() || parts.is_empty() {
+            parts.push(Part::Text(rest.to_owned()));
+        }
+        Ok(Self(parts))
+    }
+
+    /// Fills in what `caller` is.
+    ///
+    /// # Errors
+    /// The first claim that cannot be filled in.
+    pub fn fill(&self, caller: &Caller, name: &FederatedName) -> Result<String, ClaimError> {
+        self.0.iter().map(|part| part.fill(caller, name)).collect()
+    }
+
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.0
+    }
+
+    /// The text with each of our templates as [`FILLED`] and each of IAM's variables as [`VARIABLE`]: what can be
+    /// known of it before there is a caller.
+    pub(super) fn outline(&self) -> String {
+        let outline = |part: &Part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Claim(_) | Part::SessionName => FILLED.into(),
+            Part::Variable(_) => VARIABLE.into(),
+        };
+        self.0.iter().map(outline).collect()
+    }
+}
+
+/// See [`Template::outline`].
+pub(super) const FILLED: char = '\u{1}';
+/// See [`Template::outline`].
+pub(super) const VARIABLE: char = '\u{2}';
+
+impl Part {
+    /// A variable of IAM is a name with a colon in it, or one of `*`, `?` and `$`. What looks like one of ours and is
+    /// not is refused, in any case: passed on, IAM would take it for a variable that never matches, and a Deny would
+    /// be lost.
+    /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>
+    fn named(name: &str) -> Result<Self, &'static str> {
+        if name.contains("${") {
+            return Err("holds a `${…}` inside another");
+        }
+        if name == "session:name" {
+            return Ok(Self::SessionName);
+        }
+        if let Some(pointer) = name.strip_prefix("jwt:").filter(|pointer| json::is_pointer(pointer)) {
+            return Ok(Self::Claim(pointer.to_owned()));
+        }
+        let folded = name.trim().to_ascii_lowercase();
+        if folded.starts_with("jwt") || folded.starts_with("session") {
+            return Err("holds an unknown form of a template; there are `${jwt:/pointer}` and `${session:name}`");
+        }
+        if folded.contains(':') || ["*", "?", "$"].contains(&name) {
+            return Ok(Self::Variable(name.to_owned()));
+        }
+        Err("holds a `${…}` that is no variable of IAM")
+    }
+
+    fn fill(&self, caller: &Caller, name: &FederatedName) -> Result<String, ClaimError> {
+        match self {
+            Self::Text(text) => Ok(text.clone()),
+            Self::Variable(name) => Ok(format!("${{{name}}}")),
+            Self::SessionName => Ok(name.as_str().to_owned()),
+            Self::Claim(pointer) => match caller.claim(pointer) {
+                None => Err(ClaimError::Missing(pointer.clone())),
+                Some(Value::String(value)) if is_harmless(value) => Ok(value.clone()),
+                Some(Value::String(_)) => Err(ClaimError::Unfit(pointer.clone())),
+                Some(_) => Err(ClaimError::NotText(pointer.clone())),
+            },
+        }
+    }
+}
+
+/// No `*`, `?` or `$`, which are patterns and variables; no `:` and `/`, which are the structure of ARNs.
+fn is_harmless(value: &str) -> bool {
+    (1..=MAX_VALUE_BYTES).contains(&value.len())
+        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.@+=,|-".contains(&byte))
+}
