@@ -11,8 +11,8 @@ const HALLPASS = 'urn:hallpass'; // the resource indicator; the audience in the 
 const EMPLOYEES = {
   carol: { email: 'carol@example.com', groups: ['analysts'] },
   dave: { email: 'dave@example.com' }, // in no group: his tokens have no `groups` claim at all
-  erin: { email: 'erin@example.com', groups: ['analysts', 'hr'] },
-  frank: { email: 'frank@example.com', groups: ['analysts'] },
+  erin: { email: 'erin@example.com', groups: ['analysts', 'hr', 'deployers'], amr: ['pwd', 'mfa'], department: 'shop' },
+  frank: { email: 'frank@example.com', groups: ['analysts', 'deployers'], amr: ['pwd'], department: 'research' },
 };
 
 // One public client for people, as the issuer's default RS256, and one for each other algorithm that Hallpass accepts.
@@ -49,7 +49,11 @@ const configuration = {
     Object.hasOwn(EMPLOYEES, sub)
       ? { accountId: sub, claims: () => ({ sub, email_verified: true, ...EMPLOYEES[sub] }) }
       : undefined,
-  extraTokenClaims: (_ctx, token) => EMPLOYEES[token.accountId],
+  extraTokenClaims: (ctx, token) => ({
+    auth_time: ctx.oidc.entities.AuthorizationCode?.authTime,
+    email_verified: true,
+    ...EMPLOYEES[token.accountId],
+  }),
   features: {
     devInteractions: { enabled: true }, // a sign-in form that takes any employee's name
     resourceIndicators: {

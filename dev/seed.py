@@ -29,7 +29,11 @@ BROKER_USER = "hallpass-broker"
 
 REPORTS = "acme-reports"
 PAYROLL = "acme-payroll"
+HOME = "acme-home"
+SHOP = "acme-shop"
+RESULTS = "acme-results"
 OBJECTS = {REPORTS: "2026/q3.csv", PAYROLL: "2026/november.csv"}
+WRITABLE = [HOME, SHOP, RESULTS]
 
 FUNCTION_SESSION_S = 43_200  # the longest that STS gives: `make up` may be left open over a working day
 
@@ -83,6 +87,8 @@ def _buckets(aws: Aws) -> None:
     for bucket, key in OBJECTS.items():
         s3.create_bucket(Bucket=bucket)
         s3.put_object(Bucket=bucket, Key=key, Body=b"month,amount\n11,42\n")
+    for bucket in WRITABLE:
+        s3.create_bucket(Bucket=bucket)
 
 
 def _tables(aws: Aws) -> None:
@@ -107,12 +113,17 @@ def _broker_user(aws: Aws) -> None:
     iam.create_user(UserName=BROKER_USER)
     ceiling = [
         # MiniStack refuses GetFederationToken on anything narrower than `*`; the template says `federated-user/*`.
-        {"Effect": "Allow", "Action": "sts:GetFederationToken", "Resource": "*"},
-        # Reading both buckets and writing neither: the sample grant for analysts also says PutObject, in vain.
+        {"Effect": "Allow", "Action": ["sts:GetFederationToken", "sts:TagSession"], "Resource": "*"},
+        # Reading these buckets and writing neither: the sample grant for analysts also says PutObject, in vain.
         {
             "Effect": "Allow",
             "Action": ["s3:ListBucket", "s3:GetObject"],
             "Resource": [f"arn:aws:s3:::{name}{path}" for name in OBJECTS for path in ("", "/*")],
+        },
+        {
+            "Effect": "Allow",
+            "Action": ["s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
+            "Resource": [f"arn:aws:s3:::{name}{path}" for name in WRITABLE for path in ("", "/*")],
         },
     ]
     iam.put_user_policy(UserName=BROKER_USER, PolicyName="ceiling", PolicyDocument=_policy(ceiling))
@@ -149,6 +160,7 @@ def _function_role(aws: Aws) -> Key:
     secret = aws.client("secretsmanager").describe_secret(SecretId=SECRET)["ARN"]
     permissions = [
         {"Effect": "Allow", "Action": "dynamodb:BatchGetItem", "Resource": [table, state]},
+        {"Effect": "Allow", "Action": "dynamodb:Query", "Resource": table},
         {"Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": state},
         {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secret},
     ]
@@ -176,6 +188,11 @@ def put_grants(aws: Aws, directory: Path) -> None:
 def put_item(aws: Aws, principal: str, grant: str, attributes: dict[str, Any]) -> None:
     item = {"principal": principal, "grant": grant} | attributes
     aws.client("dynamodb").put_item(TableName=TABLE, Item=TypeSerializer().serialize(item)["M"])
+
+
+def register_name(aws: Aws, name: str, owner: str) -> None:
+    """What an operator does where names come from a claim: says whose it is."""
+    aws.client("dynamodb").put_item(TableName=STATE, Item={"id": {"S": f"name#{name}"}, "owner": {"S": owner}})
 
 
 def delete_item(aws: Aws, principal: str, grant: str) -> None:

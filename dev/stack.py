@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
@@ -46,6 +46,10 @@ PORTS = range(20_000, 32_000)
 # The sample applications of the company: only the first may ask from a browser.
 ALLOWED_ORIGINS = "http://localhost:5173"
 
+
+# The emulator's HTTP address of the binary `broker`, the one function that it knows.
+FRONT = "/lambda-url/broker"
+ALGORITHMS = ["RS256", "ES256", "EdDSA"]
 
 T = TypeVar("T")
 
@@ -113,33 +117,35 @@ class Stack:
         self._say(f"AWS                {self.aws.endpoint}  (MiniStack, authorization on)")
         self.function_key = seed.seed(self.aws, ROOT / "grants")
 
+        self._base = base
+        self.url = self.function("function", {})
+        self.invoke_url = f"{self.url.removesuffix(FRONT)}/2015-03-31/functions/broker/invocations"
+        self._say(f"Hallpass           {self.url}")
+
+    def function(self, name: str, terms: Mapping[str, Any]) -> str:
+        """Starts the function, with more terms for its issuer, behind an emulator of its own. Answers its HTTP address;
+        its log has the `name`."""
         # --only-lambda-apis: it neither builds nor starts a function; ours is the artifact, below.
         watch = ["cargo-lambda", "lambda", "watch", "--only-lambda-apis", "--disable-cors", "--ignore-changes"]
         watch += ["--manifest-path", str(ROOT / "Cargo.toml"), "--invoke-address", LOOPBACK, "--invoke-port"]
-        cargo = base | {name: os.environ[name] for name in ("CARGO_HOME", "RUSTUP_HOME") if name in os.environ}
+        cargo = self._base | {name: os.environ[name] for name in ("CARGO_HOME", "RUSTUP_HOME") if name in os.environ}
         cargo.setdefault("CARGO_HOME", str(Path.home() / ".cargo"))
         cargo.setdefault("RUSTUP_HOME", str(Path.home() / ".rustup"))
-        port = self._on_free_port("emulator", lambda port: ([BIN / watch[0], *watch[1:], str(port)], cargo), _listening)
-        self.url = f"http://{LOOPBACK}:{port}/lambda-url/broker"
-        self.invoke_url = f"http://{LOOPBACK}:{port}/2015-03-31/functions/broker/invocations"
+        emulator = "emulator" if name == "function" else f"emulator-{name}"
+        port = self._on_free_port(emulator, lambda port: ([BIN / watch[0], *watch[1:], str(port)], cargo), _listening)
 
-        env = base | self._function_environment(port) | self.function_key.environment() | self._function_env
-        broker = self._run("function", [str(ARTIFACT)], env, cwd=ARTIFACT.parent)
-        self._until(broker, lambda: _answers(f"{self.url}/v1/health"))
-        self._say(f"Hallpass           {self.url}")
+        issuer = {"id": "corp", "issuer": self.issuer, "audiences": ["hallpass"], "algorithms": ALGORITHMS} | terms
+        env = self._base | self._environment_of_function() | self.function_key.environment() | self._function_env
+        env["HALLPASS_ISSUERS"] = json.dumps([issuer])
+        # Lambda gives no scheme, and no path either.
+        env["AWS_LAMBDA_RUNTIME_API"] = f"http://{LOOPBACK}:{port}/.rt/broker"
+        part = self._run(name, [str(ARTIFACT)], env, cwd=ARTIFACT.parent)
+        url = f"http://{LOOPBACK}:{port}{FRONT}"
+        self._until(part, lambda: _answers(f"{url}/v1/health"))
+        return url
 
-    def _function_environment(self, port: int) -> dict[str, str]:
-        issuers = [
-            {
-                "id": "corp",
-                "issuer": self.issuer,
-                "audiences": ["hallpass"],
-                "algorithms": ["RS256", "ES256", "EdDSA"],
-                "groups_claim": "/groups",
-            }
-        ]
+    def _environment_of_function(self) -> dict[str, str]:
         return {
-            "HALLPASS_ISSUERS": json.dumps(issuers),
             "HALLPASS_TABLE": seed.TABLE,
             "HALLPASS_STATE": seed.STATE,
             "HALLPASS_BROKER_KEY": seed.SECRET,
@@ -147,7 +153,6 @@ class Stack:
             "AWS_REGION": seed.REGION,
             "AWS_ENDPOINT_URL": self.aws.endpoint,
             # What Lambda itself sets and the runtime reads.
-            "AWS_LAMBDA_RUNTIME_API": f"http://{LOOPBACK}:{port}/.rt/broker",  # Lambda gives no scheme, and no path either
             "AWS_LAMBDA_FUNCTION_NAME": "broker",
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",

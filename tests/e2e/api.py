@@ -39,6 +39,7 @@ class Answer:
 class Api:
     def __init__(self, stack: Stack):
         self._stack = stack
+        self.url = stack.url
         self._opener = build_opener(ProxyHandler({}))
 
     def ask(
@@ -50,7 +51,7 @@ class Api:
         body: Any = None,
         headers: dict[str, str] | None = None,
     ) -> Answer:
-        url = self._stack.url + path + (f"?{urlencode(query)}" if query else "")
+        url = self.url + path + (f"?{urlencode(query)}" if query else "")
         request = Request(url, method=method, headers=headers or {})
         if token is not None:
             request.add_header("Authorization", f"Bearer {token}")
@@ -95,7 +96,7 @@ def event(
     **changes: Any,
 ) -> dict[str, Any]:
     """An event as API Gateway's HTTP API makes it (payload format 2.0)."""
-    known = {"/v1/credentials": ("GET", "POST"), "/v1/health": ("GET",)}
+    known = {"/v1/credentials": ("GET", "POST"), "/v1/grants": ("GET",), "/v1/health": ("GET",)}
     route = f"{method} {path}" if method in known.get(path, ()) else "$default"
     made: dict[str, Any] = {
         "version": "2.0",

@@ -165,6 +165,11 @@ def test_the_function_may_do_what_it_must_and_no_more(stack: Stack) -> None:
 
     read = dynamodb.batch_get_item(RequestItems={seed.TABLE: {"Keys": [grant]}, seed.STATE: {"Keys": [owner]}})
     assert len(read["Responses"][seed.TABLE]) == 1
+    principal = {":principal": {"S": "corp/everyone"}}
+    held = dynamodb.query(
+        TableName=seed.TABLE, KeyConditionExpression="principal = :principal", ExpressionAttributeValues=principal
+    )
+    assert held["Count"] >= 1
     dynamodb.put_item(TableName=seed.STATE, Item={"id": {"S": "jti#test"}})
     secrets = aws.client("secretsmanager", stack.function_key)
     assert secrets.get_secret_value(SecretId=seed.SECRET)["SecretString"]
@@ -172,6 +177,7 @@ def test_the_function_may_do_what_it_must_and_no_more(stack: Stack) -> None:
     assert refusal(dynamodb.put_item, TableName=seed.TABLE, Item=grant) == "AccessDeniedException"
     assert refusal(dynamodb.delete_item, TableName=seed.TABLE, Key=grant) == "AccessDeniedException"
     assert refusal(dynamodb.scan, TableName=seed.TABLE) == "AccessDeniedException"
+    assert refusal(dynamodb.scan, TableName=seed.STATE) == "AccessDeniedException"
     assert refusal(dynamodb.delete_item, TableName=seed.STATE, Key=owner) == "AccessDeniedException"
     assert refusal(secrets.put_secret_value, SecretId=seed.SECRET, SecretString="{}") == "AccessDeniedException"
     assert refusal(aws.client("sts", stack.function_key).get_federation_token, Name="mallory") == "AccessDenied"
