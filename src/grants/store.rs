@@ -7,6 +7,7 @@
 //! Written is the state table alone, each record once and by a condition: who owns a name, which token is spent.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::Client;
@@ -188,6 +189,8 @@ impl Store {
     pub async fn settle(&self, pending: Pending, request_id: &str, now: SystemTime) -> Result<Session, Unsettled> {
         let Pending { session, dues: Dues { name, token } } = pending;
         let text = |text: &str| AttributeValue::S(text.to_owned());
+        // A retry of this very call may meet what the lost answer was about.
+        let attempt = text(&format!("{:016x}", RandomState::new().hash_one(request_id)));
         if let Some(take) = name {
             let id = name_id(&take.name);
             let record = Record::from([
@@ -206,6 +209,7 @@ impl Store {
                 ("id".to_owned(), AttributeValue::S(format!("jti#{}#{digest}", session.issuer()))),
                 ("expires_at".to_owned(), AttributeValue::N(token.dead_from.to_string())),
                 ("request_id".to_owned(), text(request_id)),
+                ("attempt".to_owned(), attempt.clone()),
             ]);
             let mut spent = self.put_first(record.clone(), None).await?;
             // DynamoDB deletes late what has expired. An older token of that id, which nobody accepts any more, is
@@ -214,7 +218,7 @@ impl Store {
                 let expired = expired.clone();
                 spent = self.put_first(record, Some(expired)).await?;
             }
-            if spent.is_some_and(|other| other.get("request_id") != Some(&text(request_id))) {
+            if spent.is_some_and(|other| other.get("attempt") != Some(&attempt)) {
                 return Err(Unsettled::TokenSpent);
             }
         }
