@@ -368,15 +368,15 @@ fn any_of(values: Vec<(u32, Value)>) -> impl Strategy<Value = Value> {
 
 fn any_statement() -> impl Strategy<Value = Value> {
     let action = any_of(vec![
-        (6, json!("s3:GetObject")),
-        (6, json!(["s3:PutObject", "sqs:SendMessage"])),
-        (3, json!(["s3:GetObject"])),
+        (18, json!("s3:GetObject")),
+        (18, json!(["s3:PutObject", "sqs:SendMessage"])),
+        (9, json!(["s3:GetObject"])),
         (1, json!("iam:GetUser")),
     ]);
     let resource = any_of(vec![
-        (9, json!("*")),
-        (6, json!(["arn:aws:s3:::shop/*", "*"])),
-        (4, json!("arn:aws:s3:::home/${jwt:/sub}/*")),
+        (20, json!("*")),
+        (16, json!(["arn:aws:s3:::shop/*", "*"])),
+        (6, json!("arn:aws:s3:::home/${jwt:/sub}/*")),
         (4, json!(["arn:aws:s3:::d/${jwt:/department}/${session:name}/${jwt:/sub}"])),
         (4, json!("arn:aws:s3:::u/${aws:userid}/${session:name}")),
         (1, json!("arn:aws:s3:::n/${jwt:/nested/unit}")),
@@ -413,7 +413,7 @@ fn any_policy() -> impl Strategy<Value = Value> {
         4 => prop::collection::vec(any_statement(), 1..3).prop_map(Value::Array),
         1 => any_statement(),
     ];
-    let version = any_of(vec![(24, json!("2012-10-17")), (1, json!("2008-10-17")), (1, Value::Null)]);
+    let version = any_of(vec![(40, json!("2012-10-17")), (1, json!("2008-10-17")), (1, Value::Null)]);
     (statement, version, prop::bool::weighted(0.1)).prop_map(|(statement, version, as_text)| {
         let mut policy = json!({"Statement": statement});
         if !version.is_null() {
@@ -427,8 +427,8 @@ fn any_requirement() -> impl Strategy<Value = Value> {
     let acr = weighted(
         0.5,
         any_of(vec![
-            (6, json!(["gold"])),
-            (6, json!(["silver", "gold"])),
+            (12, json!(["gold"])),
+            (12, json!(["silver", "gold"])),
             (2, json!(["silver"])),
             (1, json!([])),
         ]),
@@ -462,8 +462,8 @@ fn any_requirement() -> impl Strategy<Value = Value> {
 
 fn any_tags() -> impl Strategy<Value = Value> {
     let tags = vec![
-        (10, json!({"team": "payments"})),
-        (10, json!({"team": "${jwt:/department}", "who": "${session:name}"})),
+        (16, json!({"team": "payments"})),
+        (16, json!({"team": "${jwt:/department}", "who": "${session:name}"})),
         (6, json!({"who": "${session:name}", "cost center": "7 / ${jwt:/sub}"})),
         (1, json!({"Team": "payments"})),
         (1, json!({"who": "a,b"})),
@@ -476,15 +476,15 @@ fn any_tags() -> impl Strategy<Value = Value> {
 
 /// An item that may be anything that a table can hold: usable or not.
 pub(super) fn any_item() -> impl Strategy<Value = Value> {
-    let seconds = || weighted(0.5, prop_oneof![30 => 900_i64..10_000, 1 => Just(899_i64)]);
-    let time = |range: std::ops::Range<i64>| weighted(0.12, range.prop_map(|offset| SOON + offset));
+    let seconds = || weighted(0.5, prop_oneof![80 => 900_i64..10_000, 1 => Just(899_i64)]);
+    let time = |range: std::ops::Range<i64>| weighted(0.08, range.prop_map(|offset| SOON + offset));
     let arns: Vec<String> = (0..12).map(|number| format!("arn:aws:iam::aws:policy/Policy{number}")).collect();
     let arns = weighted(0.2, subsequence(arns, 0..=9));
     let flags = (
-        weighted(0.15, prop::bool::weighted(0.85)),
+        weighted(0.15, prop::bool::weighted(0.9)),
         weighted(0.3, any::<bool>()),
         weighted(0.25, any::<bool>()),
-        weighted(0.02, Just("red")),
+        weighted(0.01, Just("red")),
     );
     let contents = (weighted(0.7, any_policy()), arns, weighted(0.25, any_tags()), weighted(0.25, any_requirement()));
     (contents, seconds(), seconds(), time(-1_000..200), time(-500..4_000), flags).prop_map(
