@@ -271,8 +271,7 @@ pub fn authorize(caller: &Caller, request: &Request, matches: Matches, now: Syst
     let duration = duration(caller, &items, request.duration, now)?;
     let name = FederatedName::of(caller)?;
     let policy = session_policy(caller, &name, &items, request.source_ip)?;
-    let arns = items.iter().flat_map(|(_, item)| item.policy_arns.iter().cloned()).collect();
-    let policy_arns = PolicyArns::new(arns).map_err(Denied::TooManyArns)?;
+    let policy_arns = policy_arns(&items)?;
     let tags = tags(caller, &name, &items)?;
     let dues = Dues { name: name_to_take(caller, &name, matches.name_owner)?, token: caller.single_use() };
     let made_from = items.into_iter().map(|(principal, item)| Matched { principal, revision: item.revision });
@@ -326,9 +325,10 @@ pub fn offers(caller: &Caller, holdings: Holdings, now: SystemTime) -> Result<Ve
     name_to_take(caller, &name, holdings.name_owner)?;
     let offer = |(grant, items)| {
         let Merged { items, require } = merge(items, now).ok()?;
-        if require.refused_claim(caller).is_some() || tags(caller, &name, &items).is_err() {
+        if require.refused_claim(caller).is_some() || policy_arns(&items).is_err() {
             return None;
         }
+        tags(caller, &name, &items).ok()?;
         let description = items.iter().find_map(|(_, item)| item.description.clone());
         let requires = require.unmet(caller, now);
         Some(longest(caller, &items, now).map(|max_duration| Offer { grant, description, max_duration, requires }))
@@ -452,6 +452,11 @@ fn pin(address: IpAddr) -> Value {
             "BoolIfExists": {"aws:ViaAWSService": "false"},
         },
     })
+}
+
+fn policy_arns(items: &[(Principal, Item)]) -> Result<PolicyArns, Denied> {
+    let arns = items.iter().flat_map(|(_, item)| item.policy_arns.iter().cloned()).collect();
+    PolicyArns::new(arns).map_err(Denied::TooManyArns)
 }
 
 fn tags(caller: &Caller, name: &FederatedName, items: &[(Principal, Item)]) -> Result<SessionTags, Denied> {

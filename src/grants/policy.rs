@@ -310,9 +310,13 @@ impl Reader {
     }
 
     fn text(&mut self, members: &Map<String, Value>, name: &str, at: &str) {
-        if members.get(name).is_some_and(|value| !value.is_string()) {
-            self.problems.add(&format!("{at}/{name}"), "must be a string");
-        }
+        let remedy = match members.get(name) {
+            None => return,
+            Some(Value::String(text)) if text.contains("${") => "holds a `${`, and nothing is filled in here",
+            Some(Value::String(_)) => return,
+            Some(_) => "must be a string",
+        };
+        self.problems.add(&format!("{at}/{name}"), remedy);
     }
 }
 

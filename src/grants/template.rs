@@ -77,10 +77,10 @@ impl Template {
     }
 
     /// The text with each of our templates as [`FILLED`] and each of IAM's variables as [`VARIABLE`]: what can be
-    /// known of it before there is a caller.
+    /// known of it before there is a caller. Text that holds one of these two itself does not pass for it.
     pub(super) fn outline(&self) -> String {
         let outline = |part: &Part| match part {
-            Part::Text(text) => text.clone(),
+            Part::Text(text) => text.replace([FILLED, VARIABLE], "\u{fffd}"),
             Part::Claim(_) | Part::SessionName => FILLED.into(),
             Part::Variable(_) => VARIABLE.into(),
         };

@@ -2,6 +2,7 @@
 
 mod corpus;
 mod examples;
+mod items;
 mod merging;
 mod model;
 mod names;

@@ -219,7 +219,8 @@ fn check_requirements(items: &[Value], claims: &Value) -> Result<(), Vec<&'stati
     if acr.as_ref().is_some_and(Vec::is_empty) || wanted.values().any(Vec::is_empty) {
         return Err(vec!["contradiction"]);
     }
-    let is_there = |(pointer, values): (&String, &Vec<Value>)| claims.pointer(pointer).is_some_and(|v| values.contains(v));
+    let is_there =
+        |(pointer, values): (&String, &Vec<Value>)| claims.pointer(pointer).is_some_and(|v| values.contains(v));
     if !wanted.iter().all(is_there) {
         return Err(vec!["claim refused"]);
     }
@@ -426,12 +427,7 @@ fn any_policy() -> impl Strategy<Value = Value> {
 fn any_requirement() -> impl Strategy<Value = Value> {
     let acr = weighted(
         0.5,
-        any_of(vec![
-            (12, json!(["gold"])),
-            (12, json!(["silver", "gold"])),
-            (2, json!(["silver"])),
-            (1, json!([])),
-        ]),
+        any_of(vec![(12, json!(["gold"])), (12, json!(["silver", "gold"])), (2, json!(["silver"])), (1, json!([]))]),
     );
     let amr = weighted(0.5, any_of(vec![(6, json!(["mfa"])), (4, json!(["hwk", "mfa"])), (1, json!(["otp"]))]));
     let max_age = weighted(0.5, any_of(vec![(3, json!(900)), (3, json!(3_600)), (1, json!(0))]));
@@ -625,7 +621,7 @@ pub(super) fn any_case() -> impl Strategy<Value = Case> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_500))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
     #[test]
     fn a_session_is_what_the_naive_model_says(case in any_case()) {
         match (case.decide(), model(&case)) {

@@ -144,7 +144,7 @@ fn replaced(document: &Value, by: &str) -> Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn no_claim_changes_the_structure_of_a_policy(
