@@ -311,9 +311,8 @@ impl Reader {
 
     fn text(&mut self, members: &Map<String, Value>, name: &str, at: &str) {
         let remedy = match members.get(name) {
-            None => return,
             Some(Value::String(text)) if text.contains("${") => "holds a `${`, and nothing is filled in here",
-            Some(Value::String(_)) => return,
+            None | Some(Value::String(_)) => return,
             Some(_) => "must be a string",
         };
         self.problems.add(&format!("{at}/{name}"), remedy);

@@ -14,10 +14,8 @@ fn policies() -> serde_json::Map<String, Value> {
 
 /// As it is printed, but for the order of members: no `Sid` and `Id`, today's version, and a list of statements.
 fn normal(policy: &Value) -> Value {
-    let mut list = match &policy["Statement"] {
-        Value::Array(list) => list.clone(),
-        one => vec![one.clone()],
-    };
+    let statement = &policy["Statement"];
+    let mut list = statement.as_array().cloned().unwrap_or_else(|| vec![statement.clone()]);
     for statement in &mut list {
         statement.as_object_mut().unwrap().remove("Sid");
     }

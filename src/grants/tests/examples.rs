@@ -32,7 +32,7 @@ fn authentication_contexts_intersect() {
     assert_eq!(signed_in("low", &[&low, &high]), Err("contradiction"));
     assert_eq!(signed_in("low", &[&low, &both, &high]), Err("contradiction"));
     for absent in [json!({}), json!({"acr": ["low"]}), json!({"acr": 1}), json!({"acr": true})] {
-        assert_eq!(requiring(&absent, &[low.clone()]), Err("step-up"), "{absent}");
+        assert_eq!(requiring(&absent, std::slice::from_ref(&low)), Err("step-up"), "{absent}");
     }
 }
 
@@ -210,10 +210,7 @@ fn tags_are_united() {
         let tags = session(items).map(|session| {
             session.tags().iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
         });
-        tags.map_err(|denied| match denied {
-            Denied::Tags(error) => error,
-            other => panic!("{other}"),
-        })
+        tags.map_err(|denied| if let Denied::Tags(error) = denied { error } else { panic!("{denied}") })
     };
     let (a, b) = (tagged(json!({"team": "a"})), tagged(json!({"team": "b"})));
     assert_eq!(tags(&[json!({})]), Ok(String::new()));
@@ -319,6 +316,8 @@ fn as_many_statements_as_could_fit_are_looked_at() {
     assert!(matches!(session(&[many(0, 44), many(0, 44)]), Err(Denied::PolicyTooLarge { .. })));
 }
 
+type Break = fn(&mut Case);
+
 #[test]
 fn refusals_come_in_the_documented_order() {
     let mut case = Case {
@@ -331,7 +330,7 @@ fn refusals_come_in_the_documented_order() {
         owned_by_me: None,
     };
     // Each breaks one thing more, and it is what the case is refused for from then on.
-    let breaks: [(&str, fn(&mut Case)); 11] = [
+    let breaks: [(&str, Break); 11] = [
         ("name owned", |_| {}),
         ("template", |case| case.items[0]["tags"] = json!({"team": "${jwt:/absent}"})),
         ("name", |case| case.claims["u"] = "not a name".into()),

@@ -246,7 +246,7 @@ fn model_name(issuer: &Value, claims: &Value) -> Option<String> {
         bytes.extend(subject.bytes());
         let digest = BASE32_NOPAD.encode(&Sha256::digest(&bytes)).to_lowercase();
         let readable: String = subject.chars().filter(legal).take(19).collect();
-        return Some(format!("{readable}-{}", &digest[..12]));
+        return Some(format!("{readable}-{}", digest.chars().take(12).collect::<String>()));
     };
     if pointer == "/email" && claims["email_verified"] != json!(true) {
         return None;
@@ -343,19 +343,17 @@ pub(super) fn pin_to(block: &str) -> Value {
 }
 
 fn model_policy(item: &Value) -> Value {
-    match &item["policy"] {
-        Value::String(text) => serde_json::from_str(text).unwrap(),
-        other => other.clone(),
-    }
+    let policy = &item["policy"];
+    policy.as_str().map_or_else(|| policy.clone(), |text| serde_json::from_str(text).unwrap())
 }
 
 /// What an item's policy says, without `Sid`.
 pub(super) fn model_statements(item: &Value) -> Vec<Value> {
-    let mut list = match &model_policy(item)["Statement"] {
-        Value::Array(list) => list.clone(),
-        Value::Null => Vec::new(),
-        one => vec![one.clone()],
-    };
+    let statement = &model_policy(item)["Statement"];
+    if statement.is_null() {
+        return Vec::new();
+    }
+    let mut list = statement.as_array().cloned().unwrap_or_else(|| vec![statement.clone()]);
     for statement in &mut list {
         statement.as_object_mut().unwrap().remove("Sid");
     }

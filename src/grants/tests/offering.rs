@@ -67,7 +67,7 @@ fn what_this_sign_in_does_not_meet_is_told_and_nothing_else() {
     let require = json!({"require": {"acr": ["gold", "silver"], "amr": ["mfa", "hwk"], "max_age": 900}});
     let requires = |claims: Value| {
         let caller = caller_claiming(&json!({}), &claims);
-        let offers = offers(&caller, holdings(&caller, &[("default", &[require.clone()])]), now()).unwrap();
+        let offers = offers(&caller, holdings(&caller, &[("default", std::slice::from_ref(&require))]), now()).unwrap();
         offers[0].requires.clone()
     };
     let all = StepUp {
