@@ -31,13 +31,21 @@ mod grants;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod listing;
+#[cfg(test)]
+mod names;
+#[cfg(test)]
 mod order;
 #[cfg(test)]
 mod providers;
 #[cfg(test)]
+mod reading;
+#[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod sessions;
+#[cfg(test)]
+mod single_use;
 #[cfg(test)]
 mod start;
 #[cfg(test)]

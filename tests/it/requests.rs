@@ -70,6 +70,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
     let function = world.start().await;
     for (path, methods, allowed) in [
         ("/v1/credentials", ["PUT", "DELETE", "PATCH", "HEAD", "TRACE"].as_slice(), ["GET", "POST"].as_slice()),
+        ("/v1/grants", &["POST", "PUT", "DELETE", "PATCH", "HEAD"], &["GET"]),
         ("/v1/health", &["POST", "PUT", "DELETE", "HEAD"], &["GET"]),
     ] {
         for method in methods {
@@ -77,6 +78,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
             answer.refusal(405, "method_not_allowed");
             let allow: Vec<&str> = answer.header("allow").unwrap().split(", ").collect();
             assert!(allowed.iter().all(|method| allow.contains(method)), "{method} {path}: {allow:?}");
+            assert!(!allow.contains(method), "{method} {path}: {allow:?}");
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod corpus;
 pub mod dynamodb;
 pub mod events;
+pub mod expression;
 pub mod fixture;
 pub mod function;
 pub mod provider;

@@ -17,13 +17,15 @@ const PREFIX: &str = "/2018-06-01/runtime";
 /// The function's time limit, as the template sets it. Nothing may ever come near it.
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// No two invocations of a test have one id, whichever environment serves them.
+static NEXT_ID: AtomicUsize = AtomicUsize::new(1);
+
 /// The Lambda service, as one execution environment sees it.
 #[derive(Debug)]
 pub struct RuntimeApi {
     pub server: Server,
     state: Arc<State>,
     events: mpsc::UnboundedSender<Event>,
-    next_id: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -52,7 +54,7 @@ impl RuntimeApi {
             first_poll: watch::Sender::new(None),
             init_errors: Mutex::default(),
         });
-        Self { server: Server::start(Arc::clone(&state)).await, state, events, next_id: AtomicUsize::new(1) }
+        Self { server: Server::start(Arc::clone(&state)).await, state, events }
     }
 
     /// When the function first asked for an event; pends until it does.
@@ -74,7 +76,7 @@ impl RuntimeApi {
 
     /// Hands one event to the function and waits for the outcome.
     pub async fn invoke(&self, payload: String) -> Outcome {
-        let id = format!("00000000-0000-4000-8000-{:012}", self.next_id.fetch_add(1, Ordering::SeqCst));
+        let id = format!("00000000-0000-4000-8000-{:012}", NEXT_ID.fetch_add(1, Ordering::SeqCst));
         let (outcome, answer) = oneshot::channel();
         lock(&self.state.waiting).insert(id.clone(), outcome);
         self.events.send(Event { id, payload }).unwrap();

@@ -42,6 +42,11 @@ impl Call {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
+    /// The operation of a JSON protocol: what `x-amz-target` names behind the service.
+    pub fn operation(&self) -> Option<&str> {
+        self.header("x-amz-target")?.split_once('.').map(|(_, operation)| operation)
+    }
+
     /// The access key id that signed this call (Signature Version 4); empty where none did.
     pub fn access_key(&self) -> &str {
         let credential = self.header("authorization").and_then(|value| value.split_once("Credential="));
@@ -81,6 +86,8 @@ pub enum Fault {
     Hangs,
     /// Takes the request and resets the connection.
     Resets,
+    /// Does what is asked, and resets the connection instead of saying so.
+    LosesAnswer,
     /// Sends half of what it should, and resets the connection.
     Truncates,
     /// Sends byte after byte, and never ends.
@@ -103,7 +110,8 @@ pub struct Server {
 #[derive(Debug, Default)]
 struct Wire {
     calls: Mutex<Vec<Call>>,
-    next_faults: Mutex<VecDeque<Fault>>,
+    /// Each with the operation that it is for; without one it is for any call.
+    next_faults: Mutex<VecDeque<(Option<&'static str>, Fault)>>,
     lasting_fault: Mutex<Option<Fault>>,
     connections: Mutex<Vec<AbortHandle>>,
     opened: AtomicUsize,
@@ -155,7 +163,12 @@ impl Server {
 
     /// Meets the next `times` calls with this fault.
     pub fn fail_times(&self, times: usize, fault: &Fault) {
-        lock(&self.wire.next_faults).extend(vec![fault.clone(); times]);
+        lock(&self.wire.next_faults).extend(vec![(None, fault.clone()); times]);
+    }
+
+    /// Meets the next `times` calls of one operation with this fault.
+    pub fn fail_operation(&self, operation: &'static str, times: usize, fault: &Fault) {
+        lock(&self.wire.next_faults).extend(vec![(Some(operation), fault.clone()); times]);
     }
 
     /// Meets every call with this fault until healed.
@@ -193,9 +206,11 @@ impl Server {
 }
 
 impl Wire {
-    fn next_fault(&self) -> Option<Fault> {
-        let once = lock(&self.next_faults).pop_front();
-        once.or_else(|| lock(&self.lasting_fault).clone())
+    fn next_fault(&self, call: &Call) -> Option<Fault> {
+        let mut faults = lock(&self.next_faults);
+        let is_meant = |(operation, _): &(Option<&str>, _)| operation.is_none() || *operation == call.operation();
+        let once = faults.iter().position(is_meant).and_then(|index| faults.remove(index));
+        once.map(|(_, fault)| fault).or_else(|| lock(&self.lasting_fault).clone())
     }
 }
 
@@ -216,11 +231,15 @@ async fn serve(stream: TcpStream, number: usize, wire: Arc<Wire>, handler: Arc<i
             if number < wire.first_alive.load(Ordering::SeqCst) {
                 return pending().await;
             }
-            let fault = wire.next_fault();
+            let fault = wire.next_fault(&call);
             let _in_flight = InFlight::enter(&wire);
             match fault {
                 Some(Fault::Hangs) => pending().await,
                 Some(Fault::Resets) => Err(io::Error::from(io::ErrorKind::ConnectionReset)),
+                Some(Fault::LosesAnswer) => {
+                    handler.answer(call).await;
+                    Err(io::Error::from(io::ErrorKind::ConnectionReset))
+                }
                 Some(Fault::Answers(reply)) => Ok(response(reply)),
                 Some(Fault::Slow(delay)) => {
                     tokio::time::sleep(delay).await;

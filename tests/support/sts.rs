@@ -70,6 +70,19 @@ impl Mint {
         statements
     }
 
+    /// The session tags, by their numbers from 1 without a gap.
+    pub fn tags(&self) -> BTreeMap<&str, &str> {
+        let members = self.fields.keys().filter(|field| field.starts_with("Tags."));
+        let count = members.count().div_euclid(2);
+        let tag = |number: usize| {
+            let part = |part: &str| self.fields[&format!("Tags.member.{number}.{part}")].as_str();
+            (part("Key"), part("Value"))
+        };
+        let tags: BTreeMap<&str, &str> = (1..=count).map(tag).collect();
+        assert_eq!(tags.len(), count, "one key twice: {:?}", self.fields);
+        tags
+    }
+
     /// The managed policies, sorted.
     pub fn policy_arns(&self) -> Vec<&str> {
         let members = self.fields.iter().filter(|(field, _)| field.starts_with("PolicyArns.member."));

@@ -88,6 +88,13 @@ impl World {
         json!({"id": "corp", "issuer": self.provider.issuer(), "audiences": ["hallpass"]})
     }
 
+    /// Configures the one issuer with these members changed.
+    pub fn trust_with(&mut self, terms: &Value) {
+        let mut issuer = self.issuer();
+        issuer.as_object_mut().unwrap().extend(terms.as_object().unwrap().clone());
+        self.trust(&[issuer]);
+    }
+
     /// Configures these issuers.
     pub fn trust(&mut self, issuers: &[Value]) {
         self.set("HALLPASS_ISSUERS", &json!(issuers).to_string());
