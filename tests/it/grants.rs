@@ -224,6 +224,12 @@ async fn one_unusable_item_makes_the_request_unusable() {
         json!({"not_after": -1.5}),
         json!({"description": 7}),
         json!({"revision": []}),
+        json!({"updated_at": []}),
+        json!({"updated_by": 7}),
+        json!({"pin_source_ip": "true"}),
+        json!({"allow_iam": 1}),
+        json!({"require": "mfa"}),
+        json!({"tags": ["team"]}),
     ] {
         for principal in ["corp/user/carol", "corp/everyone"] {
             world.dynamodb.clear();
@@ -235,6 +241,35 @@ async fn one_unusable_item_makes_the_request_unusable() {
         }
     }
     assert!(world.sts.mints().is_empty());
+}
+
+#[tokio::test]
+async fn an_allow_of_iam_is_usable_only_where_the_item_says_so() {
+    let world = World::new().await;
+    let function = world.start().await;
+    let allowing = |actions: Value, item: Value| {
+        let mut item = item;
+        let statement = json!({"Effect": "Allow", "Action": actions, "Resource": "*"});
+        item["policy"] = json!({"Version": "2012-10-17", "Statement": [statement]});
+        item
+    };
+    for actions in [json!("iam:CreateUser"), json!(["s3:GetObject", "IAM:Get*"]), json!("iam:*")] {
+        for item in [json!({}), json!({"allow_iam": false})] {
+            world.dynamodb.grant("corp/user/carol", "default", &allowing(actions.clone(), item));
+            // Another item's word is not this one's.
+            world.dynamodb.grant("corp/everyone", "default", &json!({"allow_iam": true}));
+            function.call(world.request()).await.refusal(500, "grant_unusable");
+        }
+        world.dynamodb.clear();
+        world.dynamodb.grant("corp/user/carol", "default", &allowing(actions, json!({"allow_iam": true})));
+        function.call(world.request()).await.credentials();
+    }
+    world.dynamodb.grant("corp/user/carol", "default", &allowing(json!("*"), json!({})));
+    function.call(world.request()).await.credentials();
+    let denying = json!({"Effect": "Deny", "Action": "iam:*", "Resource": "*"});
+    let item = json!({"policy": {"Version": "2012-10-17", "Statement": [denying]}});
+    world.dynamodb.grant("corp/user/carol", "default", &item);
+    function.call(world.request()).await.credentials();
 }
 
 #[tokio::test]

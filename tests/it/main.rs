@@ -49,4 +49,8 @@ mod single_use;
 #[cfg(test)]
 mod start;
 #[cfg(test)]
+mod tags;
+#[cfg(test)]
+mod templates;
+#[cfg(test)]
 mod tokens;
