@@ -37,6 +37,8 @@ mod names;
 #[cfg(test)]
 mod order;
 #[cfg(test)]
+mod pin;
+#[cfg(test)]
 mod providers;
 #[cfg(test)]
 mod reading;
@@ -48,6 +50,8 @@ mod sessions;
 mod single_use;
 #[cfg(test)]
 mod start;
+#[cfg(test)]
+mod step_up;
 #[cfg(test)]
 mod tags;
 #[cfg(test)]

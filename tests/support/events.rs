@@ -76,6 +76,11 @@ impl Event {
         self.with(|event| event["headers"][name] = json!(value))
     }
 
+    /// From another address, as the gateway saw it.
+    pub fn sent_from(self, address: &str) -> Self {
+        self.with(|event| event["requestContext"]["http"]["sourceIp"] = json!(address))
+    }
+
     /// With a query, raw and as the gateway parses it: a repeated name's values are joined by commas.
     pub fn query(self, query: &str) -> Self {
         self.with(|event| {
