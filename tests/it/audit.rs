@@ -108,6 +108,48 @@ async fn every_request_has_one_outcome_with_its_code() {
 }
 
 #[tokio::test]
+async fn a_list_is_recorded_as_one_and_issues_nothing() {
+    let world = World::new().await;
+    let function = world.start().await;
+    let token = world.sign(&world.claims_with("jti", "token-1"));
+    function.call(Event::get("/v1/grants").bearer(&token)).await.credentials();
+    let ended = function.end().await;
+    let outcome = only(&ended, "outcome");
+    for value in ["corp", "carol", "token-1", &sha256(&token), events::SOURCE_IP, events::USER_AGENT] {
+        assert!(holds(&outcome, value), "`{value}` in {outcome}");
+    }
+    assert!(ended.audit("issuing").is_empty());
+    assert!(ended.records().iter().all(|record| record["Issued"] != 1), "{}", ended.log);
+}
+
+#[tokio::test]
+async fn what_the_code_alone_does_not_say_is_in_the_inner_reason() {
+    let mut world = World::new().await;
+    world.trust_with(&json!({"name_claim": "/preferred_username", "name_owners": "registered", "single_use": true}));
+    let function = world.start().await;
+    let mut claims = world.claims_with("jti", "token-1");
+    claims["preferred_username"] = json!("carol.jones");
+    world.dynamodb.record("name#carol.jones", &json!({"owner": "corp/user/dave"}));
+    function.call(world.request_with(&claims)).await.refusal(403, "access_denied");
+    world.dynamodb.record("name#carol.jones", &json!({"owner": "corp/user/carol"}));
+    let item = json!({"policy_arns": [], "tags": {"team": "${jwt:/department}"}});
+    world.dynamodb.grant("corp/user/carol", "default", &item);
+    function.call(world.request_with(&claims)).await.refusal(500, "grant_unusable");
+    claims["department"] = json!("shop of carol");
+    function.call(world.request_with(&claims)).await.refusal(500, "grant_unusable");
+    let require = json!({"claims": {"/department": ["ops"]}});
+    world.dynamodb.grant("corp/user/carol", "default", &json!({ "require": require }));
+    function.call(world.request_with(&claims)).await.refusal(403, "access_denied");
+    let ended = function.end().await;
+    let outcomes = ended.audit("outcome");
+    assert_eq!(outcomes.len(), 4);
+    for (outcome, told) in outcomes.iter().zip(["corp/user/dave", "/department", "/department", "/department"]) {
+        assert!(outcome.to_string().contains(told), "`{told}` in {outcome}");
+    }
+    assert!(!ended.log.contains("shop of carol"), "a claim's value is nobody's business: {}", ended.log);
+}
+
+#[tokio::test]
 async fn who_is_not_verified_is_recorded_as_such_and_briefly() {
     let world = World::new().await;
     let function = world.start().await;

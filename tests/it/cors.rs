@@ -25,8 +25,14 @@ async fn a_preflight_from_an_allowed_origin_is_told_the_rules() {
 async fn an_allowed_origin_may_read_answers_and_refusals() {
     let world = World::new().await;
     let function = world.start().await;
-    for request in [world.request(), Event::get("/v1/credentials"), Event::get("/v1/nowhere"), Event::get("/v1/health")]
-    {
+    let list_of_grants = Event::get("/v1/grants").bearer(&world.token());
+    for request in [
+        world.request(),
+        list_of_grants,
+        Event::get("/v1/credentials"),
+        Event::get("/v1/nowhere"),
+        Event::get("/v1/health"),
+    ] {
         let answer = function.call(request.header("origin", ORIGIN)).await;
         assert_eq!(answer.header("access-control-allow-origin"), Some(ORIGIN), "{answer:?}");
         assert_eq!(list(&answer, "access-control-expose-headers"), ["retry-after", "www-authenticate"]);

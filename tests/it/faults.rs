@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::support::answer::Answer;
 use crate::support::events::Event;
 use crate::support::function::Function;
@@ -199,6 +201,25 @@ async fn slow_upstreams_together_stay_within_the_deadline() {
     for _ in 0..MEASUREMENTS {
         world.dynamodb.leave_unprocessed(&[1, 1, 1]);
         let answer = function.call(world.request()).await;
+        answer.refusal(503, "temporarily_unavailable");
+        answered = answered.min(answer.took);
+    }
+    assert!(answered < ANSWERED_WITHIN, "answer after {answered:?}");
+}
+
+#[tokio::test]
+async fn spending_a_token_does_not_buy_time() {
+    let mut world = World::new().await;
+    world.trust_with(&json!({"single_use": true}));
+    let function = world.start().await;
+    let mut answered = Duration::MAX;
+    for number in 0..MEASUREMENTS {
+        world.dynamodb.server.heal();
+        world.dynamodb.server.fail_operation("BatchGetItem", 1, &Fault::Slow(Duration::from_millis(300)));
+        world.dynamodb.server.fail_operation("PutItem", 1, &Fault::Hangs);
+        world.dynamodb.server.fail_operation("PutItem", 1, &Fault::Slow(Duration::from_millis(300)));
+        world.sts.server.fail_always(&Fault::Hangs);
+        let answer = function.call(world.request_with(&world.claims_with("jti", format!("token-{number}")))).await;
         answer.refusal(503, "temporarily_unavailable");
         answered = answered.min(answer.took);
     }

@@ -251,7 +251,9 @@ async fn a_list_that_is_not_whole_is_not_told() {
         let function = world.start().await;
         // Of three principals' attempts, two each, the first four: one of them meets two whatever their order.
         world.dynamodb.server.fail_operation("Query", 4, &fault);
-        function.call(request(&world)).await.refusal(503, "temporarily_unavailable");
+        let answer = function.call(request(&world)).await;
+        answer.refusal(503, "temporarily_unavailable");
+        assert!(answer.took < Duration::from_secs(2), "{fault:?}: {answer:?}");
         world.dynamodb.server.heal();
         assert_eq!(names(&listed(&world, &function).await), ["default"]);
         world.dynamodb.server.fail_operation("Query", 1, &fault);

@@ -84,8 +84,13 @@ async fn a_token_that_is_used_many_times_at_once_is_good_once() {
     let mut world = spending().await;
     world.set("AWS_LAMBDA_MAX_CONCURRENCY", "8");
     let functions = [world.start().await, world.start().await];
-    for round in 0..5 {
-        let request = world.request_with(&world.claims_with("jti", format!("token-{round}")));
+    for round in 0..6 {
+        let jti = format!("token-{round}");
+        if round % 2 == 1 {
+            // Also where all of them find a record that its TTL left behind.
+            world.dynamodb.record(&record_id(&jti), &json!({"expires_at": clock::now() - 1, "request_id": "another"}));
+        }
+        let request = world.request_with(&world.claims_with("jti", jti));
         let calls = functions.iter().flat_map(|function| (0..6).map(|_| function.call(request.clone())));
         let answers: Vec<Answer> = join_all(calls).await;
         let (issued, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
@@ -94,7 +99,7 @@ async fn a_token_that_is_used_many_times_at_once_is_good_once() {
             answer.refusal(401, "invalid_token");
         }
     }
-    assert_eq!(world.sts.mints().len(), 5);
+    assert_eq!(world.sts.mints().len(), 6);
 }
 
 #[tokio::test]
@@ -155,7 +160,7 @@ async fn one_failure_in_spending_is_invisible() {
 async fn a_record_of_another_request_is_not_taken_for_an_own_one() {
     let world = spending().await;
     let function = world.start().await;
-    let rival = json!({"expires_at": clock::now() + 600});
+    let rival = json!({"expires_at": clock::now() + 600, "request_id": "another"});
     world.dynamodb.record_just_before_the_next_put(&record_id("token-1"), &rival);
     function.call(request(&world)).await.refusal(401, "invalid_token");
     assert!(world.sts.mints().is_empty());
@@ -164,7 +169,7 @@ async fn a_record_of_another_request_is_not_taken_for_an_own_one() {
 #[tokio::test]
 async fn a_record_that_its_ttl_left_behind_does_not_refuse() {
     let world = spending().await;
-    world.dynamodb.record(&record_id("token-1"), &json!({"expires_at": clock::now() - 1, "request": "another"}));
+    world.dynamodb.record(&record_id("token-1"), &json!({"expires_at": clock::now() - 1, "request_id": "another"}));
     let function = world.start().await;
     function.call(request(&world)).await.credentials();
     let record = &world.dynamodb.records()[&record_id("token-1")];
