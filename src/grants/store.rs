@@ -37,10 +37,11 @@ const ROUNDS: u32 = 5;
 const BACKOFF: Duration = Duration::from_millis(25);
 /// The sort key of an item that blocks its principal. No grant can have this name.
 const BLOCKED: &str = "#blocked";
-/// Queries in flight at one time: 202 at once would be throttled on a small table.
-const QUERIES_IN_FLIGHT: usize = 16;
+/// Queries in flight at one time, and beside them perhaps the owner of a name: 202 at once would be throttled on a
+/// small table.
+const QUERIES_IN_FLIGHT: usize = 15;
 /// All attributes of an item but its policy, of which a list of grants tells nothing.
-const ALL_BUT_POLICY: [&str; 13] = [
+const ALL_BUT_POLICY: [&str; 15] = [
     "grant",
     "policy_arns",
     "max_duration",
@@ -54,6 +55,8 @@ const ALL_BUT_POLICY: [&str; 13] = [
     "allow_iam",
     "description",
     "revision",
+    "updated_at",
+    "updated_by",
 ];
 
 /// Why the tables could not be read or written.
