@@ -61,7 +61,14 @@ fn narrowed(case: &Case, narrowing: &Narrowing) -> Case {
             let item = index.get_mut(&mut case.items);
             let mut all = model_statements(item);
             all.push(deny);
-            item["policy"] = json!({"Version": "2012-10-17", "Statement": all});
+            // Nothing but the Deny changes: what was unusable for its version is so still.
+            let before = match item.get("policy") {
+                Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_default(),
+                Some(policy) => policy.clone(),
+                None => json!({"Version": "2012-10-17"}),
+            };
+            item["policy"] = before;
+            item["policy"]["Statement"] = all.into();
         }
         Narrowing::Pin(index) => put(index, "pin_source_ip", true.into()),
         Narrowing::Disable(index) => put(index, "enabled", false.into()),
