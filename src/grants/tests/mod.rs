@@ -1,7 +1,7 @@
 //! What may whom have? One caller, his items, and what comes of them.
 
 mod corpus;
-mod examples;
+mod edges;
 mod items;
 mod merging;
 mod model;
