@@ -21,6 +21,7 @@ MUTANTS := 27.1.0
 FUZZ_SECONDS := 10
 
 VENV := .venv/.installed
+SAM_VENV := .venv-sam/.installed
 NODE := dev/node_modules/.installed
 PYTHON_FILES := dev tests/e2e
 
@@ -40,7 +41,7 @@ up: artifact $(NODE) ## The same stack, running until Ctrl-C, with commands to t
 ##### Testing it
 
 .PHONY: test
-test: fmt typos lint unit doctest doc deny fuzz-smoke e2e ## Everything that must pass
+test: fmt typos lint template unit doctest doc deny fuzz-smoke e2e ## Everything that must pass
 	@printf '\nmake test: everything passed\n'
 
 .PHONY: fmt
@@ -77,6 +78,14 @@ deny: cargo-deny ## Licenses, sources and advisories of the dependencies
 	then set -x; cargo deny --locked check advisories; \
 	else echo 'SKIPPED: cargo deny check advisories (github.com, where the advisory database is, cannot be reached)'; fi
 
+.PHONY: template
+template: export SAM_CLI_TELEMETRY := 0
+template: $(SAM_VENV) ## What is deployed, template.yaml: sam, cfn-lint and checkov, which all work without a network
+	.venv-sam/bin/sam validate --lint
+	.venv-sam/bin/sam validate --region eu-central-1
+	.venv-sam/bin/cfn-lint template.yaml
+	.venv-sam/bin/checkov --quiet --compact --skip-download --framework cloudformation secrets --file template.yaml
+
 .PHONY: fuzz-smoke
 fuzz-smoke: ## Each fuzz target for a few seconds
 	@if [[ ! -d fuzz ]]; then echo 'SKIPPED: fuzz-smoke (there is no fuzz directory)'; \
@@ -106,13 +115,20 @@ artifact: $(VENV) ## The function as it is deployed: build/lambda/broker/bootstr
 	cargo lambda build --release --locked --bin broker --lambda-dir build/lambda
 
 .PHONY: setup
-setup: $(VENV) $(NODE) cargo-nextest cargo-deny cargo-fuzz ## What the other targets would set up when they need it
+setup: $(VENV) $(SAM_VENV) $(NODE) cargo-nextest cargo-deny cargo-fuzz ## What the other targets would set up when they need it
 
 $(VENV): dev/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or later is needed" if sys.version_info < (3, 10) else 0)'
 	@echo 'Installing the Python tools into .venv (about 20 s)'
 	@rm -rf .venv && $(PYTHON) -m venv .venv
 	@.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement dev/requirements.txt
+	@touch $@
+
+$(SAM_VENV): dev/sam-requirements.txt
+	@echo 'Installing the AWS SAM command line and the checks of the template into .venv-sam (about a minute)'
+	@rm -rf .venv-sam && $(PYTHON) -m venv .venv-sam
+	@# The lock file is complete; older versions of pip lose themselves in the extras when they look for more.
+	@.venv-sam/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement dev/sam-requirements.txt
 	@touch $@
 
 $(NODE): dev/package-lock.json
@@ -139,12 +155,13 @@ cargo-mutants:
 	@command -v cargo-mutants >/dev/null || $(call cargo_install,cargo-mutants,$(MUTANTS))
 
 .PHONY: lock
-lock: ## The lock files again, after a change of dev/requirements.in or dev/package.json
+lock: ## The lock files again, after a change of dev/*requirements.in or dev/package.json
 	@$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv==0.13.9
-	@env -u PIP_FIND_LINKS build/lock/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
-	  --no-header --no-emit-index-url --no-emit-find-links --output-file dev/requirements.txt dev/requirements.in
+	@for name in requirements sam-requirements; do \
+	  env -u PIP_FIND_LINKS build/lock/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+	    --no-header --no-emit-index-url --no-emit-find-links --output-file "dev/$$name.txt" "dev/$$name.in"; done
 	@npm install --prefix dev --package-lock-only --no-audit --no-fund
 
 .PHONY: clean
 clean: ## Removes what this checkout built; the user's caches stay
-	rm -rf .venv build dev/node_modules
+	rm -rf .venv .venv-sam build dev/node_modules
