@@ -13,6 +13,8 @@ const EMPLOYEES = {
   dave: { email: 'dave@example.com' }, // in no group: his tokens have no `groups` claim at all
   erin: { email: 'erin@example.com', groups: ['analysts', 'hr', 'deployers'], amr: ['pwd', 'mfa'], department: 'shop' },
   frank: { email: 'frank@example.com', groups: ['analysts', 'deployers'], amr: ['pwd'], department: 'research' },
+  // In more groups than Hallpass takes, so that hers cannot be known.
+  heidi: { email: 'heidi@example.com', groups: Array.from({ length: 201 }, (_, number) => `g${number}`) },
 };
 
 // One public client for people, as the issuer's default RS256, and one for each other algorithm that Hallpass accepts.

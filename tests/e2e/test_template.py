@@ -1,0 +1,569 @@
+"""Is what would be deployed what the function needs, and no more? Only what sam, cfn-lint and checkov cannot know.
+
+Nothing here starts anything. What the running function has to say about the template is in test_events.py.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from cfn import GIVEN, Template
+from stack import ROOT
+
+TEMPLATE = Template.load()
+ARN = "arn:aws"
+ACCOUNT = "111122223333"
+
+# Every wildcard in what is allowed, and why it has to be one.
+WILDCARDS = {
+    ("BrokerPolicy", "MintSessions", f"{ARN}:sts::{ACCOUNT}:federated-user/*"): "every caller has a name of their own",
+    ("FunctionRole", "Trace", "*"): "X-Ray's actions know no resources",
+    ("ReaderPolicy", "FetchResultsOfQueries", "*"): "results of queries are known by an id, and by no resource",
+    (
+        "ApiMayInvoke",
+        "",
+        f"{ARN}:execute-api:us-east-1:{ACCOUNT}:<Api>/*/*/v1/*",
+    ): "the one stage, and every route of it",
+}
+
+# What the function's role may do. Each is called by a request: the function's own tests say so.
+OF_FUNCTION = {
+    ("dynamodb:BatchGetItem", "<GrantsTable.Arn>"),
+    ("dynamodb:Query", "<GrantsTable.Arn>"),
+    ("dynamodb:BatchGetItem", "<StateTable.Arn>"),
+    ("dynamodb:PutItem", "<StateTable.Arn>"),
+    ("secretsmanager:GetSecretValue", "<BrokerKey>"),
+    ("logs:CreateLogStream", "<FunctionLog.Arn>"),
+    ("logs:PutLogEvents", "<FunctionLog.Arn>"),
+    ("xray:PutTraceSegments", "*"),
+    ("xray:PutTelemetryRecords", "*"),
+}
+
+# What sessions may touch of Hallpass, where the ceiling lets them.
+NOT_PROTECTED = {
+    "Dashboard": "it shows, and decides nothing",
+    "ThrottledByGateway": "a filter of a log group, which is protected",
+    "ApiMayInvoke": "part of the function, which is protected",
+    "Stage": "part of the API, which is protected",
+    "Integration": "part of the API, which is protected",
+    "CredentialsByGet": "part of the API, which is protected",
+    "CredentialsByPost": "part of the API, which is protected",
+    "Grants": "part of the API, which is protected",
+    "Health": "part of the API, which is protected",
+}
+
+PHYSICAL_NAMES = {
+    "AWS::CloudWatch::Alarm": "AlarmName",
+    "AWS::CloudWatch::Dashboard": "DashboardName",
+    "AWS::DynamoDB::Table": "TableName",
+    "AWS::IAM::ManagedPolicy": "ManagedPolicyName",
+    "AWS::IAM::Role": "RoleName",
+    "AWS::IAM::User": "UserName",
+    "AWS::Logs::LogGroup": "LogGroupName",
+    "AWS::SecretsManager::Secret": "Name",
+    "AWS::Serverless::Function": "FunctionName",
+}
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def statements(resource: str, **parameters: str) -> list[dict[str, Any]]:
+    """Of the policies that a resource is or has."""
+    properties = TEMPLATE.properties(resource, **parameters)
+    policies = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
+    policies += [properties["PolicyDocument"]] if "PolicyDocument" in properties else []
+    return [statement for policy in policies for statement in policy["Statement"]]
+
+
+def statement(resource: str, sid: str, **parameters: str) -> dict[str, Any]:
+    (found,) = [statement for statement in statements(resource, **parameters) if statement["Sid"] == sid]
+    return found
+
+
+##### The function
+
+
+def test_the_function_runs_where_it_was_measured() -> None:
+    function = TEMPLATE.properties("Function")
+    assert (function["Runtime"], function["Handler"]) == ("provided.al2023", "bootstrap")
+    assert (function["Architectures"], function["MemorySize"], function["Timeout"]) == (["arm64"], 512, 5)
+    assert TEMPLATE.properties("Function", Architecture="x86_64")["Architectures"] == ["x86_64"]
+    assert TEMPLATE.resources["Function"]["Metadata"]["BuildMethod"] == "rust-cargolambda"
+    assert TEMPLATE.resources["Function"]["Metadata"]["BuildProperties"] == {"Binary": "broker"}
+    assert function["Tracing"] == "Active"
+    assert function["LoggingConfig"] == {"LogFormat": "JSON", "LogGroup": "<FunctionLog>"}
+
+
+def test_every_variable_that_the_function_reads_is_set_and_explained_and_no_other() -> None:
+    sources = [path for path in (ROOT / "src").rglob("*.rs") if "bin" not in path.parts]
+    read = {name for path in sources for name in re.findall(r"HALLPASS_[A-Z_]+[A-Z]", path.read_text())}
+    assert len(read) >= 5, "the search finds them"
+    assert TEMPLATE.properties("Function")["Environment"]["Variables"].keys() == read
+    assert set(re.findall(r"^\| `(HALLPASS_[A-Z_]+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE)) == read
+
+
+def test_the_function_may_do_what_a_request_needs() -> None:
+    allowed = [
+        (action, resource)
+        for statement in statements("FunctionRole")
+        for action in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+    ]
+    assert set(allowed) == OF_FUNCTION
+    assert {statement["Effect"] for statement in statements("FunctionRole")} == {"Allow"}
+    trust = TEMPLATE.properties("FunctionRole")["AssumeRolePolicyDocument"]["Statement"]
+    assert [statement["Principal"] for statement in trust] == [{"Service": "lambda.amazonaws.com"}]
+    assert "ManagedPolicyArns" not in TEMPLATE.properties("FunctionRole")
+    assert "Policies" not in TEMPLATE.properties("Function"), "SAM would make a role of its own"
+
+
+##### Issuers
+
+
+def issuers(**parameters: str) -> Any:
+    return json.loads(TEMPLATE.properties("Function", **parameters)["Environment"]["Variables"]["HALLPASS_ISSUERS"])
+
+
+def test_one_issuer_is_made_of_parameters() -> None:
+    made = issuers(
+        IssuerId="acme",
+        IssuerUrl="https://acme.example/",
+        Audiences="api://hallpass,b",
+        SubjectClaim="/oid",
+        GroupsClaim="/https:~1~1example.com~1groups",
+        GroupsRequired="true",
+        RequiredClaims='{"/tid":["1"],"/scp":["a b"]}',
+    )
+    assert made == [
+        {
+            "id": "acme",
+            "issuer": "https://acme.example/",
+            "audiences": ["api://hallpass", "b"],
+            "subject_claim": "/oid",
+            "groups_claim": "/https:~1~1example.com~1groups",
+            "groups_required": True,
+            "required_claims": {"/tid": ["1"], "/scp": ["a b"]},
+        }
+    ]
+
+
+def test_issuers_can_be_given_as_they_stand() -> None:
+    text = '[{"id": "a", "issuer": "https://a.example", "audiences": ["x"]}]'
+    variables = TEMPLATE.properties("Function", IssuersJson=text, IssuerUrl="", Audiences="")["Environment"][
+        "Variables"
+    ]
+    assert variables["HALLPASS_ISSUERS"] == text
+
+
+def test_the_defaults_of_an_issuer_are_the_functions() -> None:
+    defaults = {"subject_claim": "/sub", "groups_claim": "/groups", "groups_required": False, "required_claims": {}}
+    least = {"id": "corp", "issuer": GIVEN["IssuerUrl"], "audiences": ["hallpass"]}
+    assert issuers() == [least | defaults]
+    source = (ROOT / "src/identity/issuer.rs").read_text()
+    for name in ("subject_claim", "groups_claim"):
+        assert f'self.pointer("{name}").unwrap_or_else(|| "{defaults[name]}".into())' in source
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests/providers").glob("*.json")), ids=lambda path: path.stem)
+def test_a_providers_configuration_can_be_said_in_parameters(path: Any) -> None:
+    configuration = json.loads(path.read_text())["configuration"]
+    members = {
+        "IssuerId": configuration["id"],
+        "IssuerUrl": configuration["issuer"],
+        "Audiences": ",".join(configuration["audiences"]),
+        "SubjectClaim": configuration.get("subject_claim", "/sub"),
+        "GroupsClaim": configuration.get("groups_claim", "/groups"),
+        "GroupsRequired": json.dumps(configuration.get("groups_required", False)),
+        "RequiredClaims": json.dumps(configuration.get("required_claims", {})),
+    }
+    said = {"id", "issuer", "audiences", "subject_claim", "groups_claim", "groups_required", "required_claims"}
+    if configuration.keys() <= said and configuration["issuer"].startswith("https://"):
+        assert [name for name, value in members.items() if not accepts(name, value)] == []
+        assert configuration.items() <= issuers(**members)[0].items()
+    else:
+        text = json.dumps([configuration])
+        assert accepts("IssuersJson", text)
+        assert not TEMPLATE.broken_rules(IssuersJson=text)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({}, "exactly one"),
+        ({"Audiences": "hallpass"}, "exactly one"),
+        ({"IssuerUrl": "https://a.example", "Audiences": "x", "IssuersJson": "[]"}, "exactly one"),
+        ({"IssuerUrl": "https://a.example"}, "Audiences"),
+        ({"IssuersJson": "[]", "Audiences": "x"}, "leave the settings"),
+        ({"IssuersJson": "[]", "GroupsRequired": "true"}, "leave the settings"),
+        ({"IssuersJson": "[]", "RequiredClaims": '{"/hd":["example.com"]}'}, "leave the settings"),
+        ({"IssuersJson": "[]", "SubjectClaim": "/oid"}, "leave the settings"),
+        ({"IssuersJson": "[]", "GroupsClaim": "/roles"}, "leave the settings"),
+        ({"IssuersJson": "[]", "IssuerId": "acme"}, "leave the settings"),
+    ],
+    ids=str,
+)
+def test_issuers_are_named_in_exactly_one_way(parameters: dict[str, str], told: str) -> None:
+    assert any(told in rule for rule in TEMPLATE.broken_rules(**parameters))
+
+
+def test_each_of_the_two_ways_is_accepted() -> None:
+    assert TEMPLATE.broken_rules(**GIVEN) == []
+    assert TEMPLATE.broken_rules(**GIVEN, GroupsRequired="true", SubjectClaim="/oid") == []
+    assert TEMPLATE.broken_rules(IssuersJson="[]") == []
+
+
+##### Parameters
+
+
+def accepts(name: str, value: Any) -> bool:
+    parameter = TEMPLATE.parameters[name]
+    if "AllowedValues" in parameter:
+        return value in parameter["AllowedValues"]
+    if parameter["Type"] == "Number":
+        return parameter["MinValue"] <= value <= parameter["MaxValue"]
+    fits = len(value) <= parameter.get("MaxLength", 4096)
+    return fits and re.fullmatch(parameter["AllowedPattern"], value) is not None
+
+
+def test_parameters_explain_themselves() -> None:
+    interface = TEMPLATE.body["Metadata"]["AWS::CloudFormation::Interface"]
+    grouped = [name for group in interface["ParameterGroups"] for name in group["Parameters"]]
+    assert sorted(grouped) == sorted(interface["ParameterLabels"]) == sorted(TEMPLATE.parameters)
+    for name, parameter in TEMPLATE.parameters.items():
+        assert parameter["Description"].strip(), name
+        assert parameter["ConstraintDescription"].strip(), name
+        assert parameter.keys() & {"AllowedPattern", "AllowedValues", "MinValue"}, name
+        assert parameter["Type"] in ("String", "Number"), "a list's Ref is not one text"
+        if "Default" in parameter:
+            assert accepts(name, parameter["Default"]), name
+    assert [name for name in TEMPLATE.parameters if "Default" not in TEMPLATE.parameters[name]] == ["CeilingPolicyArns"]
+
+
+ARN_OF_POLICY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        (
+            "CeilingPolicyArns",
+            [ARN_OF_POLICY, "arn:aws-us-gov:iam::111122223333:policy/a/b", ",".join([ARN_OF_POLICY] * 9)],
+            ["", "ReadOnlyAccess", f"{ARN_OF_POLICY}, {ARN_OF_POLICY}", f"{ARN_OF_POLICY},", "arn:aws:iam::aws:role/x"],
+        ),
+        ("IssuerId", ["corp", "a-1"], ["", "Corp", "a" * 33, "a_b"]),
+        ("IssuerUrl", ["", "https://a.example/x/"], ["http://a.example", "https://a.example?x", 'https://a"b', " "]),
+        ("Audiences", ["", "a", "a,b", "api://x"], ["a, b", 'a"b', "a,", ",", "a\\b"]),
+        ("SubjectClaim", ["/sub", "/a/b", "/https:~1~1a.example~1x"], ["", "sub", "/a~2", '/a"b', "/a\\b", "/"]),
+        ("RequiredClaims", ["{}", '{"/hd":["x"]}'], ["", "[]", "x"]),
+        ("IssuersJson", ["", "[]", "[\n{}\n]"], ["{}", "x", "[" + " " * 3500 + "]"]),
+        (
+            "AllowedOrigins",
+            ["", "https://a.example", "http://localhost:5173,https://a.example"],
+            ["*", "https://a.example/", "a.example", "https://a.example, https://b.example", "https://A.example"],
+        ),
+        ("AlarmTopicArn", ["", "arn:aws:sns:eu-central-1:111122223333:alarms"], ["alarms", "arn:aws:sqs:x:1:y"]),
+    ],
+)
+def test_a_mistake_in_a_parameter_is_refused_before_anything_is_made(
+    name: str, good: list[str], bad: list[str]
+) -> None:
+    assert [value for value in good if not accepts(name, value)] == []
+    assert [value for value in bad if accepts(name, value)] == []
+
+
+##### The way in
+
+
+def test_every_route_of_the_gateway_is_one_of_the_function_and_the_reverse() -> None:
+    source = (ROOT / "src/http.rs").read_text()
+    paths = dict(re.findall(r'Self::(\w+) => "(/v1/\w+)"', source))
+    allows = re.findall(r'((?:Self::\w+(?: \| )?)+) => "([A-Z, ]+)"', source)
+    known = {
+        (method, paths[route])
+        for names, methods in allows
+        for route in re.findall(r"Self::(\w+)", names)
+        for method in methods.split(", ")
+        if method != "OPTIONS"  # the gateway answers preflights itself
+    }
+    (count,) = re.findall(r"const ALL: \[Self; (\d+)\]", source)
+    assert len(paths) == int(count), "the search finds all routes"
+    assert TEMPLATE.routes() == known
+    assert known == {
+        ("GET", "/v1/credentials"),
+        ("POST", "/v1/credentials"),
+        ("GET", "/v1/grants"),
+        ("GET", "/v1/health"),
+    }
+
+
+def test_every_route_ends_at_the_function() -> None:
+    for name in TEMPLATE.of_type("AWS::ApiGatewayV2::Route"):
+        route = TEMPLATE.properties(name)
+        assert (route["Target"], route["AuthorizationType"]) == ("integrations/<Integration>", "NONE")
+    integration = TEMPLATE.properties("Integration")
+    assert "functions/<Function.Arn>/invocations" in integration["IntegrationUri"]
+    assert integration["PayloadFormatVersion"] == "2.0"
+
+
+def test_the_gateway_throttles_and_can_be_told_to_throttle_otherwise() -> None:
+    def settings(**parameters: str) -> tuple[Any, Any]:
+        route = TEMPLATE.properties("Stage", **parameters)["DefaultRouteSettings"]
+        return route["ThrottlingRateLimit"], route["ThrottlingBurstLimit"]
+
+    assert settings() == (50, 100)
+    assert settings(RequestsPerSecond="7", RequestsAtOnce="9") == ("7", "9")
+    assert not accepts("RequestsPerSecond", 0)
+    assert not accepts("RequestsAtOnce", 0)
+
+
+def test_the_access_log_holds_nothing_that_a_client_writes() -> None:
+    log = TEMPLATE.properties("Stage")["AccessLogSettings"]
+    fields = set(json.loads(log["Format"]).values())
+    written_by_clients = ("path", "userAgent", "query", "domain", "authorizer", "customDomain")
+    assert [field for field in fields if any(word in field for word in written_by_clients)] == []
+    assert {"$context.requestId", "$context.status", "$context.routeKey", "$context.identity.sourceIp"} <= fields
+    assert log["DestinationArn"] == "<AccessLog.Arn>"
+
+
+def test_one_parameter_sets_the_origins_of_gateway_and_function() -> None:
+    two = "https://a.example,http://localhost:5173"
+    assert TEMPLATE.properties("Api", AllowedOrigins=two)["CorsConfiguration"]["AllowOrigins"] == two.split(",")
+    variables = TEMPLATE.properties("Function", AllowedOrigins=two)["Environment"]["Variables"]
+    assert variables["HALLPASS_ALLOWED_ORIGINS"] == two
+
+
+##### Who may do what
+
+
+def test_no_wildcard_is_allowed_without_a_reason() -> None:
+    found = {
+        (name, statement["Sid"], value)
+        for name in TEMPLATE.resources
+        for statement in statements(name)
+        if statement["Effect"] == "Allow"
+        for member in ("Action", "Resource")
+        for value in listed(statement[member])
+        if "*" in value
+    }
+    for name in TEMPLATE.of_type("AWS::Lambda::Permission"):
+        permission = TEMPLATE.properties(name)
+        found |= {(name, "", value) for value in (permission["Action"], permission["SourceArn"]) if "*" in value}
+    assert found == WILDCARDS.keys()
+    for name in TEMPLATE.resources:
+        for statement in statements(name):
+            if statement["Effect"] == "Allow":
+                assert not {"NotAction", "NotResource", "NotPrincipal"} & statement.keys(), name
+
+
+def test_the_key_of_the_broker_user_opens_nothing_directly() -> None:
+    direct = statement("BrokerPolicy", "KeyOpensNothingDirectly")
+    assert direct == {
+        "Sid": "KeyOpensNothingDirectly",
+        "Effect": "Deny",
+        "NotAction": ["sts:GetFederationToken", "sts:TagSession", "sts:GetCallerIdentity"],
+        "Resource": "*",
+        "Condition": {"StringEquals": {"aws:PrincipalType": "User"}},
+    }
+    mint = statement("BrokerPolicy", "MintSessions")
+    assert mint["Action"] == ["sts:GetFederationToken", "sts:TagSession"]
+    allowed = [statement["Sid"] for statement in statements("BrokerPolicy") if statement["Effect"] == "Allow"]
+    assert allowed == ["MintSessions"], "all else is the ceiling's"
+
+
+def test_sessions_use_no_iam_unless_a_parameter_says_so_and_never_hallpass_own() -> None:
+    assert statement("BrokerPolicy", "NoIamOrNoneOfHallpass")["Resource"] == ["*"]
+    denied = statement("BrokerPolicy", "NoIamOrNoneOfHallpass", AllowIam="true")
+    assert (denied["Effect"], denied["Action"]) == ("Deny", "iam:*")
+    kinds = ("user", "role", "policy")
+    assert denied["Resource"] == [f"{ARN}:iam::{ACCOUNT}:{kind}/hallpass/hallpass/*" for kind in kinds]
+    for name in TEMPLATE.of_type("AWS::IAM::User", "AWS::IAM::Role", "AWS::IAM::ManagedPolicy"):
+        assert TEMPLATE.properties(name)["Path"] == "/hallpass/hallpass/", name
+
+
+def test_sessions_keep_their_hands_off_every_part_of_hallpass() -> None:
+    hands_off = statement("BrokerPolicy", "HandsOffHallpass")
+    assert (hands_off["Effect"], hands_off["Action"], "Condition" in hands_off) == ("Deny", "*", False)
+    denied = set(hands_off["Resource"])
+    assert "*" not in denied
+    assert "<stack>" in denied
+    logs = f"{ARN}:logs:us-east-1:{ACCOUNT}:log-group"
+    for name, resource in TEMPLATE.resources.items():
+        match resource["Type"]:
+            case "AWS::DynamoDB::Table":  # its indexes, streams, backups and exports too
+                assert {f"<{name}.Arn>", f"<{name}.Arn>/*"} <= denied, name
+            case "AWS::Serverless::Function":  # its versions and aliases too
+                assert {f"<{name}.Arn>", f"<{name}.Arn>:*"} <= denied, name
+            case "AWS::Logs::LogGroup":
+                assert {f"{logs}:<{name}>", f"{logs}:<{name}>:*"} <= denied, name
+            case "AWS::SecretsManager::Secret":
+                assert f"<{name}>" in denied, name
+            case "AWS::ApiGatewayV2::Api":
+                api = f"{ARN}:apigateway:us-east-1::/apis/<{name}>"
+                assert {api, f"{api}/*"} <= denied, name
+            case "AWS::CloudWatch::Alarm":
+                assert f"<{name}.Arn>" in denied, name
+            case "AWS::IAM::User" | "AWS::IAM::Role" | "AWS::IAM::ManagedPolicy":
+                pass  # by their path: the test above
+            case _:
+                assert name in NOT_PROTECTED, f"{name}: protect it, or say why not"
+    assert NOT_PROTECTED.keys() <= TEMPLATE.resources.keys()
+
+
+def test_the_broker_user_has_its_limits_for_as_long_as_it_exists() -> None:
+    two = "arn:aws:iam::aws:policy/a,arn:aws:iam::111122223333:policy/b"
+    user = TEMPLATE.properties("BrokerUser", CeilingPolicyArns=two)
+    # As a property of the user, not of the policy: CloudFormation makes it before the user, and removes it after.
+    assert user["ManagedPolicyArns"] == ["<BrokerPolicy>", *two.split(",")]
+    assert user.keys() == {"Path", "ManagedPolicyArns"}, "no group, no password"
+    assert "Users" not in TEMPLATE.properties("BrokerPolicy")
+    assert TEMPLATE.of_type("AWS::IAM::AccessKey") == {}, "a key in the stack would be in its history"
+
+
+def test_no_policy_is_longer_than_iam_takes() -> None:
+    for name in TEMPLATE.of_type("AWS::IAM::ManagedPolicy"):
+        # An ARN that is not known yet stands for one of 130 characters.
+        text = json.dumps(TEMPLATE.properties(name)["PolicyDocument"], separators=(",", ":"))
+        assert len(re.sub(r"<[\w.]+>", "x" * 130, text)) <= 6144, name
+
+
+def test_a_pipeline_writes_grants_and_nothing_else() -> None:
+    assert {resource for each in statements("CiPolicy") for resource in listed(each["Resource"])} == {
+        "<GrantsTable.Arn>"
+    }
+    writes = re.compile(r"dynamodb:.*(Put|Update|Delete|Write)")
+    reading = [action for each in statements("ReaderPolicy") for action in listed(each["Action"])]
+    assert [action for action in reading if writes.match(action)] == []
+    names = statement("OperatorPolicy", "RegisterNames")
+    assert names["Resource"] == "<StateTable.Arn>"
+    assert names["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["name#*"]}}
+
+
+##### What is kept
+
+
+def test_tables_are_as_the_function_expects_and_recoverable() -> None:
+    keys = {"GrantsTable": ["principal", "grant"], "StateTable": ["id"]}
+    assert TEMPLATE.of_type("AWS::DynamoDB::Table").keys() == keys.keys()
+    for name, attributes in keys.items():
+        table = TEMPLATE.properties(name)
+        assert [key["AttributeName"] for key in table["KeySchema"]] == attributes
+        assert [key["KeyType"] for key in table["KeySchema"]] == ["HASH", "RANGE"][: len(attributes)]
+        assert table["BillingMode"] == "PAY_PER_REQUEST"
+        assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+        assert table["SSESpecification"] == {"SSEEnabled": True}
+    ttl = TEMPLATE.properties("StateTable")["TimeToLiveSpecification"]
+    assert ttl == {"AttributeName": "expires_at", "Enabled": True}
+    assert "TimeToLiveSpecification" not in TEMPLATE.properties("GrantsTable"), "it deletes late; the function compares"
+
+
+def test_data_outlives_the_stack_and_nothing_else_does() -> None:
+    kept = ("AWS::DynamoDB::Table", "AWS::Logs::LogGroup")
+    for name, resource in TEMPLATE.resources.items():
+        if resource["Type"] in kept:
+            # Kept when a stack is deleted, and not when its first deployment fails: so it can be tried again.
+            assert resource["DeletionPolicy"] == "RetainExceptOnCreate", name
+            assert resource["UpdateReplacePolicy"] == "Retain", name
+        else:
+            assert resource.get("DeletionPolicy", "Delete") == "Delete", name
+
+
+def test_nothing_has_a_physical_name() -> None:
+    for name, resource in TEMPLATE.resources.items():
+        assert PHYSICAL_NAMES.get(resource["Type"], "-") not in resource.get("Properties", {}), name
+
+
+def test_the_secret_begins_as_the_placeholder_that_the_function_knows() -> None:
+    secret = json.loads(TEMPLATE.properties("BrokerKey")["SecretString"])
+    assert secret == {"AccessKeyId": "", "SecretAccessKey": ""}
+
+
+def test_logs_are_kept_for_as_long_as_somebody_says() -> None:
+    for name in TEMPLATE.of_type("AWS::Logs::LogGroup"):
+        assert TEMPLATE.properties(name, LogRetentionDays="90")["RetentionInDays"] == "90", name
+
+
+##### What tells
+
+
+def test_the_dashboard_shows_every_metric_of_the_function() -> None:
+    written = set(
+        re.findall(r'\("(\w+)", "(?:Count|Seconds|Percent|Milliseconds)"', (ROOT / "src/audit.rs").read_text())
+    )
+    assert written == {"Issued", "Refused", "Latency", "KeyAge", "JwksAge", "PackedPolicySize"}
+    widgets = json.loads(TEMPLATE.properties("Dashboard")["DashboardBody"])["widgets"]
+    metrics = [metric for widget in widgets for metric in widget["properties"]["metrics"]]
+    plain = {metric[1] for metric in metrics if metric[0] == "Hallpass"}
+    searched = re.findall(
+        r'MetricName="(\w+)"',
+        " ".join(metric[0].get("expression", "") for metric in metrics if isinstance(metric[0], dict)),
+    )
+    assert plain | set(searched) == written | {"Throttled"}
+
+
+def test_alarms_watch_what_there_is_and_tell_whom_they_are_given() -> None:
+    alarms = {name: TEMPLATE.properties(name) for name in TEMPLATE.of_type("AWS::CloudWatch::Alarm")}
+    assert alarms.keys() == {
+        "ServerErrors",
+        "FunctionThrottled",
+        "GatewayThrottled",
+        "BrokerKeyRefused",
+        "GrantUnusable",
+    }
+    problems = (ROOT / "src/http/problem.rs").read_text()
+    for name, alarm in alarms.items():
+        assert alarm["AlarmDescription"], name
+        assert alarm["TreatMissingData"] == "notBreaching", name
+        assert "AlarmActions" not in alarm, "nobody was named"
+        told = TEMPLATE.properties(name, AlarmTopicArn="arn:aws:sns:us-east-1:111122223333:x")
+        assert told["AlarmActions"] == ["arn:aws:sns:us-east-1:111122223333:x"], name
+        for dimension in alarm["Dimensions"]:
+            if dimension["Name"] == "Code":
+                assert (alarm["Namespace"], alarm["MetricName"]) == ("Hallpass", "Refused")
+                assert f'"{dimension["Value"]}"' in problems
+    (namespace,) = re.findall(r'const NAMESPACE: &str = "(\w+)"', (ROOT / "src/audit.rs").read_text())
+    assert namespace == "Hallpass"
+    (filtered,) = TEMPLATE.properties("ThrottledByGateway")["MetricTransformations"]
+    assert (filtered["MetricNamespace"], filtered["MetricName"]) == ("Hallpass", "Throttled")
+    assert alarms["GatewayThrottled"]["MetricName"] == "Throttled"
+
+
+##### The rest
+
+
+def test_outputs_name_what_an_operator_needs() -> None:
+    outputs = TEMPLATE.body["Outputs"]
+    needed = {
+        "Url",
+        "GrantsTable",
+        "StateTable",
+        "BrokerUser",
+        "BrokerKey",
+        "OperatorPolicy",
+        "ReaderPolicy",
+        "CiPolicy",
+    }
+    assert needed <= outputs.keys()
+    for name, output in outputs.items():
+        assert output["Description"].strip(), name
+        assert TEMPLATE.resolve(output["Value"]), name
+
+
+def test_each_suppression_of_a_check_has_its_reason() -> None:
+    for name, resource in TEMPLATE.resources.items():
+        for skip in resource.get("Metadata", {}).get("checkov", {}).get("skip", []):
+            assert len(skip["comment"]) > 20, f"{name} {skip['id']}"
+
+
+def test_the_template_uses_only_the_yaml_that_cloudformation_reads() -> None:
+    text = (ROOT / "template.yaml").read_text()
+    assert re.findall(r"^\s*[\w-]+: [&*]\w+|<<:", text, re.MULTILINE) == [], "no aliases, no merges"
+
+
+def test_the_samples_of_the_command_line_hold_nothing_of_an_account() -> None:
+    text = (ROOT / "samconfig.toml").read_text()
+    assert re.findall(r"\d{12}|arn:|region\s*=|profile\s*=", text) == []
