@@ -35,7 +35,7 @@ OF_FUNCTION = {
     ("dynamodb:Query", "<GrantsTable.Arn>"),
     ("dynamodb:BatchGetItem", "<StateTable.Arn>"),
     ("dynamodb:PutItem", "<StateTable.Arn>"),
-    ("secretsmanager:GetSecretValue", "<BrokerKey>"),
+    ("secretsmanager:GetSecretValue", "<BrokerKey.Id>"),
     ("logs:CreateLogStream", "<FunctionLog.Arn>"),
     ("logs:PutLogEvents", "<FunctionLog.Arn>"),
     ("xray:PutTraceSegments", "*"),
@@ -401,7 +401,7 @@ def test_sessions_keep_their_hands_off_every_part_of_hallpass() -> None:
             case "AWS::Logs::LogGroup":
                 assert {f"{logs}:<{name}>", f"{logs}:<{name}>:*"} <= denied, name
             case "AWS::SecretsManager::Secret":
-                assert f"<{name}>" in denied, name
+                assert f"<{name}.Id>" in denied, name
             case "AWS::ApiGatewayV2::Api":
                 api = f"{ARN}:apigateway:us-east-1::/apis/<{name}>"
                 assert {api, f"{api}/*"} <= denied, name
