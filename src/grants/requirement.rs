@@ -15,6 +15,8 @@ use crate::problems::Problems;
 
 /// Seconds by which the provider's clock and ours may differ.
 const LEEWAY: f64 = 30.0;
+/// So that the challenge that lists them passes a gateway, whatever their lengths.
+const MAX_WORDS: usize = 16;
 
 /// What one item, or all that match, ask of a sign-in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -159,8 +161,8 @@ fn words(value: &Value, at: &str, problems: &mut Problems) -> BTreeSet<String> {
         value.as_str().filter(|word| (1..=255).contains(&word.len()) && word.chars().all(legal)).map(str::to_owned)
     };
     let words: Option<BTreeSet<String>> = value.as_array().and_then(|words| words.iter().map(word).collect());
-    words.filter(|words| !words.is_empty()).unwrap_or_else(|| {
-        problems.add(at, "must be a list of at least one text of visible ASCII without spaces, `\"` and `\\`");
+    words.filter(|words| (1..=MAX_WORDS).contains(&words.len())).unwrap_or_else(|| {
+        problems.add(at, "must be a list of 1 to 16 texts of visible ASCII without spaces, `\"` and `\\`");
         BTreeSet::new()
     })
 }

@@ -12,7 +12,7 @@ fn mistakes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
     let epoch = "must be whole seconds since the epoch";
     let (flag, string, known) = ("must be true or false", "must be a string", "is not an attribute that this version");
     let arns = "must be a list of ARNs of managed policies";
-    let words = "must be a list of at least one text of visible ASCII without spaces, `\"` and `\\`";
+    let words = "must be a list of 1 to 16 texts of visible ASCII without spaces, `\"` and `\\`";
     let scalars = "must be a list of at least one string or boolean";
     let pointer = "must be named by a JSON pointer, such as `/department` (RFC 6901)";
     let key = "the tag key ";
@@ -67,6 +67,7 @@ fn mistakes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ("require", json!({"max_age": null}), "/require/max_age", "must be whole seconds"),
         ("require", json!({"acr": []}), "/require/acr", words),
         ("require", json!({"acr": "gold"}), "/require/acr", words),
+        ("require", json!({"amr": (0..17).map(|n| format!("m{n}")).collect::<Vec<_>>()}), "/require/amr", words),
         ("require", json!({"acr": ["gold", 1]}), "/require/acr", words),
         ("require", json!({"acr": [""]}), "/require/acr", words),
         ("require", json!({"acr": ["a b"]}), "/require/acr", words),
