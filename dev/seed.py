@@ -171,7 +171,7 @@ def _function_role(aws: Aws) -> Key:
     return Key.of(session["Credentials"])
 
 
-def put_grants(aws: Aws, directory: Path) -> None:
+def put_grants(aws: Aws, directory: Path, table: str = TABLE) -> None:
     """Writes every grant file of `directory` to the table: one item for each principal of each document."""
     items: dict[tuple[str, str], dict[str, Any]] = {}
     for path in sorted(directory.glob("*.yaml")):
@@ -182,12 +182,12 @@ def put_grants(aws: Aws, directory: Path) -> None:
                     raise ValueError(f"{path}: {principal} has two documents for the grant {name}")
                 items[principal, name] = document
     for (principal, name), attributes in items.items():
-        put_item(aws, principal, name, attributes)
+        put_item(aws, principal, name, attributes, table)
 
 
-def put_item(aws: Aws, principal: str, grant: str, attributes: dict[str, Any]) -> None:
+def put_item(aws: Aws, principal: str, grant: str, attributes: dict[str, Any], table: str = TABLE) -> None:
     item = {"principal": principal, "grant": grant} | attributes
-    aws.client("dynamodb").put_item(TableName=TABLE, Item=TypeSerializer().serialize(item)["M"])
+    aws.client("dynamodb").put_item(TableName=table, Item=TypeSerializer().serialize(item)["M"])
 
 
 def register_name(aws: Aws, name: str, owner: str) -> None:

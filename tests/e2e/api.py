@@ -37,9 +37,12 @@ class Answer:
 
 
 class Api:
-    def __init__(self, stack: Stack):
+    """Asks the stack's function, or whatever is at another `url`, under the name `host`."""
+
+    def __init__(self, stack: Stack, url: str | None = None, host: str | None = None):
         self._stack = stack
-        self.url = stack.url
+        self.url = url or stack.url
+        self._host = host
         self._opener = build_opener(ProxyHandler({}))
 
     def ask(
@@ -53,6 +56,8 @@ class Api:
     ) -> Answer:
         url = self.url + path + (f"?{urlencode(query)}" if query else "")
         request = Request(url, method=method, headers=headers or {})
+        if self._host is not None:
+            request.add_header("Host", self._host)
         if token is not None:
             request.add_header("Authorization", f"Bearer {token}")
         if body is not None:
