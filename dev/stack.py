@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,10 +59,18 @@ class StackError(Exception):
 
 
 class Stack:
-    """The local stack. `purpose` names the directory of its logs: `build/logs/PURPOSE`."""
+    """The local stack. `purpose` names the directory of its logs: `build/logs/PURPOSE`. The function is the last of
+    `command`; before it may stand what runs it."""
 
-    def __init__(self, purpose: str, function_env: Mapping[str, str] | None = None, say: Callable[[str], None] = print):
+    def __init__(
+        self,
+        purpose: str,
+        function_env: Mapping[str, str] | None = None,
+        say: Callable[[str], None] = print,
+        command: Sequence[str] = (str(ARTIFACT),),
+    ):
         self.logs = BUILD / "logs" / purpose
+        self._command = list(command)
         self._function_env = dict(function_env or {})
         self._say = say
         self._parts: list[_Part] = []
@@ -78,8 +86,9 @@ class Stack:
     """Lambda's Invoke API: the event is what is posted."""
 
     def __enter__(self) -> Stack:  # noqa: PYI034 (typing.Self is of Python 3.11)
-        if not ARTIFACT.exists():
-            raise StackError(f"{ARTIFACT.relative_to(ROOT)} is missing; `make artifact` builds it")
+        artifact = Path(self._command[-1])
+        if not artifact.exists():
+            raise StackError(f"{artifact.relative_to(ROOT)} is missing; `make artifact` builds it")
         try:
             self._start()
         except BaseException:
@@ -135,16 +144,17 @@ class Stack:
         port = self._on_free_port(emulator, lambda port: ([BIN / watch[0], *watch[1:], str(port)], cargo), _listening)
 
         issuer = {"id": "corp", "issuer": self.issuer, "audiences": ["hallpass"], "algorithms": ALGORITHMS} | terms
-        env = self._base | self._environment_of_function() | self.function_key.environment() | self._function_env
+        env = self._base | self.environment_of_function() | self.function_key.environment() | self._function_env
         env["HALLPASS_ISSUERS"] = json.dumps([issuer])
         # Lambda gives no scheme, and no path either.
         env["AWS_LAMBDA_RUNTIME_API"] = f"http://{LOOPBACK}:{port}/.rt/broker"
-        part = self._run(name, [str(ARTIFACT)], env, cwd=ARTIFACT.parent)
+        part = self._run(name, self._command, env, cwd=Path(self._command[-1]).parent)
         url = f"http://{LOOPBACK}:{port}{FRONT}"
         self._until(part, lambda: _answers(f"{url}/v1/health"))
         return url
 
-    def _environment_of_function(self) -> dict[str, str]:
+    def environment_of_function(self) -> dict[str, str]:
+        """Its variables, but for the issuers and the credentials."""
         return {
             "HALLPASS_TABLE": seed.TABLE,
             "HALLPASS_STATE": seed.STATE,
@@ -189,7 +199,7 @@ class Stack:
         """Starts a part that wants to be told its port. Another checkout may take the port between our look and its
         bind: the part then ends at once, and gets another."""
         for attempt in range(1, START_ATTEMPTS + 1):
-            port = _free_port()
+            port = free_port()
             arguments, env = command(port)
             part = self._run(name, [str(argument) for argument in arguments], env)
             try:
@@ -289,7 +299,7 @@ def _ministack_env(port: int) -> dict[str, str]:
     }
 
 
-def _free_port() -> int:
+def free_port() -> int:
     while True:
         port = random.choice(PORTS)
         with socket.socket() as probe:
