@@ -42,6 +42,9 @@ up: artifact $(NODE) ## The same stack, running until Ctrl-C, with commands to t
 
 .PHONY: test
 test: fmt typos lint template unit doctest doc deny fuzz-smoke e2e ## Everything that must pass
+	@if docker info >/dev/null 2>&1; then $(MAKE) --no-print-directory sam-local; else \
+	printf '\nSKIPPED sam-local: no Docker engine\n'; fi
+	@echo 'SKIPPED arm64: a second release build, and QEMU, which only root installs; `make arm64` asks for both'
 	@printf '\nmake test: everything passed\n'
 
 .PHONY: fmt
@@ -106,6 +109,14 @@ mutants: cargo-nextest cargo-mutants ## Takes out each check of the core in turn
 e2e: artifact $(NODE) ## The whole system, with the artifact that would be deployed
 	pytest tests/e2e
 
+.PHONY: sam-local
+sam-local: artifact $(SAM_VENV) $(NODE) ## The function in containers, as SAM builds and starts it: every event, and some requests
+	@python dev/sam_local.py
+
+.PHONY: arm64
+arm64: artifact-arm64 $(NODE) ## The function for arm64, built and tried under QEMU
+	@python dev/arm64.py
+
 ##### Building it
 
 .PHONY: artifact
@@ -113,6 +124,15 @@ artifact: $(VENV) ## The function as it is deployed: build/lambda/broker/bootstr
 	@compgen -G "$$CARGO_TARGET_DIR/*/release/deps/libaws_sdk_sts-*" >/dev/null || \
 	  echo 'The first release build compiles the AWS SDKs: about ten minutes on two cores. Later ones take seconds.'
 	cargo lambda build --release --locked --bin broker --lambda-dir build/lambda
+
+.PHONY: artifact-arm64
+artifact-arm64: $(VENV) ## The same for arm64: build/lambda-arm64/broker/bootstrap
+	@rustup target list --installed | grep -qx aarch64-unknown-linux-gnu || rustup target add aarch64-unknown-linux-gnu
+	cargo lambda build --release --locked --arm64 --bin broker --lambda-dir build/lambda-arm64
+
+.PHONY: package
+package: artifact artifact-arm64 ## A release, in build/package: zips, templates that need no Rust, and what it is made of
+	@python dev/package.py
 
 .PHONY: setup
 setup: $(VENV) $(SAM_VENV) $(NODE) cargo-nextest cargo-deny cargo-fuzz ## What the other targets would set up when they need it
@@ -164,4 +184,4 @@ lock: ## The lock files again, after a change of dev/*requirements.in or dev/pac
 
 .PHONY: clean
 clean: ## Removes what this checkout built; the user's caches stay
-	rm -rf .venv .venv-sam build dev/node_modules
+	rm -rf .venv .venv-sam .aws-sam build dev/node_modules
