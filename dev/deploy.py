@@ -34,20 +34,8 @@ def _widen_get_federation_token(template: Template) -> None:
     statements["MintSessions"]["Resource"] = "*"
 
 
-def _name_secrets_by_arn(template: Template) -> None:
-    def by_arn(node: Any) -> Any:
-        if node == {"Ref": "BrokerKey"}:
-            return {"Fn::GetAtt": ["BrokerKey", "Id"]}
-        if isinstance(node, dict):
-            return {name: by_arn(value) for name, value in node.items()}
-        return [by_arn(value) for value in node] if isinstance(node, list) else node
-
-    template["Resources"] = by_arn(template["Resources"])
-
-
 SUBSTITUTIONS: dict[str, Callable[[Template], None]] = {
     "MiniStack refuses sts:GetFederationToken on anything narrower than `*`": _widen_get_federation_token,
-    "MiniStack's `!Ref` of a secret is its name, in AWS its ARN, as `!GetAtt BrokerKey.Id` is": _name_secrets_by_arn,
 }
 """What is changed before the stack is created, by the reason. The broker user's ceiling, issuers and so on are
 parameters, and the place of the code is what `sam package` fills in: neither is a substitution."""
