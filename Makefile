@@ -89,6 +89,7 @@ template: $(SAM_VENV) ## What is deployed, template.yaml: sam, cfn-lint and chec
 	.venv-sam/bin/cfn-lint template.yaml
 	.venv-sam/bin/checkov --quiet --compact --skip-download --framework cloudformation secrets --file template.yaml
 
+# With a directory of its own: built for the same target with other flags, the dependencies would be built anew each time.
 .PHONY: fuzz-smoke
 fuzz-smoke: ## Each fuzz target for a few seconds
 	@if [[ ! -d fuzz ]]; then echo 'SKIPPED: fuzz-smoke (there is no fuzz directory)'; \
@@ -97,7 +98,7 @@ fuzz-smoke: ## Each fuzz target for a few seconds
 	  printf '\nfuzzing %s for %s s\n' "$$target" $(FUZZ_SECONDS); \
 	  mkdir -p "fuzz/corpus/$$target"; \
 	  seeds=(); [[ ! -d fuzz/seeds/$$target ]] || seeds=("fuzz/seeds/$$target"); \
-	  RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" "fuzz/corpus/$$target" $${seeds[@]+"$${seeds[@]}"} -- -max_total_time=$(FUZZ_SECONDS) 2>&1 | \
+	  CARGO_TARGET_DIR="$$CARGO_TARGET_DIR/fuzz" RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" "fuzz/corpus/$$target" $${seeds[@]+"$${seeds[@]}"} -- -max_total_time=$(FUZZ_SECONDS) 2>&1 | \
 	    grep -vE '^#[0-9]+[[:space:]]+(NEW|REDUCE|RELOAD)'; \
 	done; fi
 
