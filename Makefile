@@ -103,7 +103,7 @@ fuzz-smoke: ## Each fuzz target for a few seconds
 	done; fi
 
 .PHONY: mutants
-mutants: cargo-nextest cargo-mutants ## Takes out each check of the core in turn, and expects a test to fail: an hour, on demand
+mutants: cargo-nextest cargo-mutants ## Takes out each check of the core in turn, and expects a test to fail: hours, on demand
 	cargo mutants --jobs 2 --output build
 
 .PHONY: e2e

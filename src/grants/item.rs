@@ -3,7 +3,7 @@
 //! An attribute that is not known, or of another type, makes the item unusable: it may be a limit that a later
 //! version knows, and to overlook a limit is to widen the grant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -131,8 +131,7 @@ impl Reader {
                 Err(remedy) => self.problems.add(&at, remedy),
             }
         }
-        let folded = tags.keys().map(|key| (key.to_lowercase(), String::new()));
-        let all = folded.collect::<BTreeMap<_, _>>().len();
+        let all = tags.keys().map(|key| key.to_lowercase()).collect::<BTreeSet<_>>().len();
         if all < tags.len() {
             self.problems.add("/tags", "has two keys that differ in case alone, which STS takes for one");
         }

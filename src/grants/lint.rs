@@ -48,7 +48,7 @@ impl Item {
                     warnings.add(&format!("{at}/Action"), remedy);
                 }
                 let everything = actions.iter().any(Action::is_everything);
-                (("Action"), everything, everything)
+                ("Action", everything, everything)
             }
             Scope::AllBut(actions) => {
                 ("NotAction", false, !actions.iter().any(|action| action.is_everything() || action.is_all_of("iam")))
