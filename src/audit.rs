@@ -15,10 +15,10 @@ use aws_smithy_types::date_time::Format;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::namespace::Namespace;
+
 /// Characters of a text from outside that a line keeps.
 const MAX_TEXT_CHARS: usize = 256;
-/// Where CloudWatch puts the metrics.
-const NAMESPACE: &str = "Hallpass";
 
 /// What is known about one request. Filled on its way; whatever is not known yet is left out.
 #[derive(Debug, Default, Serialize)]
@@ -128,6 +128,7 @@ pub struct Outcome {
 
 /// Writes the lines.
 pub struct Audit {
+    namespace: Namespace,
     out: Mutex<Box<dyn Write + Send>>,
 }
 
@@ -140,8 +141,8 @@ impl fmt::Debug for Audit {
 impl Audit {
     /// Writes to `out`.
     #[must_use]
-    pub fn new(out: impl Write + Send + 'static) -> Self {
-        Self { out: Mutex::new(Box::new(out)) }
+    pub fn new(namespace: Namespace, out: impl Write + Send + 'static) -> Self {
+        Self { namespace, out: Mutex::new(Box::new(out)) }
     }
 
     /// Records that STS is about to be asked.
@@ -155,7 +156,7 @@ impl Audit {
     /// Records how a request ended, with its metrics.
     pub fn outcome(&self, record: &Record, outcome: &Outcome, now: SystemTime) {
         let mut lines = vec![line("outcome", record, &json!(outcome), now)];
-        lines.extend(metrics(record, outcome, now));
+        lines.extend(metrics(&self.namespace, record, outcome, now));
         if let Err(error) = self.write(&lines) {
             tracing::error!(%error, "the audit line of a request cannot be written");
         }
@@ -207,7 +208,7 @@ fn line(event: &str, record: &Record, outcome: &Value, now: SystemTime) -> Value
     line
 }
 
-fn metrics(record: &Record, outcome: &Outcome, now: SystemTime) -> Vec<Value> {
+fn metrics(namespace: &Namespace, record: &Record, outcome: &Outcome, now: SystemTime) -> Vec<Value> {
     let measured = &record.measured;
     let seconds = |age: Option<Duration>| age.map(|age| json!(age.as_secs()));
     let issued = measured.wants_credentials.then(|| json!(u8::from(outcome.code == "issued")));
@@ -218,23 +219,29 @@ fn metrics(record: &Record, outcome: &Outcome, now: SystemTime) -> Vec<Value> {
     let plain: Vec<_> = plain.into_iter().filter_map(|(name, unit, value)| Some((name, unit, value?))).collect();
     let mut lines = Vec::new();
     if !plain.is_empty() {
-        lines.push(embedded(&plain, None, now));
+        lines.push(embedded(namespace, &plain, None, now));
     }
     if outcome.status >= 400 {
-        lines.push(embedded(&[("Refused", "Count", json!(1))], Some(("Code", outcome.code)), now));
+        lines.push(embedded(namespace, &[("Refused", "Count", json!(1))], Some(("Code", outcome.code)), now));
     }
     lines.extend(measured.stages.iter().map(|(stage, took)| {
-        embedded(&[("Latency", "Milliseconds", json!(took.as_secs_f64() * 1e3))], Some(("Stage", stage)), now)
+        let latency = [("Latency", "Milliseconds", json!(took.as_secs_f64() * 1e3))];
+        embedded(namespace, &latency, Some(("Stage", stage)), now)
     }));
     lines
 }
 
-fn embedded(metrics: &[(&str, &str, Value)], dimension: Option<(&str, &str)>, now: SystemTime) -> Value {
+fn embedded(
+    namespace: &Namespace,
+    metrics: &[(&str, &str, Value)],
+    dimension: Option<(&str, &str)>,
+    now: SystemTime,
+) -> Value {
     let definitions: Vec<Value> = metrics.iter().map(|(name, unit, _)| json!({"Name": name, "Unit": unit})).collect();
     let dimensions: Vec<&str> = dimension.iter().map(|(name, _)| *name).collect();
     let mut line = json!({"_aws": {
         "Timestamp": millis(now),
-        "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [dimensions], "Metrics": definitions}],
+        "CloudWatchMetrics": [{"Namespace": namespace, "Dimensions": [dimensions], "Metrics": definitions}],
     }});
     if let Value::Object(line) = &mut line {
         line.extend(dimension.map(|(name, value)| (name.to_owned(), json!(value))));

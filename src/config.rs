@@ -4,6 +4,7 @@
 //! every problem, each with its place and its remedy.
 
 use crate::identity::{Issuer, parse_issuers};
+use crate::namespace::Namespace;
 use crate::problems::Problems;
 
 /// The function's configuration.
@@ -19,6 +20,8 @@ pub struct Config {
     pub broker_key: String,
     /// The origins of browser applications that may call, as browsers send them in `Origin`.
     pub allowed_origins: Vec<String>,
+    /// Where CloudWatch puts the metrics.
+    pub metrics_namespace: Namespace,
 }
 
 impl Config {
@@ -53,9 +56,14 @@ impl Config {
                 format_args!("has `{origin}`; an origin is `https://host` or `https://host:port`, without a path"),
             );
         }
-        match (table, state, broker_key) {
-            (Some(table), Some(state), Some(broker_key)) if problems.is_empty() => {
-                Ok(Self { issuers, table, state, broker_key, allowed_origins })
+        let metrics_namespace = lookup("HALLPASS_METRICS_NAMESPACE").filter(|text| !text.is_empty());
+        let metrics_namespace = metrics_namespace.map_or(Ok(Namespace::default()), |text| text.parse());
+        if let Err(problem) = &metrics_namespace {
+            problems.add("HALLPASS_METRICS_NAMESPACE", problem);
+        }
+        match (table, state, broker_key, metrics_namespace) {
+            (Some(table), Some(state), Some(broker_key), Ok(metrics_namespace)) if problems.is_empty() => {
+                Ok(Self { issuers, table, state, broker_key, allowed_origins, metrics_namespace })
             }
             _ => Err(problems),
         }
@@ -123,6 +131,21 @@ mod tests {
         let places = places(&variables);
         assert_eq!(places.first().map(String::as_str), Some("HALLPASS_TABLE"));
         assert!(places.contains(&"HALLPASS_ISSUERS[0].id".to_owned()), "{places:?}");
+    }
+
+    #[test]
+    fn metrics_go_where_the_operator_says_or_else_to_hallpass() {
+        let mut variables = valid();
+        assert_eq!(read(&variables).unwrap().metrics_namespace, Namespace::default());
+        variables.insert("HALLPASS_METRICS_NAMESPACE", "");
+        assert_eq!(read(&variables).unwrap().metrics_namespace, Namespace::default());
+        variables.insert("HALLPASS_METRICS_NAMESPACE", "Hallpass/shop");
+        assert_eq!(read(&variables).unwrap().metrics_namespace, "Hallpass/shop".parse().unwrap());
+        variables.remove("HALLPASS_TABLE");
+        for bad in [" ", "AWS/Lambda", ":Hallpass", "Hall pass"] {
+            variables.insert("HALLPASS_METRICS_NAMESPACE", bad);
+            assert_eq!(places(&variables), ["HALLPASS_TABLE", "HALLPASS_METRICS_NAMESPACE"], "{bad}");
+        }
     }
 
     #[test]

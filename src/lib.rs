@@ -27,6 +27,7 @@ pub mod grants;
 pub mod http;
 pub mod identity;
 pub mod json;
+pub mod namespace;
 pub mod parameters;
 pub mod problems;
 pub mod refreshed;

@@ -48,7 +48,8 @@ async fn run() -> Result<(), Error> {
     let identity = Identity::new(config.issuers, &HttpClient::new()?);
     let store = Store::new(&sdk, config.table, config.state);
     let keys = BrokerKeys::new(&sdk, config.broker_key);
-    let broker = Arc::new(Broker::new(identity, store, keys, Audit::new(io::stdout())));
+    let audit = Audit::new(config.metrics_namespace, io::stdout());
+    let broker = Arc::new(Broker::new(identity, store, keys, audit));
     broker.prepare(PREPARE_LIMIT, now()).await;
 
     let function = Function::new(broker, config.allowed_origins);

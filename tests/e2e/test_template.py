@@ -16,6 +16,8 @@ from stack import ROOT
 TEMPLATE = Template.load()
 ARN = "arn:aws"
 ACCOUNT = "111122223333"
+# Of the metrics: two stacks in one account and region must not sound each other's alarms.
+NAMESPACE = "Hallpass/hallpass"
 
 # Every wildcard in what is allowed, and why it has to be one.
 WILDCARDS = {
@@ -497,12 +499,19 @@ def test_the_dashboard_shows_every_metric_of_the_function() -> None:
     assert written == {"Issued", "Refused", "Latency", "KeyAge", "JwksAge", "PackedPolicySize"}
     widgets = json.loads(TEMPLATE.properties("Dashboard")["DashboardBody"])["widgets"]
     metrics = [metric for widget in widgets for metric in widget["properties"]["metrics"]]
-    plain = {metric[1] for metric in metrics if metric[0] == "Hallpass"}
+    plain = {metric[1] for metric in metrics if metric[0] == NAMESPACE}
+    # In a search, a namespace that has more than letters and digits is quoted.
     searched = re.findall(
-        r'MetricName="(\w+)"',
+        rf"""SEARCH\('{{"{NAMESPACE}",\w+}} MetricName="(\w+)"'""",
         " ".join(metric[0].get("expression", "") for metric in metrics if isinstance(metric[0], dict)),
     )
     assert plain | set(searched) == written | {"Throttled"}
+
+
+def test_the_function_writes_its_metrics_where_the_stack_looks() -> None:
+    for stack in ("hallpass", "other"):
+        variables = TEMPLATE.properties("Function", **{"AWS::StackName": stack})["Environment"]["Variables"]
+        assert variables["HALLPASS_METRICS_NAMESPACE"] == f"Hallpass/{stack}"
 
 
 def test_alarms_watch_what_there_is_and_tell_whom_they_are_given() -> None:
@@ -523,13 +532,12 @@ def test_alarms_watch_what_there_is_and_tell_whom_they_are_given() -> None:
         assert told["AlarmActions"] == ["arn:aws:sns:us-east-1:111122223333:x"], name
         for dimension in alarm["Dimensions"]:
             if dimension["Name"] == "Code":
-                assert (alarm["Namespace"], alarm["MetricName"]) == ("Hallpass", "Refused")
+                assert (alarm["Namespace"], alarm["MetricName"]) == (NAMESPACE, "Refused")
                 assert f'"{dimension["Value"]}"' in problems
-    (namespace,) = re.findall(r'const NAMESPACE: &str = "(\w+)"', (ROOT / "src/audit.rs").read_text())
-    assert namespace == "Hallpass"
     (filtered,) = TEMPLATE.properties("ThrottledByGateway")["MetricTransformations"]
-    assert (filtered["MetricNamespace"], filtered["MetricName"]) == ("Hallpass", "Throttled")
-    assert alarms["GatewayThrottled"]["MetricName"] == "Throttled"
+    assert (filtered["MetricNamespace"], filtered["MetricName"]) == (NAMESPACE, "Throttled")
+    throttled = alarms["GatewayThrottled"]
+    assert (throttled["Namespace"], throttled["MetricName"]) == (NAMESPACE, "Throttled")
 
 
 ##### The rest

@@ -200,7 +200,7 @@ async fn metrics_are_emitted_in_the_embedded_format() {
         let timestamp = record["_aws"]["Timestamp"].as_u64().unwrap();
         assert!(timestamp.abs_diff(clock::now() * 1000) < 60_000, "milliseconds: {record}");
         for directive in record["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
-            assert!(directive["Namespace"].as_str().is_some_and(|name| !name.is_empty()));
+            assert_eq!(directive["Namespace"], "Hallpass", "nobody named another");
             for set in directive["Dimensions"].as_array().unwrap() {
                 for dimension in set.as_array().unwrap() {
                     assert!(record[dimension.as_str().unwrap()].is_string(), "{dimension} of {record}");
@@ -224,6 +224,19 @@ async fn metrics_are_emitted_in_the_embedded_format() {
     assert_eq!(dimensions, ["Code", "Stage"].map(str::to_owned).into());
     assert!(metrics.iter().any(|record| record["Refused"] == 1 && record["Code"] == "token_missing"), "{metrics:#?}");
     assert!(metrics.iter().any(|record| record["Issued"] == 1), "{metrics:#?}");
+}
+
+#[tokio::test]
+async fn metrics_go_to_the_namespace_that_was_named() {
+    let mut world = World::new().await;
+    world.set("HALLPASS_METRICS_NAMESPACE", "Hallpass/shop");
+    let function = world.start().await;
+    function.call(world.request()).await.credentials();
+    function.call(Event::get("/v1/credentials")).await.refusal(401, "token_missing");
+    let records = function.end().await.records();
+    let directives = records.iter().filter_map(|record| record["_aws"]["CloudWatchMetrics"].as_array()).flatten();
+    let namespaces: BTreeSet<_> = directives.map(|directive| directive["Namespace"].as_str()).collect();
+    assert_eq!(namespaces, [Some("Hallpass/shop")].into());
 }
 
 #[tokio::test]

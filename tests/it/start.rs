@@ -121,6 +121,7 @@ async fn every_problem_is_told_at_once() {
     world.unset("HALLPASS_TABLE");
     world.unset("HALLPASS_BROKER_KEY");
     world.set("HALLPASS_ALLOWED_ORIGINS", "*");
+    world.set("HALLPASS_METRICS_NAMESPACE", "AWS/Lambda");
     let told = [
         "HALLPASS_ISSUERS[0].algorithms",
         "HALLPASS_ISSUERS[0].subject",
@@ -130,6 +131,7 @@ async fn every_problem_is_told_at_once() {
         "HALLPASS_TABLE",
         "HALLPASS_BROKER_KEY",
         "HALLPASS_ALLOWED_ORIGINS",
+        "HALLPASS_METRICS_NAMESPACE",
     ];
     refused(world.spawn().await, &told).await;
 }
