@@ -20,6 +20,9 @@ FUZZ := 0.13.2
 MUTANTS := 27.1.0
 FUZZ_SECONDS := 10
 
+# What is deployed: a binary for each function of the template.
+BINARIES := $(shell sed -n 's/^ *Binary: //p' template.yaml)
+
 VENV := .venv/.installed
 SAM_VENV := .venv-sam/.installed
 NODE := dev/node_modules/.installed
@@ -124,12 +127,12 @@ arm64: artifact-arm64 $(NODE) ## The function for arm64, built and tried under Q
 artifact: $(VENV) ## The function as it is deployed: build/lambda/broker/bootstrap
 	@compgen -G "$$CARGO_TARGET_DIR/*/release/deps/libaws_sdk_sts-*" >/dev/null || \
 	  echo 'The first release build compiles the AWS SDKs: about ten minutes on two cores. Later ones take seconds.'
-	cargo lambda build --release --locked --bin broker --lambda-dir build/lambda
+	cargo lambda build --release --locked $(BINARIES:%=--bin %) --lambda-dir build/lambda
 
 .PHONY: artifact-arm64
 artifact-arm64: $(VENV) ## The same for arm64: build/lambda-arm64/broker/bootstrap
 	@rustup target list --installed | grep -qx aarch64-unknown-linux-gnu || rustup target add aarch64-unknown-linux-gnu
-	cargo lambda build --release --locked --arm64 --bin broker --lambda-dir build/lambda-arm64
+	cargo lambda build --release --locked --arm64 $(BINARIES:%=--bin %) --lambda-dir build/lambda-arm64
 
 .PHONY: package
 package: artifact artifact-arm64 ## A release, in build/package: zips, templates that need no Rust, and what it is made of

@@ -1,9 +1,11 @@
 """`make package`: what a release is made of, in build/package. With it `sam deploy` needs no Rust.
 
-hallpass-VERSION-ARCHITECTURE.zip    the function; the same bytes whenever the same bootstrap is packed
-template-ARCHITECTURE.yaml           template.yaml, with that zip as the function's code
-hallpass-VERSION.cdx.json            what the function is made of (CycloneDX)
-SHA256SUMS                           of all of these
+hallpass-BINARY-VERSION-ARCHITECTURE.zip    a function; the same bytes whenever the same bootstrap is packed
+template-ARCHITECTURE.yaml                  template.yaml, with those zips as the functions' code
+hallpass-VERSION.cdx.json                   what the functions are made of (CycloneDX)
+SHA256SUMS                                  of all of these
+
+Which binaries there are says template.yaml: one for each of its functions.
 """
 
 from __future__ import annotations
@@ -23,10 +25,7 @@ from typing import Any
 from stack import BUILD, ROOT
 
 PACKAGE = BUILD / "package"
-BOOTSTRAPS = {
-    "arm64": BUILD / "lambda-arm64" / "broker" / "bootstrap",
-    "x86_64": BUILD / "lambda" / "broker" / "bootstrap",
-}
+BUILT = {"arm64": BUILD / "lambda-arm64", "x86_64": BUILD / "lambda"}
 # An ELF header says for which machine it is, at offset 18.
 MACHINES = {"arm64": 183, "x86_64": 62}
 TRIPLES = {"arm64": "aarch64-unknown-linux-gnu", "x86_64": "x86_64-unknown-linux-gnu"}
@@ -38,12 +37,16 @@ DOS_EPOCH = 315_532_800  # 1980-01-01: a zip knows no earlier time
 EXECUTABLE = 0o100_755
 UNIX = 3
 
-# The places of template.yaml that a release says in another way. Each must be there exactly once.
-TEMPLATE_CHANGES = {
-    "      CodeUri: .\n": "      CodeUri: {zip}\n",
+# How a function of template.yaml says what it is built of, and, further down in the same resource, where its code is.
+FUNCTION = re.compile(
+    r"      BuildMethod: rust-cargolambda\n      BuildProperties:\n        Binary: (?P<binary>\w+)\n"
+    r"(?P<between>(?:    .*\n|\n)*?)"
+    r"      CodeUri: \.\n"
+)
+# What a release says in another way of the processor. Each must be there exactly once.
+ARCHITECTURE_CHANGES = {
     "    AllowedValues: [arm64, x86_64]\n": "    AllowedValues: [{architecture}]\n",
     "    Default: arm64\n": "    Default: {architecture}\n",
-    "      BuildMethod: rust-cargolambda\n      BuildProperties:\n        Binary: broker\n": "",
 }
 
 
@@ -53,16 +56,18 @@ def main() -> int:
     for old in PACKAGE.iterdir():
         old.unlink()
     template = (ROOT / "template.yaml").read_text()
-    for architecture, path in BOOTSTRAPS.items():
-        bootstrap = path.read_bytes()
-        machine = int.from_bytes(bootstrap[18:20], "little")
-        if machine != MACHINES[architecture]:
-            print(f"{path} is for machine {machine}, and not for {architecture}", file=sys.stderr)
-            return 1
-        archive = PACKAGE / f"hallpass-{version}-{architecture}.zip"
-        pack(archive, bootstrap, when)
-        (PACKAGE / f"template-{architecture}.yaml").write_text(released(template, architecture, archive.name))
-        print(f"{archive.name}: {archive.stat().st_size:,} bytes; bootstrap {len(bootstrap):,}")
+    for architecture, built in BUILT.items():
+        for binary in binaries(template):
+            path = built / binary / "bootstrap"
+            bootstrap = path.read_bytes()
+            machine = int.from_bytes(bootstrap[18:20], "little")
+            if machine != MACHINES[architecture]:
+                print(f"{path} is for machine {machine}, and not for {architecture}", file=sys.stderr)
+                return 1
+            archive = PACKAGE / name_of_zip(binary, version, architecture)
+            pack(archive, bootstrap, when)
+            print(f"{archive.name}: {archive.stat().st_size:,} bytes; bootstrap {len(bootstrap):,}")
+        (PACKAGE / f"template-{architecture}.yaml").write_text(released(template, version, architecture))
     components = bill_of_materials(when)
     sbom = PACKAGE / f"hallpass-{version}.cdx.json"
     sbom.write_text(json.dumps(components, indent=1) + "\n")
@@ -83,13 +88,31 @@ def pack(archive: Path, bootstrap: bytes, when: int) -> None:
         made.writestr(entry, bootstrap, compresslevel=9)
 
 
-def released(template: str, architecture: str, archive: str) -> str:
-    """The template of a release for one architecture: the code is a file beside it, and nothing is built."""
-    for place, change in TEMPLATE_CHANGES.items():
-        if template.count(place) != 1:
-            raise ValueError(f"template.yaml has {place.strip()!r} {template.count(place)} times")
-        template = template.replace(place, change.format(zip=archive, architecture=architecture))
-    return template
+def binaries(template: str) -> list[str]:
+    """Of the functions, in their order."""
+    return [function["binary"] for function in FUNCTION.finditer(template)]
+
+
+def name_of_zip(binary: str, version: str, architecture: str) -> str:
+    return f"hallpass-{binary}-{version}-{architecture}.zip"
+
+
+def released(template: str, version: str, architecture: str) -> str:
+    """The template of a release for one architecture: the code is in files beside it, and nothing is built."""
+
+    def packed(function: re.Match[str]) -> str:
+        return f"{function['between']}      CodeUri: {name_of_zip(function['binary'], version, architecture)}\n"
+
+    made, found = FUNCTION.subn(packed, template)
+    functions = template.count("    Type: AWS::Serverless::Function\n")
+    if found != functions:
+        raise ValueError(f"template.yaml has {functions} functions, {found} with a Binary and `CodeUri: .`")
+    made = re.sub(r"    Metadata:\n(?=    \w)", "", made)  # where nothing else is said
+    for place, change in ARCHITECTURE_CHANGES.items():
+        if made.count(place) != 1:
+            raise ValueError(f"template.yaml has {place.strip()!r} {made.count(place)} times")
+        made = made.replace(place, change.format(architecture=architecture))
+    return made
 
 
 def source_date_epoch() -> int:
@@ -101,7 +124,7 @@ def source_date_epoch() -> int:
 
 
 def bill_of_materials(when: int) -> dict[str, Any]:
-    """What cargo links into the function, on either architecture: its dependencies, and theirs, but for what only
+    """What cargo links into the functions, on either architecture: its dependencies, and theirs, but for what only
     builds and tests need."""
     checksums = {
         (name, version): checksum for name, version, checksum in LOCKED.findall((ROOT / "Cargo.lock").read_text())

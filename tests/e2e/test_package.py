@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import subprocess
 import time
 import zipfile
 from pathlib import Path
 
 import package
 import pytest
-from package import BOOTSTRAPS, ROOT
+from package import BUILT, ROOT
 from samtranslator.yaml_helper import yaml_parse
 from stack import ARTIFACT
 
 NOON = 1_795_348_800  # 22 November 2026
 TEMPLATE = (ROOT / "template.yaml").read_text()
+# With a function more, of which the template says no more than it must.
+OTHER = """
+  Other:
+    Type: AWS::Serverless::Function
+    Metadata:
+      BuildMethod: rust-cargolambda
+      BuildProperties:
+        Binary: other
+    Properties:
+      Description: Another function
+
+      CodeUri: .
+      Handler: bootstrap
+"""
+WITH_OTHER = TEMPLATE.replace("\nOutputs:\n", f"{OTHER}\nOutputs:\n")
 
 
 def test_a_zip_has_the_same_bytes_whenever_and_wherever_it_is_made(
@@ -55,27 +72,41 @@ def test_the_time_is_what_the_environment_says_or_else_that_of_the_commit(monkey
     assert package.source_date_epoch() >= 0
 
 
-@pytest.mark.parametrize("architecture", BOOTSTRAPS)
-def test_a_released_template_differs_in_the_code_alone(architecture: str) -> None:
-    ours, released = yaml_parse(TEMPLATE), yaml_parse(package.released(TEMPLATE, architecture, "hallpass.zip"))
-    function = released["Resources"]["Function"]
-    assert function["Properties"].pop("CodeUri") == "hallpass.zip"
-    assert {"BuildMethod", "BuildProperties"}.isdisjoint(function["Metadata"]), "nothing is built"
-    assert released["Parameters"]["Architecture"].pop("AllowedValues") == [architecture]
-    assert released["Parameters"]["Architecture"].pop("Default") == architecture
-
-    function = ours["Resources"]["Function"]
-    function["Properties"].pop("CodeUri")
-    for name in ("BuildMethod", "BuildProperties"):
-        function["Metadata"].pop(name)
-    for name in ("AllowedValues", "Default"):
-        ours["Parameters"]["Architecture"].pop(name)
+@pytest.mark.parametrize("architecture", BUILT)
+@pytest.mark.parametrize("template", [TEMPLATE, WITH_OTHER], ids=["ours", "with another function"])
+def test_a_released_template_differs_in_the_code_alone(template: str, architecture: str) -> None:
+    ours, released = yaml_parse(template), yaml_parse(package.released(template, "1.2.3", architecture))
+    for name, resource in ours["Resources"].items():
+        if resource["Type"] != "AWS::Serverless::Function":
+            continue
+        binary = resource["Metadata"].pop("BuildProperties")["Binary"]
+        assert resource["Metadata"].pop("BuildMethod") == "rust-cargolambda"
+        if not resource["Metadata"]:
+            resource.pop("Metadata")
+        resource["Properties"]["CodeUri"] = f"hallpass-{binary}-1.2.3-{architecture}.zip"
+        assert released["Resources"][name] == resource, "nothing is built"
+    ours["Parameters"]["Architecture"] |= {"AllowedValues": [architecture], "Default": architecture}
     assert released == ours
 
 
-def test_a_template_that_has_changed_is_not_released_unseen() -> None:
-    with pytest.raises(ValueError, match="CodeUri"):
-        package.released(TEMPLATE.replace("CodeUri: .\n", "CodeUri: src\n"), "arm64", "hallpass.zip")
+def test_every_function_of_the_template_is_built_and_packed() -> None:
+    functions = [r for r in yaml_parse(WITH_OTHER)["Resources"].values() if r["Type"] == "AWS::Serverless::Function"]
+    named = [function["Metadata"]["BuildProperties"]["Binary"] for function in functions]
+    assert package.binaries(WITH_OTHER) == named
+    assert package.binaries(TEMPLATE) == named[:-1]
+    for target, built in (("artifact", "build/lambda"), ("artifact-arm64", "build/lambda-arm64")):
+        # What make would do: it must ask for the same binaries.
+        done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True)
+        [command] = [line for line in done.stdout.splitlines() if line.startswith("cargo lambda build")]
+        assert re.findall(r"--bin (\w+)", command) == package.binaries(TEMPLATE)
+        assert command.endswith(f"--lambda-dir {built}")
+
+
+@pytest.mark.parametrize("place", ["CodeUri: .", "BuildMethod: rust-cargolambda"])
+def test_a_template_that_has_changed_is_not_released_unseen(place: str) -> None:
+    for template in (TEMPLATE, WITH_OTHER):
+        with pytest.raises(ValueError, match="function"):
+            package.released(template.replace(f"{place}\n", f"{place}/src\n", 1), "1.2.3", "arm64")
 
 
 def test_the_bill_of_materials_names_what_is_in_the_function_and_nothing_else() -> None:
