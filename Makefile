@@ -11,8 +11,11 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hallpass
 TOOLS := $(CACHE)/tools
 # The dependencies take ten minutes to build on two cores: they outlive a clean checkout, and checkouts share them.
 export CARGO_TARGET_DIR ?= $(CACHE)/target
-# The tools of the lock files come first; cargo-lambda finds its linker, zig, there too.
-export PATH := $(CURDIR)/.venv/bin:$(TOOLS)/bin:$(PATH)
+# cargo-lambda calls the linker by a path that it makes from its own, and with another linker cargo builds all
+# dependencies anew: so it has one place, which checkouts share too.
+CARGO_LAMBDA := $(TOOLS)/$(shell sed -n 's/^\(cargo-lambda\)==/\1-/p' dev/requirements.in)
+# Then the tools of the lock files; cargo-lambda finds its linker, zig, there.
+export PATH := $(CARGO_LAMBDA):$(CURDIR)/.venv/bin:$(TOOLS)/bin:$(PATH)
 
 NEXTEST := 0.9.143
 DENY := 0.20.2
@@ -22,6 +25,9 @@ FUZZ_SECONDS := 10
 
 # What is deployed: a binary for each function of the template.
 BINARIES := $(shell sed -n 's/^ *Binary: //p' template.yaml)
+# Where sources lie must not be in what is made of them, or each builder would make other bytes. A variable that adds to
+# what cargo-lambda asks for, where RUSTFLAGS would replace it.
+REMAP := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo --remap-path-prefix=$(CARGO_TARGET_DIR)=/target
 
 VENV := .venv/.installed
 SAM_VENV := .venv-sam/.installed
@@ -123,14 +129,18 @@ arm64: artifact-arm64 $(NODE) ## The function for arm64, built and tried under Q
 
 ##### Building it
 
+artifact artifact-arm64 sam-local: export CARGO_BUILD_RUSTFLAGS := $(REMAP)
+
 .PHONY: artifact
-artifact: $(VENV) ## The function as it is deployed: build/lambda/broker/bootstrap
+artifact: $(CARGO_LAMBDA)/cargo-lambda ## The function as it is deployed: build/lambda/broker/bootstrap
 	@compgen -G "$$CARGO_TARGET_DIR/*/release/deps/libaws_sdk_sts-*" >/dev/null || \
 	  echo 'The first release build compiles the AWS SDKs: about ten minutes on two cores. Later ones take seconds.'
 	cargo lambda build --release --locked $(BINARIES:%=--bin %) --lambda-dir build/lambda
 
+# With a directory of its own: it shares build scripts and macros with the other build, but not their linker.
 .PHONY: artifact-arm64
-artifact-arm64: $(VENV) ## The same for arm64: build/lambda-arm64/broker/bootstrap
+artifact-arm64: export CARGO_TARGET_DIR := $(CARGO_TARGET_DIR)/arm64
+artifact-arm64: $(CARGO_LAMBDA)/cargo-lambda ## The same for arm64: build/lambda-arm64/broker/bootstrap
 	@rustup target list --installed | grep -qx aarch64-unknown-linux-gnu || rustup target add aarch64-unknown-linux-gnu
 	cargo lambda build --release --locked --arm64 $(BINARIES:%=--bin %) --lambda-dir build/lambda-arm64
 
@@ -147,6 +157,9 @@ $(VENV): dev/requirements.txt
 	@rm -rf .venv && $(PYTHON) -m venv .venv
 	@.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement dev/requirements.txt
 	@touch $@
+
+$(CARGO_LAMBDA)/cargo-lambda: | $(VENV)
+	@mkdir -p $(@D) && cp .venv/bin/cargo-lambda $@.new && mv $@.new $@
 
 $(SAM_VENV): dev/sam-requirements.txt
 	@echo 'Installing the AWS SAM command line and the checks of the template into .venv-sam (about a minute)'

@@ -109,6 +109,14 @@ def test_a_template_that_has_changed_is_not_released_unseen(place: str) -> None:
             package.released(template.replace(f"{place}\n", f"{place}/src\n", 1), "1.2.3", "arm64")
 
 
+def test_the_function_does_not_say_where_it_was_built() -> None:
+    """Else each builder would make other bytes of the same sources."""
+    bootstrap = ARTIFACT.read_bytes()
+    homes = [os.environ.get("CARGO_HOME", str(Path.home() / ".cargo")), str(Path.home()), str(ROOT)]
+    assert b"/registry/src/" in bootstrap, "where a panic of a dependency comes from can be told"
+    assert [home for home in homes if f"{home}/".encode() in bootstrap] == []
+
+
 def test_the_bill_of_materials_names_what_is_in_the_function_and_nothing_else() -> None:
     made = package.bill_of_materials(NOON)
     assert json.dumps(made) == json.dumps(package.bill_of_materials(NOON))
