@@ -1,6 +1,6 @@
-//! Do the tokens of the providers that companies have mean what README says?
+//! Do the tokens of the providers that companies have mean what our table says?
 //!
-//! Tests alone: every fixture of `tests/providers/` against the verifier, and README's table against the fixtures.
+//! Tests alone: every fixture of `tests/providers/` against the verifier, and the table of `docs/configuration.md` against the fixtures.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::support::signer::TestKey;
 
 const NOW: u64 = 1_800_000_000;
 
-/// What every entry has, and README's table need not repeat.
+/// What every entry has, and the table need not repeat.
 const EVERYWHERE: [&str; 3] = ["id", "issuer", "audiences"];
 
 fn parse(configuration: &Value) -> Result<Issuer, String> {
@@ -141,13 +141,13 @@ fn where_strangers_can_sign_up_the_start_is_refused_without_the_claim() {
 }
 
 #[test]
-fn readme_tells_of_every_provider_and_of_every_field_to_set() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+fn the_table_tells_of_every_provider_and_of_every_field_to_set() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md")).unwrap();
     for fixture in Fixture::all() {
         let (provider, file) = (fixture.document["provider"].as_str().unwrap(), &fixture.file);
-        let begins = format!("| [{provider}](tests/providers/{file}) |");
-        let row = readme.lines().find(|line| line.starts_with(&begins));
-        let row = row.unwrap_or_else(|| panic!("README has no row that begins `{begins}`"));
+        let begins = format!("| [{provider}](../tests/providers/{file}) |");
+        let row = page.lines().find(|line| line.starts_with(&begins));
+        let row = row.unwrap_or_else(|| panic!("the table has no row that begins `{begins}`"));
         let configuration = fixture.configuration();
         for (name, value) in configuration.as_object().unwrap() {
             if !EVERYWHERE.contains(&name.as_str()) {

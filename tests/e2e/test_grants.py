@@ -300,6 +300,6 @@ def test_the_schema_finds_a_mistake_and_so_does_the_function(
 
 
 def test_each_sample_is_explained_where_users_read() -> None:
-    readme = (Path(ROOT) / "README.md").read_text()
+    page = (Path(ROOT) / "docs/grants.md").read_text()
     for path in GRANTS.glob("*.yaml"):
-        assert f"grants/{path.name}" in readme, path.name
+        assert f"](../grants/{path.name})" in page, path.name

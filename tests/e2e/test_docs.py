@@ -1,0 +1,45 @@
+"""Do the pages lead where they say, and do they tell of every refusal?"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from stack import ROOT
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def anchors(page: Path) -> set[str]:
+    """Of its headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_into_the_repository_leads_somewhere(page: Path) -> None:
+    for link in LINK.findall(page.read_text()):
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_page_is_named_where_readers_begin() -> None:
+    readme = set(LINK.findall((ROOT / "README.md").read_text()))
+    for page in PAGES:
+        name = str(page.relative_to(ROOT))
+        assert name == "README.md" or name in readme, name
+
+
+def test_the_page_of_the_interface_tells_of_every_refusal_and_of_no_other() -> None:
+    rows = re.findall(r"^\| (\d{3} .+?) \|", (ROOT / "docs/api.md").read_text(), re.MULTILINE)
+    told = {code for row in rows for code in re.findall(r"`(\w+)`", row)}
+    source = (ROOT / "src/http/problem.rs").read_text()
+    assert {code for code in told if f'"{code}"' not in source} == set()
+    # Most codes stand right before their status.
+    assert set(re.findall(r'"(\w+)",\s*StatusCode::', source)) - told == set()
