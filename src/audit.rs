@@ -162,6 +162,13 @@ impl Audit {
         }
     }
 
+    /// Records one figure that belongs to no request.
+    pub fn measure(&self, name: &str, unit: &str, value: u64, now: SystemTime) {
+        if let Err(error) = self.write(&[embedded(&self.namespace, &[(name, unit, json!(value))], None, now)]) {
+            tracing::error!(%error, name, "a metric cannot be written");
+        }
+    }
+
     fn write(&self, lines: &[Value]) -> io::Result<()> {
         let mut text = String::new();
         for line in lines {

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::audit::{Audit, MatchedItem, Record, capped, rfc3339};
-use crate::credentials::{BrokerKeys, Issued, KeyError, StsError};
+use crate::credentials::{BrokerKeys, Issued, KeyError, MintError, StsError};
 use crate::grants::{Denied, GrantName, Offer, Request, Session, Store, StoreError, Unsettled, authorize, offers};
 use crate::identity::{Caller, Identity, IdentityError, UnverifiedToken};
 use crate::parameters::{Invalid, Parameters};
@@ -182,13 +182,7 @@ impl Broker {
         let session = Box::pin(settling).await?;
         self.audit.issuing(record, now).map_err(|_| Failure::Unaudited)?;
         let begun = Instant::now();
-        let issued = match found.key.mint(&session).await {
-            Err(StsError::KeyRefused(code)) => match self.keys.instead_of(&found.key, now).await? {
-                Some(key) => key.mint(&session).await,
-                None => Err(StsError::KeyRefused(code)),
-            },
-            issued => issued,
-        };
+        let issued = self.keys.mint(&found.key, &session, now).await;
         record.measured.stages.push(("sts", begun.elapsed()));
         let issued = issued?;
         record.access_key_id = Some(issued.access_key_id.clone());
@@ -246,6 +240,15 @@ impl Allowance {
         let grace = Instant::now().checked_add(REFRESH_GRACE).unwrap_or(self.deadline).min(self.deadline);
         let _ = timeout_at(grace, join_all(beside.into_iter().map(Refresh::ended))).await;
         record.measured.stages.push(("total", self.begun.elapsed()));
+    }
+}
+
+impl From<MintError> for Failure {
+    fn from(error: MintError) -> Self {
+        match error {
+            MintError::Key(error) => Self::Key(error),
+            MintError::Sts(error) => Self::Sts(error),
+        }
     }
 }
 

@@ -7,6 +7,9 @@ use crate::identity::{Issuer, parse_issuers};
 use crate::namespace::Namespace;
 use crate::problems::Problems;
 
+const BROKER_KEY: &str = "HALLPASS_BROKER_KEY";
+const WHAT_BROKER_KEY_IS: &str = "the name or ARN of the broker key's secret";
+
 /// The function's configuration.
 #[derive(Debug)]
 pub struct Config {
@@ -31,17 +34,11 @@ impl Config {
     /// All [`Problems`] at once.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Problems> {
         let mut problems = Problems::default();
-        let mut required = |name: &str, what: &str| {
-            let value = lookup(name).filter(|value| !value.trim().is_empty());
-            if value.is_none() {
-                problems.add(name, format_args!("is not set; it is {what}"));
-            }
-            value
-        };
+        let mut required = |name: &str, what: &str| required(&lookup, &mut problems, name, what);
         let issuers = required("HALLPASS_ISSUERS", "the JSON array of trusted issuers");
         let table = required("HALLPASS_TABLE", "the name of the table of grants");
         let state = required("HALLPASS_STATE", "the name of the table of state");
-        let broker_key = required("HALLPASS_BROKER_KEY", "the name or ARN of the broker key's secret");
+        let broker_key = required(BROKER_KEY, WHAT_BROKER_KEY_IS);
         if table.is_some() && table == state {
             problems
                 .add("HALLPASS_STATE", "is the same table as HALLPASS_TABLE; the function may write to state alone");
@@ -56,18 +53,63 @@ impl Config {
                 format_args!("has `{origin}`; an origin is `https://host` or `https://host:port`, without a path"),
             );
         }
-        let metrics_namespace = lookup("HALLPASS_METRICS_NAMESPACE").filter(|text| !text.is_empty());
-        let metrics_namespace = metrics_namespace.map_or(Ok(Namespace::default()), |text| text.parse());
-        if let Err(problem) = &metrics_namespace {
-            problems.add("HALLPASS_METRICS_NAMESPACE", problem);
-        }
+        let metrics_namespace = metrics_namespace(&lookup, &mut problems);
         match (table, state, broker_key, metrics_namespace) {
-            (Some(table), Some(state), Some(broker_key), Ok(metrics_namespace)) if problems.is_empty() => {
+            (Some(table), Some(state), Some(broker_key), Some(metrics_namespace)) if problems.is_empty() => {
                 Ok(Self { issuers, table, state, broker_key, allowed_origins, metrics_namespace })
             }
             _ => Err(problems),
         }
     }
+}
+
+/// The rotator's configuration.
+#[derive(Debug)]
+pub struct RotatorConfig {
+    /// The name or ARN of the secret that holds the broker key.
+    pub broker_key: String,
+    /// The name of the IAM user whose key it is.
+    pub broker_user: String,
+    /// Where CloudWatch puts the metrics.
+    pub metrics_namespace: Namespace,
+}
+
+impl RotatorConfig {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// All [`Problems`] at once.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let broker_key = required(&lookup, &mut problems, BROKER_KEY, WHAT_BROKER_KEY_IS);
+        let broker_user = required(&lookup, &mut problems, "HALLPASS_BROKER_USER", "the name of the IAM user");
+        match (broker_key, broker_user, metrics_namespace(&lookup, &mut problems)) {
+            (Some(broker_key), Some(broker_user), Some(metrics_namespace)) => {
+                Ok(Self { broker_key, broker_user, metrics_namespace })
+            }
+            _ => Err(problems),
+        }
+    }
+}
+
+fn required(
+    lookup: impl Fn(&str) -> Option<String>,
+    problems: &mut Problems,
+    name: &str,
+    what: &str,
+) -> Option<String> {
+    let value = lookup(name).filter(|value| !value.trim().is_empty());
+    if value.is_none() {
+        problems.add(name, format_args!("is not set; it is {what}"));
+    }
+    value
+}
+
+fn metrics_namespace(lookup: impl Fn(&str) -> Option<String>, problems: &mut Problems) -> Option<Namespace> {
+    let Some(text) = lookup("HALLPASS_METRICS_NAMESPACE").filter(|text| !text.is_empty()) else {
+        return Some(Namespace::default());
+    };
+    text.parse().inspect_err(|problem| problems.add("HALLPASS_METRICS_NAMESPACE", problem)).ok()
 }
 
 /// Whether a browser could send this text as `Origin` (RFC 6454 §6.2). Neither `*` nor `null` is one.
@@ -145,6 +187,25 @@ mod tests {
         for bad in [" ", "AWS/Lambda", ":Hallpass", "Hall pass"] {
             variables.insert("HALLPASS_METRICS_NAMESPACE", bad);
             assert_eq!(places(&variables), ["HALLPASS_TABLE", "HALLPASS_METRICS_NAMESPACE"], "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_rotator_needs_the_secret_and_the_user() {
+        let valid = BTreeMap::from([("HALLPASS_BROKER_KEY", "broker-key"), ("HALLPASS_BROKER_USER", "broker")]);
+        let read = |variables: &BTreeMap<&str, &str>| {
+            RotatorConfig::from_lookup(|name| variables.get(name).map(|value| (*value).to_owned()))
+        };
+        let config = read(&valid).unwrap();
+        assert_eq!((config.broker_key.as_str(), config.broker_user.as_str()), ("broker-key", "broker"));
+        assert_eq!(config.metrics_namespace, Namespace::default());
+        assert_eq!(read(&BTreeMap::new()).unwrap_err().len(), 2);
+        for (name, bad) in
+            [("HALLPASS_BROKER_KEY", " "), ("HALLPASS_BROKER_USER", ""), ("HALLPASS_METRICS_NAMESPACE", "AWS/x")]
+        {
+            let mut variables = valid.clone();
+            variables.insert(name, bad);
+            assert!(read(&variables).unwrap_err().to_string().starts_with(name));
         }
     }
 

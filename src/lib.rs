@@ -15,6 +15,10 @@
     feature = "lambda",
     doc = "[`broker`] is the one file that knows the order; [`audit`] writes the record of each request beside it."
 )]
+#![cfg_attr(
+    feature = "rotator",
+    doc = "[`rotation`], a function of its own, changes the long-term key with which credentials are minted."
+)]
 
 #[cfg(feature = "aws")]
 pub mod audit;
@@ -27,10 +31,14 @@ pub mod grants;
 pub mod http;
 pub mod identity;
 pub mod json;
+#[cfg(feature = "lambda")]
+pub mod logging;
 pub mod namespace;
 pub mod parameters;
 pub mod problems;
 pub mod refreshed;
+#[cfg(feature = "rotator")]
+pub mod rotation;
 #[cfg(feature = "aws")]
 pub mod upstream;
 

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
@@ -14,22 +13,20 @@ use hallpass::credentials::BrokerKeys;
 use hallpass::grants::Store;
 use hallpass::http::Function;
 use hallpass::identity::{HttpClient, Identity};
-use hallpass::problems::Problems;
+use hallpass::logging;
+use hallpass::problems::{Problems, both};
 use hallpass::upstream::{self, SdkConfig};
 use lambda_http::lambda_runtime::{LambdaInvocation, Runtime};
 use lambda_http::tower::Service;
 use lambda_http::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::prelude::*;
 
 /// Lambda bills, and callers wait for, the init phase; what is not there by then is fetched by the first request.
 const PREPARE_LIMIT: Duration = Duration::from_millis(500);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    log_to_stderr();
+    logging::to_stderr(environment("RUST_LOG").as_deref());
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -62,14 +59,7 @@ async fn run() -> Result<(), Error> {
 
 /// All of it, or all that is wrong with it.
 fn configuration() -> Result<(Config, SdkConfig), Problems> {
-    match (Config::from_lookup(environment), upstream::sdk_config(environment)) {
-        (Ok(config), Ok(sdk)) => Ok((config, sdk)),
-        (Ok(_), Err(problems)) | (Err(problems), Ok(_)) => Err(problems),
-        (Err(mut problems), Err(more)) => {
-            problems.append(more);
-            Err(problems)
-        }
-    }
+    both(Config::from_lookup(environment), upstream::sdk_config(environment))
 }
 
 /// Makes an event that is not JSON one that is `null`: it is answered like any other malformed event, where the
@@ -93,25 +83,6 @@ impl<S: Service<LambdaInvocation>> Service<LambdaInvocation> for JsonOnly<S> {
         }
         self.0.call(invocation)
     }
-}
-
-/// Logs as JSON, at the level that `RUST_LOG` asks for. Only our own modules go below `INFO`: the runtime logs whole
-/// events at `TRACE`, the SDKs whole requests, and both hold tokens and secrets.
-fn log_to_stderr() {
-    let asked = environment("RUST_LOG").and_then(|text| Targets::from_str(&text).ok());
-    let asked = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    let default = asked.default_level().unwrap_or(LevelFilter::ERROR);
-    let ours = |target: &str| target == "hallpass" || target.starts_with("hallpass::") || target == "broker";
-    let capped = asked.into_iter().map(|(target, level)| {
-        let level = if ours(&target) { level } else { level.min(LevelFilter::INFO) };
-        (target, level)
-    });
-    let targets = Targets::new()
-        .with_default(default.min(LevelFilter::INFO))
-        .with_targets([("hallpass", default), ("broker", default)])
-        .with_targets(capped.collect::<Vec<_>>());
-    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(io::stderr);
-    tracing_subscriber::registry().with(lines.with_filter(targets)).init();
 }
 
 #[expect(clippy::disallowed_methods, reason = "main reads the environment, and passes it on")]

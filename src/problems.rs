@@ -56,6 +56,21 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
+/// Both of two configurations, or all that is wrong with either.
+///
+/// # Errors
+/// The [`Problems`] of both.
+pub fn both<A, B>(a: Result<A, Problems>, b: Result<B, Problems>) -> Result<(A, B), Problems> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (Ok(_), Err(problems)) | (Err(problems), Ok(_)) => Err(problems),
+        (Err(mut problems), Err(more)) => {
+            problems.append(more);
+            Err(problems)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -94,6 +94,11 @@ where
         lock(&self.state).asked_at.map(|asked| age(asked, now))
     }
 
+    /// Lets [`Self::fetch_at_most_every`] begin a fetch at once again.
+    pub(crate) fn allow_again(&self) {
+        lock(&self.state).asked_at = None;
+    }
+
     /// Joins the fetch under way, or begins one; but none where one was begun less than `interval` ago.
     pub(crate) fn fetch_at_most_every(
         &self,

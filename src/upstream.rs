@@ -146,6 +146,18 @@ pub enum Upstream {
 }
 
 impl Upstream {
+    /// A service did not answer in time.
+    #[cfg(feature = "rotator")]
+    pub(crate) fn timeout(service: &'static str) -> Self {
+        Self::Unavailable { service, code: "timeout".into() }
+    }
+
+    /// A service refused with a code that was looked at before.
+    #[cfg(feature = "rotator")]
+    pub(crate) fn refused(service: &'static str, code: &str) -> Self {
+        Self::Refused { service, code: code.into() }
+    }
+
     /// Classes an SDK error. The service's message is left out: it may quote what was sent.
     #[expect(clippy::wildcard_enum_match_arm, reason = "what is left, or added later, is a request that was not sent")]
     pub(crate) fn of<E: ProvideErrorMetadata>(service: &'static str, error: &SdkError<E, HttpResponse>) -> Self {

@@ -4,16 +4,18 @@
 //! requests go on: rotation needs no restart, and a key that STS refuses is replaced within the request.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 use aws_sdk_sts::config::Credentials;
 use aws_types::SdkConfig;
-use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use secrecy::SecretString;
 
+use super::access_key::{AccessKey, NoAccessKey};
+use super::sts::{Issued, StsError};
+use crate::grants::Session;
 use crate::refreshed::{Held, Refresh, Refreshed};
 use crate::upstream::{AtMost, ConnectOnly, STS_ATTEMPT, Upstream, attempts_of};
 
@@ -21,9 +23,9 @@ use crate::upstream::{AtMost, ConnectOnly, STS_ATTEMPT, Upstream, attempts_of};
 const REFRESH_AFTER: Duration = Duration::from_mins(5);
 /// A refused key, or a refresh that fails, makes us ask Secrets Manager no more often.
 const REFETCH_EVERY: Duration = Duration::from_secs(5);
-
-/// Where the SDK is told that the credentials come from.
-const PROVIDER: &str = "broker key";
+/// STS may not know a new key everywhere for some seconds, and the rotator leaves the one before it active for 15 min:
+/// until then the key that STS took last serves where the new one is refused.
+const OVERLAP: Duration = Duration::from_mins(15);
 
 /// Why there is no broker key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,9 +47,30 @@ pub enum KeyError {
     Lost,
 }
 
+/// Why STS was not asked with success.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MintError {
+    /// The key was refused, and there is no other.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// STS gave no credentials.
+    #[error(transparent)]
+    Sts(#[from] StsError),
+}
+
 /// The broker key, ready to ask STS with.
 pub struct BrokerKey {
+    id: String,
     pub(super) sts: aws_sdk_sts::Client,
+}
+
+impl BrokerKey {
+    /// Each key has a client of its own, over the one pool of connections.
+    #[must_use]
+    pub fn new(key: &AccessKey, sts: aws_sdk_sts::config::Builder) -> Self {
+        let sts = aws_sdk_sts::Client::from_conf(sts.credentials_provider(key.credentials()).build());
+        Self { id: key.id().to_owned(), sts }
+    }
 }
 
 impl fmt::Debug for BrokerKey {
@@ -74,6 +97,7 @@ pub struct BrokerKeys {
     secret_id: String,
     sts: aws_sdk_sts::config::Builder,
     key: Refreshed<BrokerKey, KeyError>,
+    accepted: Mutex<Option<(Arc<BrokerKey>, SystemTime)>>,
 }
 
 impl BrokerKeys {
@@ -83,14 +107,15 @@ impl BrokerKeys {
         let sts =
             aws_sdk_sts::config::Builder::from(sdk).timeout_config(attempts_of(STS_ATTEMPT)).interceptor(AtMost::SMALL);
         let secrets = aws_sdk_secretsmanager::config::Builder::from(sdk).interceptor(AtMost::SMALL).build();
-        Self { secrets: Client::from_conf(secrets), secret_id, sts, key: Refreshed::new(KeyError::Lost) }
+        let secrets = Client::from_conf(secrets);
+        Self { secrets, secret_id, sts, key: Refreshed::new(KeyError::Lost), accepted: Mutex::default() }
     }
 
     /// Fetches the key, and makes the connection to STS, ahead of the first request.
     pub async fn prepare(&self, now: SystemTime) {
         // What fails here fails again, and is told, in the request. Keys without value are never sent: the request
         // is emptied before it goes out.
-        let nobody = Credentials::new("none", "none", None, None, PROVIDER);
+        let nobody = Credentials::new("none", "none", None, None, "nobody");
         let sts = aws_sdk_sts::Client::from_conf(self.sts.clone().credentials_provider(nobody).build());
         let connecting = sts.get_caller_identity().customize().interceptor(ConnectOnly);
         let _ = futures_util::future::join(self.key.fetch(now, self.fetching()), connecting.send()).await;
@@ -113,19 +138,64 @@ impl BrokerKeys {
         Ok(FoundKey { key, age, refresh })
     }
 
-    /// The key to try instead of one that STS refused; `None` where Secrets Manager gave that one only just now.
+    /// Asks STS for a session's credentials. Where it refuses the key, the one that the secret holds by now is tried,
+    /// and then the one that STS took last: it may not know a key everywhere that was made just now.
     ///
     /// # Errors
-    /// [`KeyError`] where the secret cannot be read.
-    pub async fn instead_of(
-        &self,
-        refused: &Arc<BrokerKey>,
-        now: SystemTime,
-    ) -> Result<Option<Arc<BrokerKey>>, KeyError> {
+    /// [`MintError`] where no key is taken, or STS gives no credentials for another reason.
+    pub async fn mint(&self, key: &Arc<BrokerKey>, session: &Session, now: SystemTime) -> Result<Issued, MintError> {
+        let mut refusal = match self.mint_with(key, session, now).await {
+            Err(StsError::KeyRefused(code)) => code,
+            decided => return Ok(decided?),
+        };
+        let newer = self.instead_of(key, now).await;
+        if let Ok(Some(newer)) = &newer {
+            match self.mint_with(newer, session, now).await {
+                Err(StsError::KeyRefused(code)) => refusal = code,
+                decided => return Ok(decided?),
+            }
+        }
+        let tried = |id: &str| {
+            key.id == id || newer.as_ref().is_ok_and(|newer| newer.as_ref().is_some_and(|newer| newer.id == id))
+        };
+        if let Some(accepted) = self.last_accepted(now).filter(|accepted| !tried(&accepted.id)) {
+            match self.mint_with(&accepted, session, now).await {
+                Err(StsError::KeyRefused(code)) => refusal = code,
+                decided => {
+                    tracing::warn!("STS refuses the broker key, and takes the one before it");
+                    return Ok(decided?);
+                }
+            }
+        }
+        newer?;
+        Err(StsError::KeyRefused(refusal).into())
+    }
+
+    async fn mint_with(&self, key: &Arc<BrokerKey>, session: &Session, now: SystemTime) -> Result<Issued, StsError> {
+        let issued = key.mint(session).await?;
+        *self.accepted.lock().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(key), now));
+        Ok(issued)
+    }
+
+    fn last_accepted(&self, now: SystemTime) -> Option<Arc<BrokerKey>> {
+        let accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        let (key, when) = accepted.as_ref()?;
+        now.duration_since(*when).is_ok_and(|ago| ago < OVERLAP).then(|| Arc::clone(key))
+    }
+
+    /// The key to try instead of one that STS refused; `None` where Secrets Manager gave that one only just now.
+    async fn instead_of(&self, refused: &Arc<BrokerKey>, now: SystemTime) -> Result<Option<Arc<BrokerKey>>, KeyError> {
         match self.key.held(now) {
             Some(held) if !Arc::ptr_eq(&held.value, refused) => Ok(Some(held.value)),
             _ => match self.key.fetch_at_most_every(REFETCH_EVERY, now, self.fetching()) {
-                Some(flight) => flight.await.map(Some),
+                Some(flight) => {
+                    let fetched = flight.await?;
+                    if fetched.id != refused.id {
+                        // What brought another key was worth asking for: should that be rotated away at once, we ask again.
+                        self.key.allow_again();
+                    }
+                    Ok(Some(fetched))
+                }
                 // Refused although it is as young as the last attempt: another one would bring it again.
                 None if self.is_of_last_attempt(now) => Ok(None),
                 None => Err(KeyError::NotReplaced),
@@ -141,10 +211,7 @@ impl BrokerKeys {
     fn fetching(&self) -> impl Future<Output = Result<BrokerKey, KeyError>> + Send + 'static {
         let (secrets, secret_id, sts) = (self.secrets.clone(), self.secret_id.clone(), self.sts.clone());
         async move {
-            let key = fetch(&secrets, secret_id).await.map(|credentials| BrokerKey {
-                // Each key has a client of its own, over the one pool of connections.
-                sts: aws_sdk_sts::Client::from_conf(sts.credentials_provider(credentials).build()),
-            });
+            let key = fetch(&secrets, secret_id).await.map(|key| BrokerKey::new(&key, sts));
             if let Err(error) = &key {
                 tracing::warn!(%error, "the broker key cannot be fetched");
             }
@@ -153,7 +220,7 @@ impl BrokerKeys {
     }
 }
 
-async fn fetch(secrets: &Client, secret_id: String) -> Result<Credentials, KeyError> {
+async fn fetch(secrets: &Client, secret_id: String) -> Result<AccessKey, KeyError> {
     let answer = secrets.get_secret_value().secret_id(secret_id).send().await.map_err(|error| {
         match error.as_service_error() {
             // Also what a secret without a current version answers.
@@ -162,93 +229,5 @@ async fn fetch(secrets: &Client, secret_id: String) -> Result<Credentials, KeyEr
         }
     })?;
     let text = SecretString::from(answer.secret_string.ok_or(KeyError::Malformed)?);
-    Secret::parse(&text)?.into_credentials()
-}
-
-/// The secret's text, as DESIGN has it.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Secret {
-    access_key_id: SecretString,
-    secret_access_key: SecretString,
-}
-
-impl Secret {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the text is read here and nowhere else; a parse error is dropped unseen"
-    )]
-    fn parse(text: &SecretString) -> Result<Self, KeyError> {
-        serde_json::from_str(text.expose_secret()).map_err(|_| KeyError::Malformed)
-    }
-
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the SDK's own credentials type keeps the key from here on, redacted"
-    )]
-    fn into_credentials(self) -> Result<Credentials, KeyError> {
-        let (id, secret) = (self.access_key_id.expose_secret(), self.secret_access_key.expose_secret());
-        // The placeholder with which the secret begins, until the first key is made.
-        if id.is_empty() && secret.is_empty() {
-            return Err(KeyError::NotMade);
-        }
-        let legal = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-        if !legal(id) || !legal(secret) {
-            return Err(KeyError::Malformed);
-        }
-        Ok(Credentials::new(id, secret, None, None, PROVIDER))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn read(text: &str) -> Result<String, KeyError> {
-        let key = Secret::parse(&SecretString::from(text.to_owned()))?.into_credentials()?;
-        Ok(key.access_key_id().to_owned())
-    }
-
-    #[test]
-    fn a_secret_is_the_two_halves_of_a_key() {
-        assert_eq!(
-            read(r#"{"AccessKeyId":"AKIAEXAMPLE","SecretAccessKey":"not+a/real=one"}"#),
-            Ok("AKIAEXAMPLE".into())
-        );
-    }
-
-    #[test]
-    fn the_placeholder_is_a_key_that_nobody_made_yet() {
-        assert_eq!(read(r#"{"AccessKeyId":"","SecretAccessKey":""}"#), Err(KeyError::NotMade));
-    }
-
-    #[test]
-    fn any_other_secret_is_malformed() {
-        for text in [
-            String::new(),
-            "AKIAEXAMPLE".into(),
-            "{}".into(),
-            json!({"AccessKeyId": "AKIAEXAMPLE"}).to_string(),
-            json!({"AccessKeyId": "AKIAEXAMPLE", "SecretAccessKey": null}).to_string(),
-            json!({"AccessKeyId": "AKIAEXAMPLE", "SecretAccessKey": ""}).to_string(),
-            json!({"AccessKeyId": "", "SecretAccessKey": "x"}).to_string(),
-            json!({"AccessKeyId": "AKIA EXAMPLE", "SecretAccessKey": "x"}).to_string(),
-            json!({"AccessKeyId": "AKIAEXAMPLE", "SecretAccessKey": "x\n"}).to_string(),
-            r#"{"AccessKeyId":"a","AccessKeyId":"b","SecretAccessKey":"x"}"#.into(),
-        ] {
-            assert_eq!(read(&text), Err(KeyError::Malformed), "{text}");
-        }
-    }
-
-    #[test]
-    fn neither_half_is_ever_printed() {
-        let secret =
-            Secret::parse(&SecretString::from(r#"{"AccessKeyId":"AKIACANARY","SecretAccessKey":"canary"}"#)).unwrap();
-        assert!(
-            !format!("{:?} {:?}", secret.access_key_id, secret.secret_access_key).to_lowercase().contains("canary")
-        );
-        assert!(!format!("{:?}", secret.into_credentials().unwrap()).contains("canary"));
-    }
+    AccessKey::parse(&text).map_err(|NoAccessKey| KeyError::Malformed)?.ok_or(KeyError::NotMade)
 }

@@ -4,6 +4,8 @@
 //! before. The broker key and the call to `GetFederationToken` need the `aws` feature.
 
 #[cfg(feature = "aws")]
+mod access_key;
+#[cfg(feature = "aws")]
 mod broker_key;
 mod limits;
 mod name;
@@ -11,7 +13,9 @@ mod name;
 mod sts;
 
 #[cfg(feature = "aws")]
-pub use self::broker_key::{BrokerKey, BrokerKeys, FoundKey, KeyError};
+pub use self::access_key::{AccessKey, NoAccessKey};
+#[cfg(feature = "aws")]
+pub use self::broker_key::{BrokerKey, BrokerKeys, FoundKey, KeyError, MintError};
 pub use self::limits::{PolicyArn, PolicyArns, SessionDuration, SessionPolicy, SessionTags, TagError, check_tag_key};
 pub use self::name::{FederatedName, NameError};
 #[cfg(feature = "aws")]

@@ -111,6 +111,26 @@ impl BrokerKey {
     }
 }
 
+/// What the rotator asks for with a new key, to see whether STS takes it: 15 minutes, STS's least, of nothing.
+const TRIAL: (&str, i32, &str) = (
+    "hallpass-key-trial",
+    900,
+    r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"}]}"#,
+);
+
+impl BrokerKey {
+    /// Asks STS whether it takes this key, for credentials that open nothing and are dropped unseen.
+    ///
+    /// # Errors
+    /// [`StsError`]: refused, or nothing known.
+    pub async fn try_out(&self) -> Result<(), StsError> {
+        let (name, seconds, policy) = TRIAL;
+        let asked = self.sts.get_federation_token().name(name).duration_seconds(seconds).policy(policy).send().await;
+        let answer = asked.map_err(|error| class(Upstream::of("STS", &error)))?;
+        answer.credentials.map(drop).ok_or(StsError::Incomplete)
+    }
+}
+
 fn class(error: Upstream) -> StsError {
     match &error {
         Upstream::Refused { code, .. } if KEY_REFUSED.contains(&code.as_str()) => StsError::KeyRefused(code.clone()),

@@ -1,0 +1,72 @@
+//! The Lambda function that rotates the broker key: reads the configuration, hands events to [`hallpass::rotation`].
+
+use std::io;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hallpass::audit::Audit;
+use hallpass::config::RotatorConfig;
+use hallpass::logging;
+use hallpass::problems::{Problems, both};
+use hallpass::rotation::{Event, Rotator};
+use hallpass::upstream::{self, SdkConfig};
+use lambda_http::lambda_runtime::{Diagnostic, Runtime};
+use lambda_http::{Error, LambdaEvent, service_fn};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    logging::to_stderr(environment("RUST_LOG").as_deref());
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "stopped");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Error> {
+    let (config, sdk) = configuration().inspect_err(|problems| {
+        for problem in problems.iter() {
+            tracing::error!(problem, "the configuration is wrong");
+        }
+    })?;
+    let audit = Audit::new(config.metrics_namespace.clone(), io::stdout());
+    let rotator = Rotator::new(&sdk, config, audit)?;
+    let rotator = &rotator;
+    Runtime::new(service_fn(move |event: LambdaEvent<Value>| answer(rotator, event))).run().await
+}
+
+/// An error is answered as one: Lambda counts it for the alarm, and whoever invoked tries again.
+async fn answer(rotator: &Rotator, event: LambdaEvent<Value>) -> Result<(), Diagnostic> {
+    let now = now();
+    let deadline = UNIX_EPOCH.checked_add(Duration::from_millis(event.context.deadline)).unwrap_or(now);
+    let left = deadline.duration_since(now).unwrap_or(Duration::ZERO);
+    let done = match Event::parse(&event.payload) {
+        Ok(event) => rotator.handle(event, left, now).await,
+        Err(error) => Err(error.into()),
+    };
+    let what = ["Step", "RequestType", "detail-type"].iter().find_map(|name| event.payload.get(name)?.as_str());
+    let what = what.map(hallpass::audit::capped);
+    match &done {
+        Ok(()) => tracing::info!(what, "done"),
+        Err(error) => tracing::error!(what, %error, "not done"),
+    }
+    done.map_err(|error| Diagnostic { error_type: "RotationError".into(), error_message: error.to_string() })
+}
+
+/// All of it, or all that is wrong with it.
+fn configuration() -> Result<(RotatorConfig, SdkConfig), Problems> {
+    both(RotatorConfig::from_lookup(environment), upstream::sdk_config(environment))
+}
+
+#[expect(clippy::disallowed_methods, reason = "main reads the environment, and passes it on")]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+#[expect(clippy::disallowed_methods, reason = "main reads the clock, and passes it on")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}

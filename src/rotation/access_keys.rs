@@ -1,0 +1,112 @@
+//! Which access keys does the broker user have?
+//!
+//! IAM allows two: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
+
+use std::time::SystemTime;
+
+use aws_sdk_iam::Client;
+use aws_sdk_iam::config::retry::RetryConfig;
+use aws_sdk_iam::operation::delete_access_key::DeleteAccessKeyError;
+use aws_sdk_iam::operation::list_access_keys::ListAccessKeysError;
+use aws_sdk_iam::types::StatusType;
+
+use super::RotationError;
+use crate::credentials::AccessKey;
+use crate::upstream::{AtMost, SdkConfig, Upstream};
+
+/// So many keys may a user have.
+pub(super) const LIMIT: usize = 2;
+/// A user has one page of keys; an answer that never ends is none of IAM's.
+const PAGES: usize = 10;
+
+/// The access keys of one user.
+#[derive(Debug)]
+pub(super) struct AccessKeys {
+    iam: Client,
+    user: String,
+}
+
+/// An access key as IAM lists it.
+#[derive(Debug)]
+pub(super) struct ListedKey {
+    pub(super) id: String,
+    pub(super) is_active: bool,
+    pub(super) made_at: SystemTime,
+}
+
+impl AccessKeys {
+    pub(super) fn new(sdk: &SdkConfig, user: String) -> Self {
+        let iam = aws_sdk_iam::config::Builder::from(sdk).interceptor(AtMost::SMALL).build();
+        Self { iam: Client::from_conf(iam), user }
+    }
+
+    pub(super) fn user(&self) -> &str {
+        &self.user
+    }
+
+    pub(super) async fn list(&self) -> Result<Vec<ListedKey>, RotationError> {
+        self.listed().await?.map_err(|NoSuchUser| Upstream::refused("IAM", "NoSuchEntity").into())
+    }
+
+    /// The same, where the user may be gone.
+    pub(super) async fn list_if_any(&self) -> Result<Vec<ListedKey>, RotationError> {
+        Ok(self.listed().await?.unwrap_or_default())
+    }
+
+    async fn listed(&self) -> Result<Result<Vec<ListedKey>, NoSuchUser>, RotationError> {
+        let (mut keys, mut marker) = (Vec::new(), None);
+        for _ in 0..PAGES {
+            let page = match self.iam.list_access_keys().user_name(&self.user).set_marker(marker).send().await {
+                Ok(page) => page,
+                Err(error) => {
+                    return match error.as_service_error() {
+                        Some(ListAccessKeysError::NoSuchEntityException(_)) => Ok(Err(NoSuchUser)),
+                        _ => Err(Upstream::of("IAM", &error).into()),
+                    };
+                }
+            };
+            for key in page.access_key_metadata {
+                let (Some(id), Some(status), Some(made_at)) = (key.access_key_id, key.status, key.create_date) else {
+                    return Err(RotationError::Incomplete("IAM"));
+                };
+                let made_at = SystemTime::try_from(made_at).map_err(|_| RotationError::Incomplete("IAM"))?;
+                keys.push(ListedKey { id, is_active: status == StatusType::Active, made_at });
+            }
+            if !page.is_truncated {
+                return Ok(Ok(keys));
+            }
+            marker = page.marker;
+        }
+        Err(RotationError::Incomplete("IAM"))
+    }
+
+    /// Makes a key. Asked once: where the answer is lost there is a key that nobody knows, and a second attempt would
+    /// make another. The next rotation deletes it.
+    pub(super) async fn create(&self) -> Result<AccessKey, RotationError> {
+        let once = aws_sdk_iam::config::Builder::new().retry_config(RetryConfig::disabled());
+        let asked = self.iam.create_access_key().user_name(&self.user).customize().config_override(once).send().await;
+        let made = asked.map_err(|error| Upstream::of("IAM", &error))?.access_key;
+        let made = made.ok_or(RotationError::Incomplete("IAM"))?;
+        AccessKey::new(made.access_key_id, made.secret_access_key.into()).map_err(|_| RotationError::Incomplete("IAM"))
+    }
+
+    /// Deletes a key, or finds it gone.
+    pub(super) async fn delete(&self, id: &str) -> Result<(), RotationError> {
+        match self.iam.delete_access_key().user_name(&self.user).access_key_id(id).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(DeleteAccessKeyError::NoSuchEntityException(_)) => Ok(()),
+                _ => Err(Upstream::of("IAM", &error).into()),
+            },
+        }
+    }
+
+    pub(super) async fn deactivate(&self, id: &str) -> Result<(), RotationError> {
+        let update = self.iam.update_access_key().user_name(&self.user).access_key_id(id).status(StatusType::Inactive);
+        update.send().await.map(drop).map_err(|error| Upstream::of("IAM", &error).into())
+    }
+}
+
+/// IAM has no user of this name.
+#[derive(Debug)]
+struct NoSuchUser;

@@ -1,0 +1,162 @@
+//! What do the versions of the secret hold?
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
+use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::RotationError;
+use crate::credentials::{AccessKey, NoAccessKey};
+use crate::upstream::{AtMost, SdkConfig, Upstream};
+
+const CURRENT: &str = "AWSCURRENT";
+const PENDING: &str = "AWSPENDING";
+const PREVIOUS: &str = "AWSPREVIOUS";
+
+/// The secret of the broker key.
+#[derive(Debug)]
+pub(super) struct Secret {
+    client: Client,
+    id: String,
+}
+
+/// Where a version is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Current,
+    Pending,
+    Other,
+}
+
+/// The versions of the secret and their stages, as Secrets Manager describes them.
+#[derive(Debug)]
+pub(super) struct Versions {
+    names: Vec<String>,
+    rotates: bool,
+    stages: HashMap<String, Vec<String>>,
+    changed_at: Option<SystemTime>,
+}
+
+impl Versions {
+    fn of(configured: &str, described: DescribeSecretOutput) -> Self {
+        let dates = [described.last_changed_date, described.last_rotated_date].into_iter().flatten();
+        let changed_at = dates.filter_map(|date| SystemTime::try_from(date).ok()).max();
+        let names = [Some(configured.to_owned()), described.arn, described.name].into_iter().flatten().collect();
+        Self {
+            names,
+            rotates: described.rotation_enabled != Some(false),
+            stages: described.version_ids_to_stages.unwrap_or_default(),
+            changed_at,
+        }
+    }
+
+    /// Whether that is a name or the ARN of this secret.
+    pub(super) fn are_of(&self, secret_id: &str) -> bool {
+        self.names.iter().any(|name| name == secret_id)
+    }
+
+    pub(super) const fn rotates(&self) -> bool {
+        self.rotates
+    }
+
+    /// When the secret last changed in any way.
+    pub(super) const fn changed_at(&self) -> Option<SystemTime> {
+        self.changed_at
+    }
+
+    pub(super) fn standing(&self, version: &str) -> Standing {
+        let has = |stage: &str| self.stages.get(version).is_some_and(|stages| stages.iter().any(|held| held == stage));
+        if has(CURRENT) {
+            Standing::Current
+        } else if has(PENDING) {
+            Standing::Pending
+        } else {
+            Standing::Other
+        }
+    }
+
+    pub(super) fn current(&self) -> Option<&str> {
+        self.with(CURRENT)
+    }
+
+    pub(super) fn previous(&self) -> Option<&str> {
+        self.with(PREVIOUS)
+    }
+
+    fn with(&self, stage: &str) -> Option<&str> {
+        let mut versions = self.stages.iter();
+        versions.find(|(_, stages)| stages.iter().any(|held| held == stage)).map(|(version, _)| version.as_str())
+    }
+}
+
+impl Secret {
+    pub(super) fn new(sdk: &SdkConfig, id: String) -> Self {
+        let client = aws_sdk_secretsmanager::config::Builder::from(sdk).interceptor(AtMost::SMALL).build();
+        Self { client: Client::from_conf(client), id }
+    }
+
+    pub(super) async fn versions(&self) -> Result<Versions, RotationError> {
+        let described = self.client.describe_secret().secret_id(&self.id).send().await;
+        Ok(Versions::of(&self.id, described.map_err(|error| failed(&error))?))
+    }
+
+    /// Whether a version has a value, whichever it is.
+    pub(super) async fn holds(&self, version: &str) -> Result<bool, RotationError> {
+        Ok(self.text(version).await?.is_some())
+    }
+
+    /// The key of a version; none where there is no such version, it has no value yet, or it is the placeholder.
+    pub(super) async fn key_of(
+        &self,
+        version: Option<&str>,
+        name: &'static str,
+    ) -> Result<Option<AccessKey>, RotationError> {
+        let Some(version) = version else { return Ok(None) };
+        let Some(text) = self.text(version).await? else { return Ok(None) };
+        AccessKey::parse(&text).map_err(|NoAccessKey| RotationError::Malformed(name))
+    }
+
+    pub(super) async fn pending_key(&self, token: &str) -> Result<AccessKey, RotationError> {
+        self.key_of(Some(token), "pending").await?.ok_or(RotationError::NotCreated)
+    }
+
+    async fn text(&self, version: &str) -> Result<Option<SecretString>, RotationError> {
+        match self.client.get_secret_value().secret_id(&self.id).version_id(version).send().await {
+            // A value that is no text is no key either.
+            Ok(answer) => Ok(Some(answer.secret_string.unwrap_or_default().into())),
+            Err(error) => match error.as_service_error() {
+                Some(GetSecretValueError::ResourceNotFoundException(_)) => Ok(None),
+                _ => Err(failed(&error)),
+            },
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "written to Secrets Manager, which is where it is kept")]
+    pub(super) async fn put_pending(&self, token: &str, key: &AccessKey) -> Result<(), RotationError> {
+        let put = self.client.put_secret_value().secret_id(&self.id).client_request_token(token);
+        let put = put.version_stages(PENDING).secret_string(key.to_text().expose_secret());
+        put.send().await.map(drop).map_err(|error| failed(&error))
+    }
+
+    /// Makes the pending version current. `AWSPREVIOUS` moves by itself, and `AWSPENDING` is left where it is: taking
+    /// it away by a call of its own would tell Secrets Manager that the rotation failed.
+    pub(super) async fn promote(&self, token: &str, current: Option<&str>) -> Result<(), RotationError> {
+        let update = self.client.update_secret_version_stage().secret_id(&self.id).version_stage(CURRENT);
+        let update = update.move_to_version_id(token).set_remove_from_version_id(current.map(str::to_owned));
+        update.send().await.map(drop).map_err(|error| failed(&error))
+    }
+
+    pub(super) async fn give_up(&self, token: &str) -> Result<(), RotationError> {
+        let update = self.client.update_secret_version_stage().secret_id(&self.id).version_stage(PENDING);
+        update.remove_from_version_id(token).send().await.map(drop).map_err(|error| failed(&error))
+    }
+}
+
+fn failed<E: aws_sdk_secretsmanager::error::ProvideErrorMetadata>(
+    error: &aws_sdk_secretsmanager::error::SdkError<E, aws_sdk_secretsmanager::config::http::HttpResponse>,
+) -> RotationError {
+    Upstream::of("Secrets Manager", error).into()
+}
