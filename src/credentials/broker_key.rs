@@ -231,3 +231,20 @@ async fn fetch(secrets: &Client, secret_id: String) -> Result<AccessKey, KeyErro
     let text = SecretString::from(answer.secret_string.ok_or(KeyError::Malformed)?);
     AccessKey::parse(&text).map_err(|NoAccessKey| KeyError::Malformed)?.ok_or(KeyError::NotMade)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_that_sts_took_last_is_kept_until_the_rotator_may_retire_it() {
+        let settings = |name: &str| Some(if name == "AWS_REGION" { "eu-central-1" } else { "none" }.to_owned());
+        let keys = BrokerKeys::new(&crate::upstream::sdk_config(settings).unwrap(), "secret".into());
+        let then = SystemTime::UNIX_EPOCH + Duration::from_hours(24);
+        assert!(keys.last_accepted(then).is_none());
+        let key = AccessKey::new("AKIAEXAMPLE".into(), "secret".into()).unwrap();
+        *keys.accepted.lock().unwrap() = Some((Arc::new(BrokerKey::new(&key, keys.sts.clone())), then));
+        assert!(keys.last_accepted(then + OVERLAP - Duration::from_secs(1)).is_some());
+        assert!(keys.last_accepted(then + OVERLAP).is_none());
+    }
+}

@@ -166,14 +166,16 @@ impl Rotator {
 
     /// Makes the new key, and keeps it as the pending version.
     async fn create(&self, versions: &Versions, token: &str) -> Result<(), RotationError> {
+        // Listed before the secret is read: a key that another invocation makes meanwhile is not in the list, and one
+        // that it has kept meanwhile is in the secret.
+        let listed = self.keys.list().await?;
         if self.secret.holds(token).await? {
             return Ok(());
         }
-        // Both are read before anything is deleted.
         let current = self.secret.key_of(versions.current(), "current").await?;
         let previous = self.previous_key(versions).await?;
         let mut left = Vec::new();
-        for key in self.keys.list().await? {
+        for key in listed {
             if [&current, &previous].iter().any(|kept| kept.as_ref().is_some_and(|kept| kept.id() == key.id)) {
                 left.push(key.id);
             } else {

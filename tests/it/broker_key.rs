@@ -72,6 +72,42 @@ async fn a_new_key_that_is_refused_too_is_named() {
 }
 
 #[tokio::test]
+async fn while_sts_does_not_know_a_new_key_the_one_before_it_serves() {
+    let world = World::new().await;
+    let function = world.start().await;
+    function.call(world.request()).await.credentials();
+    world.secrets.hold_key(NEXT_KEY, NEXT_SECRET);
+    world.sts.refuse_key(NEXT_KEY);
+    // So that the function reads the secret now, and not in five minutes.
+    world.sts.server.fail_times(1, &Fault::Answers(sts::error(403, "InvalidClientTokenId")));
+    function.call(world.request()).await.refusal(500, "broker_key_refused");
+    world.secrets.server.forget_calls();
+    for _ in 0..10 {
+        function.call(world.request()).await.credentials();
+        assert_eq!(keys_used(&world).last().map(String::as_str), Some(BROKER_KEY));
+    }
+    let reads = world.secrets.server.calls().len();
+    assert!(reads <= 2, "{reads} reads of the secret within 5 s");
+    world.sts.accept_all_keys();
+    function.call(world.request()).await.credentials();
+    assert_eq!(keys_used(&world).last().map(String::as_str), Some(NEXT_KEY));
+}
+
+#[tokio::test]
+async fn a_key_that_is_rotated_away_twice_in_a_row_is_replaced_each_time() {
+    let world = World::new().await;
+    let function = world.start().await;
+    for (refused, key) in
+        [(BROKER_KEY, NEXT_KEY), (NEXT_KEY, "AKIABROKERTHREEXAMPL"), ("AKIABROKERTHREEXAMPL", "AKIABROKERFOUREXAMPL")]
+    {
+        world.secrets.hold_key(key, NEXT_SECRET);
+        world.sts.refuse_key(refused);
+        function.call(world.request()).await.credentials();
+        assert_eq!(keys_used(&world).last().map(String::as_str), Some(key));
+    }
+}
+
+#[tokio::test]
 async fn refusals_do_not_hammer_secrets_manager() {
     let world = World::new().await;
     let function = world.start().await;
