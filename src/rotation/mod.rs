@@ -42,10 +42,10 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 const ATTEMPTS: u32 = 4;
 /// A function that read the secret just before the promotion reads it again after 5 min at most, or when refused.
 const OVERLAP: Duration = Duration::from_mins(15);
-/// IAM tells of "several seconds" until a new key works everywhere.
+/// A new key works everywhere after some seconds; trials of one step go on for so long at most.
 const TRIAL_LIMIT: Duration = Duration::from_mins(1);
-/// Left of an invocation's time for what comes after the trials.
-const MARGIN: Duration = Duration::from_secs(10);
+/// And for so long at least, however late it is: Lambda ends what is too late.
+const TRIAL_LEAST: Duration = Duration::from_secs(2);
 /// STS answers from many hosts: so many in a row have to take a key.
 const TRIALS: u32 = 3;
 /// Between two trials that went well.
@@ -294,7 +294,9 @@ impl Rotator {
     }
 }
 
+/// When trials end, so that of an invocation's time a quarter is left for what comes after them.
 fn deadline(left: Duration) -> Instant {
     let now = Instant::now();
-    now.checked_add(left.saturating_sub(MARGIN).min(TRIAL_LIMIT)).unwrap_or(now)
+    let quarter = left.checked_div(4).unwrap_or_default();
+    now.checked_add(left.saturating_sub(quarter).clamp(TRIAL_LEAST, TRIAL_LIMIT)).unwrap_or(now)
 }
