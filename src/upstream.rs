@@ -160,7 +160,7 @@ impl Upstream {
 
     /// Classes an SDK error. The service's message is left out: it may quote what was sent.
     #[expect(clippy::wildcard_enum_match_arm, reason = "what is left, or added later, is a request that was not sent")]
-    pub(crate) fn of<E: ProvideErrorMetadata>(service: &'static str, error: &SdkError<E, HttpResponse>) -> Self {
+    pub fn of<E: ProvideErrorMetadata>(service: &'static str, error: &SdkError<E, HttpResponse>) -> Self {
         let (later, code) = match error {
             SdkError::TimeoutError(_) => (true, "timeout".into()),
             SdkError::DispatchFailure(_) => (true, "no connection".into()),
