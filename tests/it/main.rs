@@ -18,6 +18,9 @@ mod audit;
 mod broker_key;
 #[cfg(test)]
 mod canaries;
+#[cfg(feature = "cli")]
+#[cfg(test)]
+mod cli;
 #[cfg(test)]
 mod cors;
 #[cfg(test)]

@@ -8,6 +8,8 @@ pub mod events;
 pub mod expression;
 pub mod fixture;
 pub mod function;
+#[cfg(feature = "cli")]
+pub mod operator;
 pub mod provider;
 pub mod runtime_api;
 pub mod secrets;
