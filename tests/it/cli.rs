@@ -1,18 +1,24 @@
-//! What does an operator learn of the broker key with the command line?
+//! What does an operator learn of the broker key, and do about it, with the command line?
 
 use serde_json::{Value, json};
 
 use crate::support::clock;
 use crate::support::operator::{
-    Account, DAY, Deployed, KEY, LOG, OLD_KEY, OLD_VERSION, OPERATOR_KEY, SECRET, STACK, USER, VERSION, file,
+    Account, DAY, Deployed, KEY, LOG, OLD_KEY, OLD_VERSION, OPERATOR_KEY, SECRET, STACK, Step, USER, VERSION, file,
 };
+use crate::support::secrets;
 use crate::support::server::Fault;
 
 const STATUS: [&str; 2] = ["key", "status"];
 const STATUS_JSON: [&str; 3] = ["key", "status", "--json"];
+const ROTATE: [&str; 2] = ["key", "rotate"];
+const DEACTIVATE: [&str; 3] = ["key", "rotate", "--deactivate-old"];
 
 /// What is made wrong.
 type Change = fn(&mut Account);
+
+/// The rotator makes one key, and finishes.
+const ROTATES: Step = Step::Promotes(&[true]);
 
 #[tokio::test]
 async fn a_key_that_is_well_is_told_of_without_being_read() {
@@ -121,14 +127,19 @@ async fn what_may_not_be_asked_is_named_with_the_permission_that_it_takes() {
         (&STATUS, "ListSecretVersionIds", "AccessDeniedException", "secretsmanager:ListSecretVersionIds", SECRET),
         (&STATUS, "ListAccessKeys", "AccessDenied", "iam:ListAccessKeys", USER),
         (&STATUS, "GetAccessKeyLastUsed", "AccessDenied", "iam:GetAccessKeyLastUsed", KEY),
+        (&ROTATE, "RotateSecret", "AccessDeniedException", "secretsmanager:RotateSecret", SECRET),
+        (&ROTATE, "RotateSecret", "AccessDeniedException", "lambda:InvokeFunction", SECRET),
+        (&DEACTIVATE, "UpdateAccessKey", "AccessDenied", "iam:UpdateAccessKey", KEY),
     ];
     for (arguments, operation, code, permission, resource) in cases {
         let deployed = Deployed::new().await;
         deployed.account().refused.insert(operation, code);
+        deployed.account().rotator.push_back(ROTATES);
         let run = deployed.run(arguments).await;
         run.fails(&["cannot ", code, permission, &format!("`{resource}`")]);
-        assert_eq!(run.stdout, "");
+        assert_eq!(run.stdout.is_empty(), operation != "UpdateAccessKey", "{run:?}");
         deployed.account().refused.insert(operation, "SomethingElse");
+        deployed.account().rotator.push_back(ROTATES);
         let run = deployed.run(arguments).await;
         run.fails(&["cannot ", "SomethingElse"]);
         assert!(!run.stderr.contains(permission), "{run:?}");
@@ -202,6 +213,9 @@ async fn wrong_usage_asks_nothing() {
         &["key", "delete"],
         &["key", "status", "--stack", ""],
         &["key", "status", "--deactivate-old"],
+        &["key", "rotate", "--json"],
+        &["key", "rotate", "--wait", "0"],
+        &["key", "rotate", "--wait", "10 min"],
     ] {
         deployed.run(arguments).await.exits(2);
     }
@@ -210,4 +224,160 @@ async fn wrong_usage_asks_nothing() {
     deployed.unset("HALLPASS_STACK");
     deployed.run(&STATUS).await.exits(2);
     assert!(deployed.server.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_rotation_is_started_once_and_waited_for() {
+    let deployed = Deployed::new().await;
+    deployed.account().rotator.extend([Step::Works, ROTATES]);
+    let run = deployed.run(&ROTATE).await;
+    let token = token(&deployed);
+    assert!(run.exits(0).starts_with(&format!("rotation started: version {token}\ndone after ")), "{run:?}");
+    assert_eq!(deployed.operations(), ["DescribeStacks", "RotateSecret", "DescribeSecret", "DescribeSecret"]);
+    let asked = json!({"SecretId": SECRET, "ClientRequestToken": token});
+    assert_eq!(deployed.asked("RotateSecret"), [asked], "and no other schedule");
+    let form: Vec<_> = token.split('-').map(str::len).collect();
+    assert_eq!(form, [8, 4, 4, 4, 12]);
+    assert!(token.chars().all(|c| c == '-' || c.is_ascii_hexdigit()));
+    assert_eq!(token.chars().nth(14), Some('4'));
+    assert!(token.chars().nth(19).is_some_and(|variant| "89ab".contains(variant)));
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_starts_no_second_rotation() {
+    let deployed = Deployed::new().await;
+    deployed.server.fail_operation("RotateSecret", 1, &Fault::LosesAnswer);
+    deployed.account().rotator.extend([Step::Works, ROTATES]);
+    deployed.run(&ROTATE).await.exits(0);
+    let asked = deployed.asked("RotateSecret");
+    assert!(asked.len() == 2 && asked[0] == asked[1], "{asked:?}");
+}
+
+#[tokio::test]
+async fn an_earlier_rotation_that_has_not_finished_comes_first() {
+    for ending in [ROTATES, Step::GivesUp] {
+        let deployed = Deployed::new().await;
+        deployed.leave_unfinished("earlier");
+        deployed.account().rotator.extend([Step::Works, ending, ROTATES]);
+        let run = deployed.run(&ROTATE).await;
+        assert!(run.exits(0).starts_with("an earlier rotation has not finished (version earlier)"), "{run:?}");
+        let mut operations = deployed.operations();
+        operations.dedup();
+        let expected = ["DescribeStacks", "RotateSecret", "DescribeSecret", "RotateSecret", "DescribeSecret"];
+        assert_eq!(operations, expected);
+        assert_eq!(deployed.account().versions.last().unwrap().stages, ["AWSCURRENT"]);
+    }
+}
+
+#[tokio::test]
+async fn an_earlier_rotation_that_ends_between_two_calls_is_no_obstacle() {
+    let deployed = Deployed::new().await;
+    deployed.leave_unfinished("earlier");
+    deployed.account().rotator.extend([ROTATES, ROTATES]);
+    deployed.run(&ROTATE).await.exits(0);
+    assert_eq!(deployed.asked("RotateSecret").len(), 2);
+}
+
+#[tokio::test]
+async fn a_rotation_that_does_not_end_is_left_to_aws_with_a_hint_where_to_look() {
+    let hints = ["not finished after 1 s", LOG, "alarm", "docs/runbook.md", "`hallpass key status"];
+    for earlier in [false, true] {
+        let deployed = Deployed::new().await;
+        if earlier {
+            deployed.leave_unfinished("earlier");
+        }
+        deployed.run(&["key", "rotate", "--wait", "1"]).await.fails(&hints);
+        deployed.account().outputs.remove("RotatorLog");
+        deployed.run(&["key", "rotate", "--wait", "1"]).await.fails(&["the rotator's log group"]);
+        assert!(deployed.account().versions.last().unwrap().stages == ["AWSPENDING"]);
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_that_is_given_up_is_a_failure() {
+    let deployed = Deployed::new().await;
+    deployed.account().rotator.extend([Step::Works, Step::GivesUp]);
+    deployed.run(&DEACTIVATE).await.fails(&["given up", "no key was deactivated"]);
+    assert_eq!(deployed.asked("UpdateAccessKey"), [json!(null); 0]);
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_rotated_is_a_failure() {
+    let deployed = Deployed::new().await;
+    deployed.server.fail_operation("RotateSecret", 2, &Fault::Answers(secrets::error(400, "InvalidRequestException")));
+    deployed.run(&ROTATE).await.fails(&["cannot rotate", SECRET, "InvalidRequestException"]);
+}
+
+#[tokio::test]
+async fn a_key_that_leaked_is_deactivated_once_there_is_a_new_one() {
+    let deployed = Deployed::new().await;
+    deployed.account().rotator.push_back(ROTATES);
+    let run = deployed.run(&DEACTIVATE).await;
+    let printed = run.exits(0);
+    assert!(printed.contains(&format!("\ndeactivated {KEY}\n")) && printed.contains("Cut sessions off"), "{printed}");
+    assert_eq!(deactivated(&deployed), [KEY]);
+    let active: Vec<_> = deployed.account().keys.iter().map(|key| (key.id == KEY, key.active)).collect();
+    assert_eq!(active, [(true, false), (false, true)]);
+}
+
+#[tokio::test]
+async fn the_key_of_an_earlier_rotation_is_an_old_one_too() {
+    let deployed = Deployed::new().await;
+    deployed.leave_unfinished("earlier");
+    deployed.account().rotator.extend([ROTATES, ROTATES]);
+    deployed.run(&DEACTIVATE).await.exits(0);
+    let active: Vec<_> = deployed.account().keys.iter().filter(|key| key.active).map(|key| key.created).collect();
+    assert_eq!((deactivated(&deployed).len(), active.len()), (2, 1), "the newest is left");
+}
+
+#[tokio::test]
+async fn nothing_is_deactivated_without_exactly_one_new_key_that_is_active() {
+    let cases: [(&[bool], &str); 4] = [
+        (&[], "has none: "),
+        (&[false], " inactive: "),
+        (&[true, true], " active, AKIAROTATED"),
+        (&[true, false], " inactive: "),
+    ];
+    for (made, found) in cases {
+        let deployed = Deployed::new().await;
+        deployed.account().rotator.push_back(Step::Promotes(made));
+        deployed.run(&DEACTIVATE).await.fails(&[USER, "one new access key", found, "no key was deactivated"]);
+        assert!(deactivated(&deployed).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_deactivated_unasked_and_no_command_reads_the_key() {
+    let deployed = Deployed::new().await;
+    for arguments in [STATUS.as_slice(), &ROTATE, &STATUS_JSON] {
+        deployed.account().rotator.push_back(ROTATES);
+        deployed.run(arguments).await.exits(0);
+    }
+    assert!(deactivated(&deployed).is_empty());
+    deployed.run(&DEACTIVATE).await.exits(0);
+    let mut operations = deployed.operations();
+    operations.sort_unstable();
+    operations.dedup();
+    let expected = [
+        "DescribeSecret",
+        "DescribeStacks",
+        "GetAccessKeyLastUsed",
+        "ListAccessKeys",
+        "ListSecretVersionIds",
+        "RotateSecret",
+        "UpdateAccessKey",
+    ];
+    assert_eq!(operations, expected);
+}
+
+/// The id of the version that the command has asked for.
+fn token(deployed: &Deployed) -> String {
+    deployed.asked("RotateSecret")[0]["ClientRequestToken"].as_str().unwrap().to_owned()
+}
+
+/// The keys that the command has deactivated.
+fn deactivated(deployed: &Deployed) -> Vec<String> {
+    let updates = deployed.asked("UpdateAccessKey");
+    assert!(updates.iter().all(|asked| asked["Status"] == "Inactive" && asked["UserName"] == USER), "{updates:?}");
+    updates.iter().map(|asked| asked["AccessKeyId"].as_str().unwrap().to_owned()).collect()
 }

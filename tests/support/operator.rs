@@ -1,9 +1,10 @@
 //! What does an operator's machine find in AWS?
 //!
 //! CloudFormation, Secrets Manager and IAM at one endpoint, as a deployed stack shows them: a broker key that was
-//! rotated 12 days ago. A test breaks one thing.
+//! rotated 12 days ago. A test breaks one thing. The rotator is part of it, and takes a step whenever the secret is
+//! looked at.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -52,6 +53,8 @@ pub struct Account {
     pub secret: Value,
     pub versions: Vec<Version>,
     pub keys: Vec<Key>,
+    /// What becomes of the version that is pending, at each `DescribeSecret` from now on.
+    pub rotator: VecDeque<Step>,
     /// Operations that are refused, with the code.
     pub refused: HashMap<&'static str, &'static str>,
 }
@@ -69,6 +72,16 @@ pub struct Key {
     pub active: bool,
     pub created: u64,
     pub used: Option<u64>,
+}
+
+/// A step of the rotator.
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    Works,
+    /// Makes keys, which are active or not, and the pending version the current one.
+    Promotes(&'static [bool]),
+    /// Takes the label away from the pending version.
+    GivesUp,
 }
 
 /// A run of the command.
@@ -97,6 +110,7 @@ impl Deployed {
             }),
             versions: vec![version(OLD_VERSION, "AWSPREVIOUS", before), version(VERSION, "AWSCURRENT", rotated)],
             keys: vec![key(OLD_KEY, false, before, rotated), key(KEY, true, rotated, now - 180)],
+            rotator: VecDeque::new(),
             refused: HashMap::new(),
         }));
         let server = Server::start(Arc::clone(&account)).await;
@@ -116,6 +130,12 @@ impl Deployed {
     /// What AWS holds, to look at or to change.
     pub fn account(&self) -> MutexGuard<'_, Account> {
         lock(&self.account)
+    }
+
+    /// Leaves a rotation unfinished that began 20 min ago.
+    pub fn leave_unfinished(&self, version: &str) {
+        let created = clock::now() - 1_200;
+        self.account().versions.push(Version { id: version.to_owned(), stages: vec!["AWSPENDING"], created });
     }
 
     /// Sets one variable of the command's environment.
@@ -145,6 +165,11 @@ impl Deployed {
     /// The names of the operations asked for so far.
     pub fn operations(&self) -> Vec<String> {
         self.calls().into_iter().map(|(operation, _)| operation).collect()
+    }
+
+    /// What was asked of one operation so far.
+    pub fn asked(&self, name: &str) -> Vec<Value> {
+        self.calls().into_iter().filter(|(operation, _)| operation == name).map(|(_, asked)| asked).collect()
     }
 }
 
@@ -183,7 +208,7 @@ fn operation(call: &Call) -> (String, Value) {
 impl Handle for Arc<Mutex<Account>> {
     async fn answer(&self, call: Call) -> Reply {
         let (operation, asked) = operation(&call);
-        let account = lock(self);
+        let mut account = lock(self);
         let is_json = call.operation().is_some();
         match account.refused.get(operation.as_str()) {
             Some(code) if is_json => return secrets::error(400, code),
@@ -196,8 +221,10 @@ impl Handle for Arc<Mutex<Account>> {
             (_, asked) if is_json && asked["SecretId"] != SECRET => secrets::error(400, "ResourceNotFoundException"),
             ("DescribeSecret", _) => account.described(),
             ("ListSecretVersionIds", _) => account.listed(),
+            ("RotateSecret", asked) => account.rotate(asked["ClientRequestToken"].as_str().unwrap()),
             ("ListAccessKeys", asked) if asked["UserName"] == USER => account.access_keys(),
             ("GetAccessKeyLastUsed", asked) => account.last_used(asked["AccessKeyId"].as_str().unwrap()),
+            ("UpdateAccessKey", asked) if asked["UserName"] == USER => account.update_access_key(asked),
             _ => sts::error(400, "NoSuchEntity"),
         }
     }
@@ -217,17 +244,47 @@ impl Account {
         )
     }
 
-    fn described(&self) -> Reply {
+    fn described(&mut self) -> Reply {
+        let unfinished = |version: &Version| version.stages == ["AWSPENDING"];
+        if let Some(index) = self.versions.iter().position(unfinished) {
+            match self.rotator.pop_front() {
+                Some(Step::Promotes(keys)) => self.promote(index, keys),
+                Some(Step::GivesUp) => self.versions[index].stages.clear(),
+                Some(Step::Works) | None => {}
+            }
+        }
         let mut described = self.secret.clone();
         let labelled = self.versions.iter().filter(|version| !version.stages.is_empty());
         described["VersionIdsToStages"] = labelled.map(|version| (version.id.clone(), json!(version.stages))).collect();
         Reply::new(200, "application/x-amz-json-1.1", described.to_string())
     }
 
+    /// The first step of a rotation leaves room for the new key.
+    fn promote(&mut self, pending: usize, made: &[bool]) {
+        self.keys.retain(|key| key.active);
+        for active in made {
+            let id = format!("AKIAROTATED{:04}{:05}", self.versions.len(), self.keys.len());
+            self.keys.push(Key { id, active: *active, created: clock::now(), used: None });
+        }
+        for version in &mut self.versions {
+            version.stages.retain(|stage| *stage != "AWSCURRENT");
+        }
+        self.versions[pending].stages = vec!["AWSCURRENT"];
+    }
+
     fn listed(&self) -> Reply {
         let version = |version: &Version| json!({"VersionId": version.id, "VersionStages": version.stages, "CreatedDate": version.created});
         let versions: Vec<Value> = self.versions.iter().map(version).collect();
         Reply::new(200, "application/x-amz-json-1.1", json!({"ARN": SECRET, "Versions": versions}).to_string())
+    }
+
+    fn rotate(&mut self, token: &str) -> Reply {
+        // One with this token is this one, sent again.
+        if self.versions.iter().any(|version| version.stages == ["AWSPENDING"]) {
+            return secrets::error(400, "InvalidRequestException");
+        }
+        self.versions.push(Version { id: token.to_owned(), stages: vec!["AWSPENDING"], created: clock::now() });
+        Reply::new(200, "application/x-amz-json-1.1", json!({"ARN": SECRET, "VersionId": token}).to_string())
     }
 
     fn access_keys(&self) -> Reply {
@@ -259,6 +316,12 @@ impl Account {
             },
         );
         answer("GetAccessKeyLastUsed", &format!("<AccessKeyLastUsed>{used}</AccessKeyLastUsed>"))
+    }
+
+    fn update_access_key(&mut self, asked: &Value) -> Reply {
+        let key = self.keys.iter_mut().find(|key| asked["AccessKeyId"] == *key.id).unwrap();
+        key.active = asked["Status"] == "Active";
+        answer("UpdateAccessKey", "")
     }
 }
 

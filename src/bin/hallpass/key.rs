@@ -1,22 +1,24 @@
-//! How is the broker key?
+//! How is the broker key, and how does a stack get a new one?
 //!
 //! The secret's value is never read: no person needs the key, so nobody's machine should ever have it.
 
 use std::fmt;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_iam::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_iam::types::StatusType;
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
-use clap::Subcommand;
+use clap::{Subcommand, value_parser};
 use serde::{Serialize, Serializer};
 
+use self::rotate::Rotation;
 use self::status::Status;
 use crate::failure::Failure;
 use crate::say;
 use crate::stack::{Stack, Target};
 
+mod rotate;
 mod status;
 
 /// The exit code where something has to be mended. 1 is for what failed, 2 is clap's for wrong usage.
@@ -36,6 +38,19 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Makes a new broker key now, and waits until it is in use
+    ///
+    /// AWS does the work. Ctrl-C ends the waiting, not the rotation; nothing is deactivated then.
+    Rotate {
+        #[command(flatten)]
+        target: Target,
+        /// Then deactivates the keys that the user had before: for a key that leaked
+        #[arg(long)]
+        deactivate_old: bool,
+        /// How long to wait
+        #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = value_parser!(u64).range(1..=86_400))]
+        wait: u64,
+    },
 }
 
 impl Command {
@@ -46,6 +61,11 @@ impl Command {
                 let status = Status::of(&BrokerKey::find(&target).await?, Time::of(now)).await?;
                 say(&if json { status.json()? } else { status.text() })?;
                 Ok(if status.is_fine() { ExitCode::SUCCESS } else { ExitCode::from(PROBLEMS) })
+            }
+            Self::Rotate { target, deactivate_old, wait } => {
+                let key = BrokerKey::find(&target).await?;
+                Rotation::new(&key, deactivate_old).run(Duration::from_secs(wait)).await?;
+                Ok(ExitCode::SUCCESS)
             }
         }
     }
