@@ -67,21 +67,21 @@ typos: $(VENV) ## Spelling
 
 .PHONY: lint
 lint: $(VENV) ## Clippy on everything, and on the core alone; ruff
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --all-features -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
 	ruff check --quiet $(PYTHON_FILES)
 
 .PHONY: unit
 unit: cargo-nextest ## Unit and integration tests
-	cargo nextest run --locked
+	cargo nextest run --locked --all-features
 
 .PHONY: doctest
 doctest: ## The examples in the documentation
-	cargo test --locked --doc
+	cargo test --locked --all-features --doc
 
 .PHONY: doc
 doc: ## The documentation, without a warning
-	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --all-features --no-deps
 
 .PHONY: deny
 deny: cargo-deny ## Licenses, sources and advisories of the dependencies
@@ -143,6 +143,11 @@ artifact-arm64: export CARGO_TARGET_DIR := $(CARGO_TARGET_DIR)/arm64
 artifact-arm64: $(CARGO_LAMBDA)/cargo-lambda ## The same for arm64: build/lambda-arm64/broker/bootstrap
 	@rustup target list --installed | grep -qx aarch64-unknown-linux-gnu || rustup target add aarch64-unknown-linux-gnu
 	cargo lambda build --release --locked --arm64 $(BINARIES:%=--bin %) --lambda-dir build/lambda-arm64
+
+.PHONY: cli
+cli: ## The command line for operators: hallpass, in the target directory's release
+	cargo build --release --locked --bin hallpass --features cli
+	@printf '\n%s\n' "$$CARGO_TARGET_DIR/release/hallpass"
 
 .PHONY: package
 package: artifact artifact-arm64 ## A release, in build/package: zips, templates that need no Rust, and what it is made of
