@@ -73,6 +73,17 @@ class Template:
         keys = (self.properties(name)["RouteKey"].split(" ") for name in self.of_type("AWS::ApiGatewayV2::Route"))
         return {(method, path) for method, path in keys}
 
+    def needs(self, resource: str) -> set[str]:
+        """What CloudFormation makes before `resource`, and so deletes after it: what it mentions, and what that needs."""
+        found: set[str] = set()
+        left = self._mentioned(self.resources[resource])
+        while left:
+            name = left.pop()
+            assert name != resource, f"{resource} needs itself"
+            found.add(name)
+            left |= self._mentioned(self.resources[name]) - found
+        return found
+
     def broken_rules(self, **parameters: str) -> list[str]:
         """What somebody is told who deploys with nothing but `parameters`."""
         given = self._defaults() | parameters
@@ -87,6 +98,26 @@ class Template:
     def resolve(self, node: Any, **parameters: str) -> Any:
         """`node` for `parameters`, those of GIVEN, and the defaults."""
         return self._value(node, self._defaults() | GIVEN | parameters)
+
+    def _mentioned(self, node: Any) -> set[str]:
+        names: set[str] = set()
+        if isinstance(node, list):
+            for item in node:
+                names |= self._mentioned(item)
+        elif isinstance(node, dict):
+            for name, argument in node.items():
+                match name:
+                    case "Ref":
+                        names.add(argument)
+                    case "DependsOn":
+                        names |= {argument} if isinstance(argument, str) else set(argument)
+                    case "Fn::GetAtt":
+                        names.add(argument[0])
+                    case "Fn::Sub":
+                        text = argument if isinstance(argument, str) else argument[0]
+                        names |= {each.split(".")[0] for each in re.findall(r"\$\{([^}]+)\}", text)}
+                names |= self._mentioned(argument)
+        return names & self.resources.keys()
 
     def _defaults(self) -> dict[str, Any]:
         return {name: parameter["Default"] for name, parameter in self.parameters.items() if "Default" in parameter}

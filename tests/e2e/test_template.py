@@ -5,6 +5,7 @@ Nothing here starts anything. What the running function has to say about the tem
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from typing import Any
@@ -23,6 +24,11 @@ NAMESPACE = "Hallpass/hallpass"
 WILDCARDS = {
     ("BrokerPolicy", "MintSessions", f"{ARN}:sts::{ACCOUNT}:federated-user/*"): "every caller has a name of their own",
     ("FunctionRole", "Trace", "*"): "X-Ray's actions know no resources",
+    (
+        "KeyOperatorPolicy",
+        "FindTheParts",
+        f"{ARN}:cloudformation:us-east-1:{ACCOUNT}:stack/hallpass/*",
+    ): "a request names the stack by its name, and is judged without its id",
     ("ReaderPolicy", "FetchResultsOfQueries", "*"): "results of queries are known by an id, and by no resource",
     (
         "ApiMayInvoke",
@@ -44,11 +50,35 @@ OF_FUNCTION = {
     ("xray:PutTelemetryRecords", "*"),
 }
 
+# What the rotator's role may do: the steps of a rotation, the hourly run, and the removal of the keys.
+OF_ROTATOR = {
+    ("secretsmanager:DescribeSecret", "<BrokerKey.Id>"),
+    ("secretsmanager:GetSecretValue", "<BrokerKey.Id>"),
+    ("secretsmanager:PutSecretValue", "<BrokerKey.Id>"),
+    ("secretsmanager:UpdateSecretVersionStage", "<BrokerKey.Id>"),
+    ("iam:CreateAccessKey", "<BrokerUser.Arn>"),
+    ("iam:DeleteAccessKey", "<BrokerUser.Arn>"),
+    ("iam:ListAccessKeys", "<BrokerUser.Arn>"),
+    ("iam:UpdateAccessKey", "<BrokerUser.Arn>"),
+    ("logs:CreateLogStream", "<KeyRotatorLog.Arn>"),
+    ("logs:PutLogEvents", "<KeyRotatorLog.Arn>"),
+}
+MAY = {"FunctionRole": OF_FUNCTION, "KeyRotatorRole": OF_ROTATOR}
+
+FUNCTIONS = {"Function": "broker", "KeyRotator": "rotator"}
+
+VARIABLE = re.compile(r"HALLPASS_[A-Z_]+[A-Z]")
+
 # What sessions may touch of Hallpass, where the ceiling lets them.
 NOT_PROTECTED = {
     "Dashboard": "it shows, and decides nothing",
+    "CredentialsIssued": "it shows, and decides nothing",
     "ThrottledByGateway": "a filter of a log group, which is protected",
     "ApiMayInvoke": "part of the function, which is protected",
+    "SecretsManagerMayRotate": "part of the rotator, which is protected",
+    "ScheduleMayRun": "part of the rotator, which is protected",
+    "Rotation": "part of the secret, which is protected",
+    "BrokerKeys": "nothing but the order to the rotator, which is protected, to remove keys",
     "Stage": "part of the API, which is protected",
     "Integration": "part of the API, which is protected",
     "CredentialsByGet": "part of the API, which is protected",
@@ -82,47 +112,86 @@ def statements(resource: str, **parameters: str) -> list[dict[str, Any]]:
     return [statement for policy in policies for statement in policy["Statement"]]
 
 
+def allowed(resource: str) -> set[tuple[str, str]]:
+    """Actions with their resources."""
+    assert {statement["Effect"] for statement in statements(resource)} == {"Allow"}
+    return {
+        (action, on)
+        for statement in statements(resource)
+        for action in listed(statement["Action"])
+        for on in listed(statement["Resource"])
+    }
+
+
 def statement(resource: str, sid: str, **parameters: str) -> dict[str, Any]:
     (found,) = [statement for statement in statements(resource, **parameters) if statement["Sid"] == sid]
     return found
 
 
-##### The function
+##### The functions
 
 
-def test_the_function_runs_where_it_was_measured() -> None:
-    function = TEMPLATE.properties("Function")
+@pytest.mark.parametrize(("name", "binary"), FUNCTIONS.items())
+def test_functions_run_where_they_were_measured(name: str, binary: str) -> None:
+    function = TEMPLATE.properties(name)
     assert (function["Runtime"], function["Handler"]) == ("provided.al2023", "bootstrap")
-    assert (function["Architectures"], function["MemorySize"], function["Timeout"]) == (["arm64"], 512, 5)
-    assert TEMPLATE.properties("Function", Architecture="x86_64")["Architectures"] == ["x86_64"]
-    assert TEMPLATE.resources["Function"]["Metadata"]["BuildMethod"] == "rust-cargolambda"
-    assert TEMPLATE.resources["Function"]["Metadata"]["BuildProperties"] == {"Binary": "broker"}
-    assert function["Tracing"] == "Active"
-    assert function["LoggingConfig"] == {"LogFormat": "JSON", "LogGroup": "<FunctionLog>"}
+    assert function["Architectures"] == ["arm64"]
+    assert TEMPLATE.properties(name, Architecture="x86_64")["Architectures"] == ["x86_64"]
+    assert TEMPLATE.resources[name]["Metadata"]["BuildMethod"] == "rust-cargolambda"
+    assert TEMPLATE.resources[name]["Metadata"]["BuildProperties"] == {"Binary": binary}
+    assert function["LoggingConfig"]["LogFormat"] == "JSON"
+    assert "Policies" not in function, "SAM would make a role of its own"
 
 
-def test_every_variable_that_the_function_reads_is_set_and_explained_and_no_other() -> None:
-    sources = [path for path in (ROOT / "src").rglob("*.rs") if "bin" not in path.parts]
-    read = {name for path in sources for name in re.findall(r"HALLPASS_[A-Z_]+[A-Z]", path.read_text())}
-    assert len(read) >= 5, "the search finds them"
-    assert TEMPLATE.properties("Function")["Environment"]["Variables"].keys() == read
+def test_functions_have_the_time_and_the_memory_that_they_need() -> None:
+    assert TEMPLATE.of_type("AWS::Serverless::Function").keys() == FUNCTIONS.keys()
+    function, rotator = (TEMPLATE.properties(name) for name in FUNCTIONS)
+    assert (function["MemorySize"], function["Timeout"], function["Tracing"]) == (512, 5, "Active")
+    assert (rotator["MemorySize"], rotator["Timeout"]) == (128, 120)
+    assert function["LoggingConfig"]["LogGroup"] == "<FunctionLog>"
+    assert rotator["LoggingConfig"]["LogGroup"] == "<KeyRotatorLog>"
+
+
+def test_every_variable_that_a_function_reads_is_set_and_explained_and_no_other() -> None:
+    read = {"Function": variables_of("Config"), "KeyRotator": variables_of("RotatorConfig")}
+    for name in FUNCTIONS:
+        assert TEMPLATE.properties(name)["Environment"]["Variables"].keys() == read[name], name
+    # The command line is not deployed.
+    sources = [path for path in (ROOT / "src").rglob("*.rs") if "hallpass" not in path.parts]
+    named = {name for path in sources for name in VARIABLE.findall(path.read_text())}
+    assert named == read["Function"] | read["KeyRotator"]
     page = (ROOT / "docs/configuration.md").read_text()
-    assert set(re.findall(r"^\| `(HALLPASS_[A-Z_]+)` \|", page, re.MULTILINE)) == read
+    assert named == set(re.findall(rf"^\| `({VARIABLE.pattern})` \|", page, re.MULTILINE))
 
 
-def test_the_function_may_do_what_a_request_needs() -> None:
-    allowed = [
-        (action, resource)
-        for statement in statements("FunctionRole")
-        for action in listed(statement["Action"])
-        for resource in listed(statement["Resource"])
-    ]
-    assert set(allowed) == OF_FUNCTION
-    assert {statement["Effect"] for statement in statements("FunctionRole")} == {"Allow"}
-    trust = TEMPLATE.properties("FunctionRole")["AssumeRolePolicyDocument"]["Statement"]
+def variables_of(configuration: str) -> set[str]:
+    """What its `from_lookup` reads: the names in it, and in the constants and functions of the file that it uses."""
+    source = (ROOT / "src/config.rs").read_text()
+    text = re.search(rf"^impl {configuration} \{{.*?^\}}", source, re.MULTILINE | re.DOTALL)[0]
+    parts = r"^(?:const|fn) (?P<name>\w+)(?::[^\n]*;|\(.*?^\})$"
+    for part in re.finditer(parts, source, re.MULTILINE | re.DOTALL):
+        text += part[0] if re.search(rf"\b{part['name']}\b", text) else ""
+    return set(VARIABLE.findall(text))
+
+
+@pytest.mark.parametrize(("role", "may"), MAY.items())
+def test_functions_may_do_what_they_need(role: str, may: set[tuple[str, str]]) -> None:
+    assert allowed(role) == may
+    trust = TEMPLATE.properties(role)["AssumeRolePolicyDocument"]["Statement"]
     assert [statement["Principal"] for statement in trust] == [{"Service": "lambda.amazonaws.com"}]
-    assert "ManagedPolicyArns" not in TEMPLATE.properties("FunctionRole")
-    assert "Policies" not in TEMPLATE.properties("Function"), "SAM would make a role of its own"
+    assert "ManagedPolicyArns" not in TEMPLATE.properties(role)
+    assert TEMPLATE.of_type("AWS::IAM::Role").keys() == MAY.keys()
+
+
+def test_the_broker_cannot_change_its_key_and_the_rotator_sees_no_grant() -> None:
+    assert [action for action, _ in OF_FUNCTION if action.startswith("iam:") or "SecretVersion" in action] == []
+    assert ("secretsmanager:GetSecretValue", "<BrokerKey.Id>") in OF_FUNCTION
+    assert [action for action, _ in OF_ROTATOR if action.startswith("dynamodb:")] == []
+    rotator = TEMPLATE.properties("KeyRotator")["Environment"]["Variables"]
+    broker = TEMPLATE.properties("Function")["Environment"]["Variables"]
+    for name in ("HALLPASS_BROKER_KEY", "HALLPASS_METRICS_NAMESPACE"):
+        assert rotator[name] == broker[name]
+    assert rotator["HALLPASS_BROKER_USER"] == "<BrokerUser>"
 
 
 ##### Issuers
@@ -355,7 +424,7 @@ def test_no_wildcard_is_allowed_without_a_reason() -> None:
     }
     for name in TEMPLATE.of_type("AWS::Lambda::Permission"):
         permission = TEMPLATE.properties(name)
-        found |= {(name, "", value) for value in (permission["Action"], permission["SourceArn"]) if "*" in value}
+        found |= {(name, "", value) for value in permission.values() if "*" in value}
     assert found == WILDCARDS.keys()
     for name in TEMPLATE.resources:
         for statement in statements(name):
@@ -399,8 +468,12 @@ def test_sessions_keep_their_hands_off_every_part_of_hallpass() -> None:
         match resource["Type"]:
             case "AWS::DynamoDB::Table":  # its indexes, streams, backups and exports too
                 assert {f"<{name}.Arn>", f"<{name}.Arn>/*"} <= denied, name
+            case "AWS::Serverless::Function" if name == "KeyRotator":
+                assert f"{ARN}:lambda:us-east-1:{ACCOUNT}:function:*-{name}-*" in denied
             case "AWS::Serverless::Function":  # its versions and aliases too
                 assert {f"<{name}.Arn>", f"<{name}.Arn>:*"} <= denied, name
+            case "AWS::Events::Rule":
+                assert f"{ARN}:events:us-east-1:{ACCOUNT}:rule/*-{name}-*" in denied, name
             case "AWS::Logs::LogGroup":
                 assert {f"{logs}:<{name}>", f"{logs}:<{name}>:*"} <= denied, name
             case "AWS::SecretsManager::Secret":
@@ -408,13 +481,28 @@ def test_sessions_keep_their_hands_off_every_part_of_hallpass() -> None:
             case "AWS::ApiGatewayV2::Api":
                 api = f"{ARN}:apigateway:us-east-1::/apis/<{name}>"
                 assert {api, f"{api}/*"} <= denied, name
+            case "AWS::CloudWatch::Alarm" if name == "KeyRotationFailed":
+                assert f"{ARN}:cloudwatch:us-east-1:{ACCOUNT}:alarm:*-{name}-*" in denied
             case "AWS::CloudWatch::Alarm":
                 assert f"<{name}.Arn>" in denied, name
-            case "AWS::IAM::User" | "AWS::IAM::Role" | "AWS::IAM::ManagedPolicy":
+            case "AWS::IAM::Role":  # what is not IAM's, as sts:AssumeRole
+                assert f"{ARN}:iam::{ACCOUNT}:role/hallpass/hallpass/*" in denied, name
+            case "AWS::IAM::User" | "AWS::IAM::ManagedPolicy":
                 pass  # by their path: the test above
             case _:
                 assert name in NOT_PROTECTED, f"{name}: protect it, or say why not"
     assert NOT_PROTECTED.keys() <= TEMPLATE.resources.keys()
+
+
+def test_what_is_denied_by_its_name_is_what_would_need_itself_and_keeps_its_name() -> None:
+    # STACK-LOGICALID-RANDOM: of the stack's name CloudFormation leaves what there is room for, of the logical id 24
+    # characters. https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-name.html
+    by_name = {"KeyRotator", "KeyRotatorHourly", "KeyRotationFailed"}
+    patterns = [each for each in statement("BrokerPolicy", "HandsOffHallpass")["Resource"] if "*-" in each]
+    assert {re.search(r"\*-(\w+)-\*$", each)[1] for each in patterns} == by_name
+    for name in by_name:
+        assert "BrokerPolicy" in TEMPLATE.needs(name), f"{name} can be denied by its ARN"
+        assert len(name) <= 24, name
 
 
 def test_the_broker_user_has_its_limits_for_as_long_as_it_exists() -> None:
@@ -444,6 +532,94 @@ def test_a_pipeline_writes_grants_and_nothing_else() -> None:
     names = statement("OperatorPolicy", "RegisterNames")
     assert names["Resource"] == "<StateTable.Arn>"
     assert names["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["name#*"]}}
+
+
+def test_who_looks_after_the_key_never_reads_it() -> None:
+    assert allowed("KeyOperatorPolicy") == {
+        ("cloudformation:DescribeStacks", f"{ARN}:cloudformation:us-east-1:{ACCOUNT}:stack/hallpass/*"),
+        ("secretsmanager:DescribeSecret", "<BrokerKey.Id>"),
+        ("secretsmanager:ListSecretVersionIds", "<BrokerKey.Id>"),
+        ("secretsmanager:RotateSecret", "<BrokerKey.Id>"),
+        ("lambda:InvokeFunction", "<KeyRotator.Arn>"),
+        ("logs:FilterLogEvents", "<KeyRotatorLog.Arn>"),
+        ("logs:GetLogEvents", "<KeyRotatorLog.Arn>"),
+        ("iam:GetAccessKeyLastUsed", "<BrokerUser.Arn>"),
+        ("iam:ListAccessKeys", "<BrokerUser.Arn>"),
+        ("iam:UpdateAccessKey", "<BrokerUser.Arn>"),
+    }
+
+
+def test_only_the_two_functions_read_the_secret_and_only_the_rotator_makes_keys() -> None:
+    def who(*actions: str) -> set[str]:
+        return {
+            name
+            for name in TEMPLATE.of_type("AWS::IAM::Role", "AWS::IAM::ManagedPolicy")
+            for each in statements(name)
+            if each["Effect"] == "Allow" and set(actions) & set(listed(each["Action"]))
+        }
+
+    assert who("secretsmanager:GetSecretValue") == {"FunctionRole", "KeyRotatorRole"}
+    assert who("secretsmanager:PutSecretValue", "iam:CreateAccessKey", "iam:DeleteAccessKey") == {"KeyRotatorRole"}
+
+
+##### The broker key
+
+
+def test_the_first_key_is_made_at_deployment_and_a_new_one_before_the_alarm() -> None:
+    rotation = TEMPLATE.properties("Rotation")
+    assert rotation == {
+        "SecretId": "<BrokerKey.Id>",
+        "RotationLambdaARN": "<KeyRotator.Arn>",
+        "RotateImmediatelyOnUpdate": True,
+        "RotationRules": {"AutomaticallyAfterDays": 30},
+    }
+    assert TEMPLATE.properties("Rotation", RotationDays="7")["RotationRules"] == {"AutomaticallyAfterDays": "7"}
+    days = TEMPLATE.parameters["RotationDays"]
+    alarm = TEMPLATE.properties("BrokerKeyOld")["Threshold"] / 86_400
+    assert (days["MinValue"], alarm) == (1, 45)
+    # Secrets Manager chooses the hour, and repeats what failed.
+    assert days["MaxValue"] + 3 < alarm
+
+
+def test_secrets_manager_and_the_schedule_may_call_the_rotator_and_nobody_else() -> None:
+    callers = {
+        name: TEMPLATE.properties(name)
+        for name in TEMPLATE.of_type("AWS::Lambda::Permission")
+        if TEMPLATE.properties(name)["FunctionName"] == "<KeyRotator.Arn>"
+    }
+    asked = {"Action": "lambda:InvokeFunction", "FunctionName": "<KeyRotator.Arn>"}
+    assert callers == {
+        "SecretsManagerMayRotate": asked | {"Principal": "secretsmanager.amazonaws.com", "SourceAccount": ACCOUNT},
+        "ScheduleMayRun": asked | {"Principal": "events.amazonaws.com", "SourceArn": "<KeyRotatorHourly.Arn>"},
+    }
+    assert "SecretsManagerMayRotate" in TEMPLATE.needs("Rotation")
+    hourly = TEMPLATE.properties("KeyRotatorHourly")
+    assert hourly["ScheduleExpression"] == "rate(1 hour)"
+    assert [target["Arn"] for target in hourly["Targets"]] == ["<KeyRotator.Arn>"]
+
+
+def test_a_deleted_stack_ends_rotation_then_removes_the_keys_then_the_user() -> None:
+    # CloudFormation deletes what needs something before that something, so each of these goes before the next.
+    order = ["Rotation", "BrokerKeys", "KeyRotator", "BrokerUser", "BrokerPolicy"]
+    for earlier, later in itertools.pairwise(order):
+        assert later in TEMPLATE.needs(earlier), f"{earlier} goes before {later}"
+    # What the rotator needs to do it is there until it has done it: its role with its permissions, its log, the secret.
+    assert {"KeyRotatorRole", "KeyRotatorLog", "BrokerKey"} <= TEMPLATE.needs("BrokerKeys")
+    assert [policy["PolicyName"] for policy in TEMPLATE.properties("KeyRotatorRole")["Policies"]] == ["rotator"]
+    assert {"KeyRotator", "BrokerKeys"}.isdisjoint(TEMPLATE.needs("KeyRotatorLog")), "it is there before the first line"
+
+
+def test_the_resource_that_removes_the_keys_stays_what_it_is() -> None:
+    # Renamed, or of another type, the old one would be deleted in a stack that lives: nobody would get credentials.
+    assert TEMPLATE.of_type("Custom::BrokerKeys").keys() == {"BrokerKeys"}
+    keys = TEMPLATE.properties("BrokerKeys")
+    assert keys == {"ServiceToken": "<KeyRotator.Arn>", "ServiceTimeout": 180, "UserName": "<BrokerUser>"}
+    assert keys["ServiceTimeout"] > TEMPLATE.properties("KeyRotator")["Timeout"]
+
+
+def test_no_resource_needs_itself() -> None:
+    for name in TEMPLATE.resources:
+        TEMPLATE.needs(name)
 
 
 ##### What is kept
@@ -506,13 +682,15 @@ def test_the_dashboard_shows_every_metric_of_the_function() -> None:
         rf"""SEARCH\('{{"{NAMESPACE}",\w+}} MetricName="(\w+)"'""",
         " ".join(metric[0].get("expression", "") for metric in metrics if isinstance(metric[0], dict)),
     )
-    assert plain | set(searched) == written | {"Throttled"}
+    rotators = {"BrokerKeyAge"}
+    assert plain | set(searched) == written | rotators | {"Throttled"}
 
 
-def test_the_function_writes_its_metrics_where_the_stack_looks() -> None:
-    for stack in ("hallpass", "other"):
-        variables = TEMPLATE.properties("Function", **{"AWS::StackName": stack})["Environment"]["Variables"]
-        assert variables["HALLPASS_METRICS_NAMESPACE"] == f"Hallpass/{stack}"
+def test_functions_write_their_metrics_where_the_stack_looks() -> None:
+    for name in FUNCTIONS:
+        for stack in ("hallpass", "other"):
+            variables = TEMPLATE.properties(name, **{"AWS::StackName": stack})["Environment"]["Variables"]
+            assert variables["HALLPASS_METRICS_NAMESPACE"] == f"Hallpass/{stack}"
 
 
 def test_alarms_watch_what_there_is_and_tell_whom_they_are_given() -> None:
@@ -522,23 +700,47 @@ def test_alarms_watch_what_there_is_and_tell_whom_they_are_given() -> None:
         "FunctionThrottled",
         "GatewayThrottled",
         "BrokerKeyRefused",
+        "BrokerKeyOld",
+        "KeyRotationFailed",
         "GrantUnusable",
     }
     problems = (ROOT / "src/http/problem.rs").read_text()
     for name, alarm in alarms.items():
         assert alarm["AlarmDescription"], name
-        assert alarm["TreatMissingData"] == "notBreaching", name
+        assert alarm["TreatMissingData"] == ("missing" if name == "BrokerKeyOld" else "notBreaching"), name
         assert "AlarmActions" not in alarm, "nobody was named"
         told = TEMPLATE.properties(name, AlarmTopicArn="arn:aws:sns:us-east-1:111122223333:x")
         assert told["AlarmActions"] == ["arn:aws:sns:us-east-1:111122223333:x"], name
-        for dimension in alarm["Dimensions"]:
+        for dimension in alarm.get("Dimensions", []):
             if dimension["Name"] == "Code":
                 assert (alarm["Namespace"], alarm["MetricName"]) == (NAMESPACE, "Refused")
                 assert f'"{dimension["Value"]}"' in problems
     (filtered,) = TEMPLATE.properties("ThrottledByGateway")["MetricTransformations"]
     assert (filtered["MetricNamespace"], filtered["MetricName"]) == (NAMESPACE, "Throttled")
+    failed = alarms["KeyRotationFailed"]
+    assert (failed["Namespace"], failed["MetricName"], failed["Threshold"]) == ("AWS/Lambda", "Errors", 1)
+    assert failed["Dimensions"] == [{"Name": "FunctionName", "Value": "<KeyRotator>"}]
     throttled = alarms["GatewayThrottled"]
     assert (throttled["Namespace"], throttled["MetricName"]) == (NAMESPACE, "Throttled")
+
+
+def test_an_age_that_nobody_tells_is_told() -> None:
+    topic = "arn:aws:sns:us-east-1:111122223333:x"
+    old = TEMPLATE.properties("BrokerKeyOld", AlarmTopicArn=topic)
+    assert (old["Namespace"], old["MetricName"], old["Statistic"]) == (NAMESPACE, "BrokerKeyAge", "Maximum")
+    assert old["ComparisonOperator"] == "GreaterThanThreshold"
+    assert old["InsufficientDataActions"] == [topic]
+    assert "InsufficientDataActions" not in TEMPLATE.properties("BrokerKeyOld")
+    assert old["Period"] >= 2 * 3600, "the rotator tells every hour"
+    assert "Dimensions" not in old
+
+
+def test_the_saved_query_asks_for_what_the_audit_lines_have() -> None:
+    query = TEMPLATE.properties("CredentialsIssued")
+    assert query["LogGroupNames"] == ["<FunctionLog>"]
+    asked = re.search(r"fields @timestamp, (.+)", query["QueryString"])[1].split(", ")
+    written = set(re.findall(r"^    pub (\w+): ", (ROOT / "src/audit.rs").read_text(), re.MULTILINE))
+    assert {"access_key_id", "sts_request_id"} <= set(asked) <= written
 
 
 ##### The rest
@@ -553,8 +755,13 @@ def test_outputs_name_what_an_operator_needs() -> None:
         "BrokerUser",
         "BrokerKey",
         "OperatorPolicy",
+        "KeyOperatorPolicy",
         "ReaderPolicy",
         "CiPolicy",
+        "FunctionName",
+        "AuditLog",
+        "RotatorName",
+        "RotatorLog",
     }
     assert needed <= outputs.keys()
     for name, output in outputs.items():
