@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
-use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
+use aws_sdk_secretsmanager::operation::get_secret_value::{GetSecretValueError, GetSecretValueOutput};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::RotationError;
@@ -125,6 +125,8 @@ impl Secret {
 
     async fn text(&self, version: &str) -> Result<Option<SecretString>, RotationError> {
         match self.client.get_secret_value().secret_id(&self.id).version_id(version).send().await {
+            // AWS refuses to answer without a value; an emulator may not.
+            Ok(GetSecretValueOutput { secret_string: None, secret_binary: None, .. }) => Ok(None),
             // A value that is no text is no key either.
             Ok(answer) => Ok(Some(answer.secret_string.unwrap_or_default().into())),
             Err(error) => match error.as_service_error() {
