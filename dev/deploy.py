@@ -12,19 +12,19 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import seed
+import rotations
 from samtranslator.yaml_helper import yaml_parse
-from seed import Aws
-from stack import ROOT
+from seed import Aws, Key
+from stack import ARTIFACT, ROOT, ROTATOR
 
 TEMPLATE = ROOT / "template.yaml"
 STACK_NAME = "hallpass"
 ARTIFACTS = "acme-artifacts"
+CODE = {"Function": ARTIFACT, "KeyRotator": ROTATOR}
 TIMEOUT_S = 30  # the emulator takes two seconds
-FINISHED = {"CREATE_COMPLETE", "DELETE_COMPLETE"}
+FINISHED = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE"}
 
 Template = dict[str, Any]
 
@@ -34,8 +34,27 @@ def _widen_get_federation_token(template: Template) -> None:
     statements["MintSessions"]["Resource"] = "*"
 
 
+def _name_the_user_without_his_path(template: Template) -> None:
+    user = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:user/${BrokerUser}"}
+    _statements(template, "KeyOperatorPolicy")["SeeKeysAndTurnThemOff"]["Resource"] = user
+    (policy,) = template["Resources"]["KeyRotatorRole"]["Properties"]["Policies"]
+    (statement,) = [each for each in policy["PolicyDocument"]["Statement"] if each["Sid"] == "MakeAndRemoveKeys"]
+    statement["Resource"] = user
+
+
+def _leave_out(logical: str) -> Callable[[Template], None]:
+    def leave_out(template: Template) -> None:
+        del template["Resources"][logical]
+
+    return leave_out
+
+
 SUBSTITUTIONS: dict[str, Callable[[Template], None]] = {
     "MiniStack refuses sts:GetFederationToken on anything narrower than `*`": _widen_get_federation_token,
+    "MiniStack judges calls about an IAM user by an ARN without the user's path": _name_the_user_without_his_path,
+    # rotations.py does what it would do.
+    "MiniStack knows no AWS::SecretsManager::RotationSchedule": _leave_out("Rotation"),
+    "MiniStack knows no AWS::Logs::QueryDefinition": _leave_out("CredentialsIssued"),
 }
 """What is changed before the stack is created, by the reason. The broker user's ceiling, issuers and so on are
 parameters, and the place of the code is what `sam package` fills in: neither is a substitution."""
@@ -66,31 +85,28 @@ class Deployment:
     deleted: bool = False
 
     def arn(self, aws: Aws, logical: str) -> str:
-        """The ARN of a table, the secret or the function."""
+        """The ARN of a table, the secret or a function."""
         name = self.resources[logical]
         match logical:
             case "GrantsTable" | "StateTable":
                 return aws.client("dynamodb").describe_table(TableName=name)["Table"]["TableArn"]
             case "BrokerKey":
                 return aws.client("secretsmanager").describe_secret(SecretId=name)["ARN"]
-            case "Function":
+            case "Function" | "KeyRotator":
                 return aws.client("lambda").get_function_configuration(FunctionName=name)["FunctionArn"]
         raise ValueError(logical)
 
 
-def create(aws: Aws, bootstrap: Path, parameters: dict[str, str]) -> Deployment:
-    """Creates the stack, and waits until it is there."""
+def create(aws: Aws, parameters: dict[str, str], more: Template | None = None) -> Deployment:
+    """Creates the stack, and waits until it is there. It has no broker key yet. `more` are resources beside the
+    template's."""
     template = yaml_parse(TEMPLATE.read_text())
-    _upload(aws, bootstrap, template)
+    template["Resources"] |= more or {}
+    _upload(aws, template)
     for substitute in SUBSTITUTIONS.values():
         substitute(template)
     cloudformation = aws.client("cloudformation")
-    id = cloudformation.create_stack(
-        StackName=STACK_NAME,
-        TemplateBody=json.dumps(template),
-        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
-        Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
-    )["StackId"]
+    id = cloudformation.create_stack(StackName=STACK_NAME, **_said(template, parameters))["StackId"]
     made = _finished(aws, id)
     deployment = Deployment(
         id,
@@ -111,34 +127,64 @@ def placeholder() -> str:
     return yaml_parse(TEMPLATE.read_text())["Resources"]["BrokerKey"]["Properties"]["SecretString"]
 
 
-def put_first_key(aws: Aws, deployment: Deployment) -> seed.Key:
-    """What an operator does once: a key of the broker user, into the secret."""
-    key = aws.client("iam").create_access_key(UserName=deployment.outputs["BrokerUser"])["AccessKey"]
-    secret = json.dumps({name: key[name] for name in ("AccessKeyId", "SecretAccessKey")})
-    aws.client("secretsmanager").put_secret_value(SecretId=deployment.outputs["BrokerKey"], SecretString=secret)
-    return seed.Key(key["AccessKeyId"], key["SecretAccessKey"])
+def update(aws: Aws, deployment: Deployment, **changes: str) -> None:
+    """Deploys the same template again, with some parameters changed."""
+    template = yaml_parse(TEMPLATE.read_text())
+    for logical in CODE:
+        template["Resources"][logical]["Properties"]["CodeUri"] = _uri(logical)
+    for substitute in SUBSTITUTIONS.values():
+        substitute(template)
+    deployment.parameters |= changes
+    aws.client("cloudformation").update_stack(StackName=deployment.id, **_said(template, deployment.parameters))
+    _finished(aws, deployment.id)
+    for repair in REPAIRS.values():
+        repair(aws, template, deployment)
+
+
+def rotate(aws: Aws, deployment: Deployment) -> Key:
+    """What AWS does after the deployment, and every month. Answers the new key."""
+    return rotations.rotate(aws, deployment.outputs["BrokerKey"], deployment.outputs["RotatorName"])
+
+
+def restart(aws: Aws, deployment: Deployment, logical: str, **changes: str | None) -> None:
+    """Makes the next invocation meet a function that has just started: a new configuration does that. `changes` are to
+    its variables; None takes one away."""
+    functions, name = aws.client("lambda"), {"FunctionName": deployment.resources[logical]}
+    variables = functions.get_function_configuration(**name)["Environment"]["Variables"] | changes
+    left = {name: value for name, value in variables.items() if value is not None}
+    functions.update_function_configuration(**name, Environment={"Variables": left})
+    functions.get_waiter("function_updated_v2").wait(**name, WaiterConfig={"Delay": 1})
 
 
 def delete(aws: Aws, deployment: Deployment) -> None:
-    """Deletes the stack. The broker user's keys go first: IAM keeps a user who has one."""
-    iam = aws.client("iam")
-    user = deployment.outputs["BrokerUser"]
-    for key in iam.list_access_keys(UserName=user)["AccessKeyMetadata"]:
-        iam.delete_access_key(UserName=user, AccessKeyId=key["AccessKeyId"])
+    """Deletes the stack, with the keys that the broker user has."""
     aws.client("cloudformation").delete_stack(StackName=deployment.id)
     _finished(aws, deployment.id)
     deployment.deleted = True
 
 
-def _upload(aws: Aws, bootstrap: Path, template: Template) -> None:
+def _said(template: Template, parameters: dict[str, str]) -> dict[str, Any]:
+    return {
+        "TemplateBody": json.dumps(template),
+        "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+        "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+    }
+
+
+def _upload(aws: Aws, template: Template) -> None:
     """What `sam package` does."""
-    code = io.BytesIO()
-    with zipfile.ZipFile(code, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.write(bootstrap, "bootstrap")
     s3 = aws.client("s3")
     s3.create_bucket(Bucket=ARTIFACTS)
-    s3.put_object(Bucket=ARTIFACTS, Key="broker.zip", Body=code.getvalue())
-    template["Resources"]["Function"]["Properties"]["CodeUri"] = f"s3://{ARTIFACTS}/broker.zip"
+    for logical, bootstrap in CODE.items():
+        code = io.BytesIO()
+        with zipfile.ZipFile(code, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            archive.write(bootstrap, "bootstrap")
+        s3.put_object(Bucket=ARTIFACTS, Key=f"{logical}.zip", Body=code.getvalue())
+        template["Resources"][logical]["Properties"]["CodeUri"] = _uri(logical)
+
+
+def _uri(logical: str) -> str:
+    return f"s3://{ARTIFACTS}/{logical}.zip"
 
 
 def _finished(aws: Aws, id: str) -> dict[str, Any]:

@@ -120,8 +120,10 @@ class _Runs:
 
     def _localized(self, reach: Callable[[str], str]) -> Json:
         template = yaml_parse((BUILT / "template.yaml").read_text())
+        for resource in template["Resources"].values():
+            if resource["Type"] == "AWS::Serverless::Function":
+                resource["Properties"]["CodeUri"] = str(BUILT / resource["Properties"]["CodeUri"])
         function = template["Resources"][FUNCTION]["Properties"]
-        function["CodeUri"] = str(BUILT / function["CodeUri"])
         variables = function["Environment"]["Variables"]
         given = self._stack.environment_of_function()
         for name in variables:

@@ -33,6 +33,7 @@ from seed import Aws
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 ARTIFACT = BUILD / "lambda" / "broker" / "bootstrap"
+ROTATOR = BUILD / "lambda" / "rotator" / "bootstrap"
 BIN = ROOT / ".venv" / "bin"
 
 LOOPBACK = "127.0.0.1"

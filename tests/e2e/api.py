@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
+import deploy
 import seed
-from stack import Stack
+from deploy import Deployment
+from stack import ROOT, Stack
 
 TIMEOUT_S = 10
 
@@ -89,6 +91,18 @@ class Api:
         assert "statusCode" in payload, payload
         headers = {name.lower(): value for name, value in payload["headers"].items()}
         return Answer(payload["statusCode"], headers, json.loads(payload["body"]) if payload.get("body") else None)
+
+
+def serving(stack: Stack, deployment: Deployment) -> Api:
+    """The API of a stack, which has the sample grants, and its first broker key as AWS makes it."""
+    seed.put_grants(stack.aws, ROOT / "grants", deployment.outputs["GrantsTable"])
+    deploy.rotate(stack.aws, deployment)
+    return front_of(stack, deployment)
+
+
+def front_of(stack: Stack, deployment: Deployment) -> Api:
+    """The API's address: the emulator tells APIs apart by the name of the host."""
+    return Api(stack, stack.aws.endpoint, urlsplit(deployment.outputs["Url"]).netloc)
 
 
 def event(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from functools import cache
 
+import deploy
 import pytest
-from api import Api
+from api import Api, serving
+from deploy import Deployment
 from signin import Tokens, sign_in
-from stack import Stack, end_cleanly_on_signals
+from stack import ALGORITHMS, ALLOWED_ORIGINS, Stack, end_cleanly_on_signals
+
+# A ceiling that somebody may well choose: everything but IAM, Organizations and Account.
+CEILING = "arn:aws:iam::aws:policy/PowerUserAccess"
 
 _stacks: list[Stack] = []
 
@@ -44,6 +50,31 @@ def signed_in(stack: Stack) -> Callable[..., Tokens]:
 @pytest.fixture(scope="session")
 def token(signed_in: Callable[..., Tokens]) -> Callable[..., str]:
     return lambda *who: signed_in(*who).access_token
+
+
+@pytest.fixture(scope="module")
+def parameters(stack: Stack) -> dict[str, str]:
+    issuer = {"id": "corp", "issuer": stack.issuer, "audiences": ["hallpass"], "algorithms": ALGORITHMS}
+    return {
+        "CeilingPolicyArns": CEILING,
+        "Architecture": "x86_64",
+        "AllowedOrigins": ALLOWED_ORIGINS,
+        "IssuersJson": json.dumps([issuer]),
+    }
+
+
+@pytest.fixture(scope="module")
+def deployed(stack: Stack, parameters: dict[str, str]) -> Iterator[Deployment]:
+    """A stack of the template, without grants and without a broker key."""
+    deployment = deploy.create(stack.aws, parameters)
+    yield deployment
+    if not deployment.deleted:  # a module's last test may do it
+        deploy.delete(stack.aws, deployment)
+
+
+@pytest.fixture(scope="module")
+def front(stack: Stack, deployed: Deployment) -> Api:
+    return serving(stack, deployed)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

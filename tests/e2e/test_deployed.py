@@ -7,26 +7,22 @@ gateway starts the function's zip with a session of the execution role that the 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import deploy
 import pytest
+import rotations
 import seed
-from api import Answer, Api
-from botocore.exceptions import ClientError
+from api import Answer, Api, serving
 from compare import masked
 from deploy import Deployment
-from seed import Aws, Key
-from stack import ALGORITHMS, ALLOWED_ORIGINS, ARTIFACT, ROOT, Stack
+from permissions import Calls, allowed_to, broker_without, ceiling, denied, refusal, role_without, user_with
+from seed import Key
+from stack import ALLOWED_ORIGINS, Stack
 
 Token = Callable[..., str]
-Calls = dict[str, Callable[[Aws, Key, Deployment], object]]
 
-# A ceiling that somebody may well choose: everything but IAM, Organizations and Account.
-CEILING = "arn:aws:iam::aws:policy/PowerUserAccess"
 READER = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
 ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 
@@ -84,32 +80,9 @@ REQUESTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def parameters(stack: Stack) -> dict[str, str]:
-    return {
-        "CeilingPolicyArns": CEILING,
-        "Architecture": "x86_64",
-        "AllowedOrigins": ALLOWED_ORIGINS,
-        "IssuersJson": json.dumps([issuer(stack)]),
-    }
-
-
-@pytest.fixture(scope="module")
-def deployed(stack: Stack, parameters: dict[str, str]) -> Iterator[Deployment]:
-    deployment = deploy.create(stack.aws, ARTIFACT, parameters)
-    yield deployment
-    if not deployment.deleted:  # the last test does it
-        deploy.delete(stack.aws, deployment)
-
-
-@pytest.fixture(scope="module")
-def broker_key(stack: Stack, deployed: Deployment) -> Key:
-    return ready(stack.aws, deployed)
-
-
-@pytest.fixture(scope="module")
-def front(stack: Stack, deployed: Deployment, broker_key: Key) -> Api:
-    return front_of(stack, deployed)
+@pytest.fixture
+def broker_key(stack: Stack, deployed: Deployment, front: Api) -> Key:
+    return rotations.current(stack.aws, deployed.outputs["BrokerKey"])
 
 
 @pytest.fixture(scope="module")
@@ -120,32 +93,8 @@ def anything(stack: Stack, deployed: Deployment, front: Api, token: Token) -> Ke
     return front.key(token("carol"), grant="anything")
 
 
-def issuer(stack: Stack, **terms: Any) -> dict[str, Any]:
-    return {"id": "corp", "issuer": stack.issuer, "audiences": ["hallpass"], "algorithms": ALGORITHMS} | terms
-
-
-def ready(aws: Aws, deployment: Deployment) -> Key:
-    """What an operator does after the first deployment."""
-    seed.put_grants(aws, ROOT / "grants", deployment.outputs["GrantsTable"])
-    return deploy.put_first_key(aws, deployment)
-
-
-def front_of(stack: Stack, deployment: Deployment) -> Api:
-    """The API's address: the emulator tells APIs apart by the name of the host."""
-    return Api(stack, stack.aws.endpoint, urlsplit(deployment.outputs["Url"]).netloc)
-
-
 def comparable(answer: Answer) -> tuple[int, dict[str, str | None], Any]:
     return answer.status, {name: answer.headers.get(name) for name in HEADERS}, masked(answer.body)
-
-
-def refusal(call: Callable[..., object], **parameters: object) -> str | None:
-    """The code of a refusal; None where there is none."""
-    try:
-        call(**parameters)
-    except ClientError as refused:
-        return refused.response["Error"]["Code"]
-    return None
 
 
 # It works
@@ -194,22 +143,6 @@ def test_what_is_no_route_never_reaches_the_function(front: Api) -> None:
         assert (answer.status, answer.body) == (404, {"message": "Not Found"})
 
 
-def test_before_the_first_key_it_answers_503(stack: Stack, deployed: Deployment, front: Api, token: Token) -> None:
-    secrets = stack.aws.client("secretsmanager")
-    key = secrets.get_secret_value(SecretId=deployed.outputs["BrokerKey"])["SecretString"]
-    placeholder = deploy.placeholder()
-    secrets.put_secret_value(SecretId=deployed.outputs["BrokerKey"], SecretString=placeholder)
-    try:
-        restart(stack.aws, deployed)
-        answer = front.ask(token=token("carol"))
-    finally:
-        secrets.put_secret_value(SecretId=deployed.outputs["BrokerKey"], SecretString=key)
-        restart(stack.aws, deployed)
-    assert (answer.status, answer.code) == (503, "temporarily_unavailable")
-    assert int(answer.headers["retry-after"]) > 0
-    assert front.ask(token=token("carol")).status == 200
-
-
 # Each permission of the function is needed
 
 
@@ -241,65 +174,26 @@ def test_without_any_of_its_permissions_the_function_fails(
     stack: Stack, deployed: Deployment, front: Api, signed_in: Callable[..., Any], sid: str, action: str
 ) -> None:
     ask, terms = NEEDED[sid, action], TERMS.get((sid, action), {})
-    issuers = json.dumps([issuer(stack, **terms)])
+    (issuer,) = json.loads(deployed.parameters["IssuersJson"])
+    issuers = json.dumps([issuer | terms])
     clients = iter(["hallpass-es256", "hallpass-eddsa"])  # two tokens, since each may be good for once only
 
     def fresh(employee: str) -> str:
         return signed_in(employee, next(clients)).access_token
 
     try:
-        with role_without(stack.aws, deployed, sid, action):
-            restart(stack.aws, deployed, issuers)
+        with role_without(stack.aws, deployed, "FunctionRole", sid, action):
+            deploy.restart(stack.aws, deployed, "Function", HALLPASS_ISSUERS=issuers)
             assert ask(front, fresh) >= 500
-        restart(stack.aws, deployed, issuers)
+        deploy.restart(stack.aws, deployed, "Function", HALLPASS_ISSUERS=issuers)
         assert ask(front, fresh) == 200
     finally:
-        restart(stack.aws, deployed, deployed.parameters["IssuersJson"])
+        deploy.restart(stack.aws, deployed, "Function", HALLPASS_ISSUERS=deployed.parameters["IssuersJson"])
 
 
 def test_every_permission_of_the_function_is_tried(stack: Stack, deployed: Deployment) -> None:
-    statements = role_policy(stack.aws, deployed)["Statement"]
-    allowed = {
-        (statement["Sid"], action)
-        for statement in statements
-        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
-        if statement["Sid"] not in SHOWN_BY_AWS_ALONE
-    }
-    assert allowed == set(NEEDED)
-
-
-def role_policy(aws: Aws, deployment: Deployment) -> dict[str, Any]:
-    return aws.client("iam").get_role_policy(RoleName=deployment.resources["FunctionRole"], PolicyName="function")[
-        "PolicyDocument"
-    ]
-
-
-@contextmanager
-def role_without(aws: Aws, deployment: Deployment, sid: str, action: str) -> Iterator[None]:
-    policy = role_policy(aws, deployment)
-    statements = []
-    for statement in policy["Statement"]:
-        actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
-        left = [each for each in actions if (statement["Sid"], each) != (sid, action)]
-        statements += [statement | {"Action": left}] if left else []
-    iam = aws.client("iam")
-    name = {"RoleName": deployment.resources["FunctionRole"], "PolicyName": "function"}
-    iam.put_role_policy(**name, PolicyDocument=json.dumps(policy | {"Statement": statements}))
-    try:
-        yield
-    finally:
-        iam.put_role_policy(**name, PolicyDocument=json.dumps(policy))
-
-
-def restart(aws: Aws, deployment: Deployment, issuers: str | None = None) -> None:
-    """Makes the next request meet a function that has just started: a new configuration does that."""
-    functions = aws.client("lambda")
-    name = deployment.resources["Function"]
-    variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    if issuers is not None:
-        variables["HALLPASS_ISSUERS"] = issuers
-    functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
-    functions.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+    allowed = allowed_to(stack.aws, deployed, "FunctionRole")
+    assert {(sid, action) for sid, action in allowed if sid not in SHOWN_BY_AWS_ALONE} == set(NEEDED)
 
 
 # What is Hallpass's own is closed to its sessions, whatever their grant and the ceiling say
@@ -344,17 +238,6 @@ OPEN: Calls = {
 }
 
 
-def tried(calls: Calls, stack: Stack, key: Key, deployed: Deployment) -> dict[str, str | None]:
-    """The code of each refusal; None for what is open."""
-    return {name: refusal(call, aws=stack.aws, key=key, made=deployed) for name, call in calls.items()}
-
-
-def denied(calls: Calls, stack: Stack, key: Key, deployed: Deployment) -> set[str]:
-    codes = tried(calls, stack, key, deployed)
-    assert set(codes.values()) <= {None, "AccessDenied", "AccessDeniedException"}, codes
-    return {name for name, code in codes.items() if code}
-
-
 def test_under_a_wide_ceiling_a_session_opens_everything_but_hallpass(
     stack: Stack, deployed: Deployment, anything: Key
 ) -> None:
@@ -373,20 +256,6 @@ def test_iam_is_closed_to_sessions_even_of_an_administrator(stack: Stack, deploy
         assert refusal(users) == "AccessDenied"
         with broker_without(stack.aws, deployed, "NoIamOrNoneOfHallpass"):
             assert refusal(users) is None  # AWS would refuse still, but for sessions of its console
-
-
-@contextmanager
-def ceiling(aws: Aws, deployment: Deployment, policy: str) -> Iterator[None]:
-    """Another ceiling in place of CEILING."""
-    iam = aws.client("iam")
-    user = {"UserName": deployment.outputs["BrokerUser"]}
-    iam.attach_user_policy(**user, PolicyArn=policy)
-    iam.detach_user_policy(**user, PolicyArn=CEILING)
-    try:
-        yield
-    finally:
-        iam.attach_user_policy(**user, PolicyArn=CEILING)
-        iam.detach_user_policy(**user, PolicyArn=policy)
 
 
 # Who steals the broker key holds nothing but the right to mint sessions
@@ -420,35 +289,6 @@ def test_without_its_permission_the_broker_user_mints_nothing(
         assert front.ask(token=token("carol")).status == 200
 
 
-@contextmanager
-def broker_without(aws: Aws, deployment: Deployment, sid: str, action: str | None = None) -> Iterator[None]:
-    """The broker user's policy without one statement, or without one action of it."""
-    iam = aws.client("iam")
-    arn = deployment.resources["BrokerPolicy"]
-    default = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-    policy = iam.get_policy_version(PolicyArn=arn, VersionId=default)["PolicyVersion"]["Document"]
-    statements = []
-    for statement in policy["Statement"]:
-        if statement["Sid"] != sid:
-            statements.append(statement)
-        elif action is not None:
-            statements.append(statement | {"Action": [each for each in statement["Action"] if each != action]})
-    assert statements != policy["Statement"]
-
-    def put(statements: list[dict[str, Any]]) -> None:
-        before = iam.list_policy_versions(PolicyArn=arn)["Versions"]
-        document = json.dumps(policy | {"Statement": statements})
-        iam.create_policy_version(PolicyArn=arn, PolicyDocument=document, SetAsDefault=True)
-        for version in before:
-            iam.delete_policy_version(PolicyArn=arn, VersionId=version["VersionId"])
-
-    put(statements)
-    try:
-        yield
-    finally:
-        put(policy["Statement"])
-
-
 # Those who look after grants
 
 
@@ -479,21 +319,6 @@ def test_the_policies_for_people_and_pipelines_allow_their_work_and_no_more(stac
     stack.aws.client("dynamodb").delete_item(TableName=table, Key=item)
 
 
-@contextmanager
-def user_with(aws: Aws, policy: str) -> Iterator[Key]:
-    iam = aws.client("iam")
-    user = {"UserName": "somebody"}
-    iam.create_user(**user)
-    iam.attach_user_policy(**user, PolicyArn=policy)
-    key = iam.create_access_key(**user)["AccessKey"]
-    try:
-        yield Key(key["AccessKeyId"], key["SecretAccessKey"])
-    finally:
-        iam.delete_access_key(**user, AccessKeyId=key["AccessKeyId"])
-        iam.detach_user_policy(**user, PolicyArn=policy)
-        iam.delete_user(**user)
-
-
 # It can be deleted, and made again. Last, since the tests above need the first one.
 
 
@@ -510,10 +335,9 @@ def test_it_can_be_deleted_and_created_again(
     logs = stack.aws.client("logs").describe_log_groups()["logGroups"]
     assert deployed.outputs["AuditLog"] in [group["logGroupName"] for group in logs], "and its audit lines"
 
-    again = deploy.create(stack.aws, ARTIFACT, parameters)
+    again = deploy.create(stack.aws, parameters)
     try:
-        ready(stack.aws, again)
-        answer = front_of(stack, again).ask(token=token("carol"))
+        answer = serving(stack, again).ask(token=token("carol"))
         assert (answer.status, answer.body["Grant"]) == (200, "default")
     finally:
         deploy.delete(stack.aws, again)
