@@ -1,0 +1,119 @@
+"""Do the runbook's queries find a stolen broker key's use, and leave Hallpass's own out?
+
+The records have the form of CloudTrail's. CloudWatch Logs Insights is not to be had here: of its queries only the names
+are compared.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from cfn import Template
+from stack import ROOT
+
+RUNBOOK = (ROOT / "docs/runbook.md").read_text()
+SECTION = RUNBOOK[RUNBOOK.index("## Use of the broker key that nothing explains") :]
+SECTION = SECTION[: SECTION.index("\n## ", 1)]
+
+
+def record(session: str | None, name: str = "carol-3o2jzrlhnfnb", **changes: Any) -> dict[str, Any]:
+    """GetFederationToken, as CloudTrail records it."""
+    made: dict[str, Any] = {
+        "eventVersion": "1.08",
+        "eventSource": "sts.amazonaws.com",
+        "eventName": "GetFederationToken",
+        "eventTime": "2026-11-22T12:00:00Z",
+        "sourceIPAddress": "203.0.113.9",
+        "userAgent": "aws-sdk-rust/1",
+        "requestID": f"request-of-{session}",
+        "requestParameters": {"name": name, "policy": "{}", "durationSeconds": 3600},
+        "responseElements": None,
+        "userIdentity": {"type": "IAMUser", "userName": "broker", "accessKeyId": "AKIAEXAMPLE"},
+    }
+    if session:
+        made["responseElements"] = {"credentials": {"accessKeyId": session, "expiration": "Nov 22, 2026, 1:00:00 PM"}}
+    return made | changes
+
+
+def test_what_no_audit_line_explains_is_printed_and_nothing_else(tmp_path: Path) -> None:
+    used = [
+        record("ASIAOURS"),
+        record("ASIATHEIRS", name="mallory"),
+        record(None, errorCode="AccessDenied", requestID="refused"),
+        record(None, eventName="ListBuckets", requestParameters=None, errorCode="AccessDenied", requestID="direct"),
+        record(None, eventName="GetObject", userIdentity={"type": "FederatedUser", "accessKeyId": "ASIAOURS"}),
+    ]
+    issued = {"event": "outcome", "access_key_id": "ASIAOURS", "sts_request_id": "request-of-ASIAOURS"}
+    (tmp_path / "used.json").write_text(json.dumps([json.dumps(event) for event in used]))
+    (tmp_path / "issued.json").write_text(json.dumps([json.dumps(issued)]))
+    (script,) = re.findall(r"python3 - << 'END'\n(.*?)^END$", SECTION, re.DOTALL | re.MULTILINE)
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert [line.split()[-1] for line in lines] == ["request-of-ASIATHEIRS", "refused", "direct"]
+    assert "mallory" in lines[0]
+    assert "ASIATHEIRS" in lines[0]
+
+
+def test_queries_name_fields_that_there_are() -> None:
+    record_of_trail = record("ASIA", errorCode="x")
+    audit = set(re.findall(r"^    pub (\w+): ", (ROOT / "src/audit.rs").read_text(), re.MULTILINE)) | {"event"}
+    words = {
+        "fields",
+        "coalesce",
+        "as",
+        "filter",
+        "and",
+        "or",
+        "ispresent",
+        "stats",
+        "count",
+        "min",
+        "latest",
+        "by",
+        "sort",
+    }
+    queries = re.findall(r"```text\n(.*?)```", SECTION, re.DOTALL)
+    assert len(queries) == 2
+    for query in queries:
+        own = set(re.findall(r" as (\w+)", query))
+        for name in re.findall(r"[a-zA-Z_][\w.]*", re.sub(r'"[^"]*"|@timestamp', "", query)):
+            if name in words | own | audit:
+                continue
+            found: Any = record_of_trail
+            for part in name.split("."):
+                assert part in found, name
+                found = found[part]
+
+
+def test_the_trials_of_the_rotator_are_told_as_they_are() -> None:
+    source = (ROOT / "src/credentials/sts.rs").read_text()
+    name, policy = re.search(r'const TRIAL: .*?"([^"]+)",.*?r#"(.*?)"#', source, re.DOTALL).groups()
+    assert f"`{name}`" in SECTION
+    assert f"`{policy}`" in SECTION
+    (statement,) = json.loads(policy)["Statement"]
+    assert statement == {"Effect": "Deny", "Action": "*", "Resource": "*"}, "whoever holds it can do nothing"
+
+
+def test_every_error_of_the_rotator_has_its_remedy() -> None:
+    source = (ROOT / "src/rotation/mod.rs").read_text() + (ROOT / "src/rotation/event.rs").read_text()
+    told = RUNBOOK[RUNBOOK.index("## A rotation failed") : RUNBOOK.index("## The broker key is old")]
+    rows = set(re.findall(r"`([^`]+)`", "\n".join(line.split("|")[1] for line in told.splitlines() if line[:1] == "|")))
+    # Of what is sent by nobody but an attacker or a mistake in AWS there is nothing to tell.
+    silent = ("the event is neither", "the event's `", "{0} answered without", "CloudFormation could not be told")
+    for error in re.findall(r'#\[error\("(.*?)"\)\]', source):
+        if not error.startswith(silent):
+            pattern = re.escape(error).replace(r"\{0\}", r"\w+")
+            assert any(error.startswith(row) or re.fullmatch(pattern, row) for row in rows), error
+
+
+def test_every_alarm_and_output_of_the_runbook_exists_and_every_alarm_is_in_it() -> None:
+    template = Template.load()
+    assert set(re.findall(r'"\$\(out (\w+)\)"', RUNBOOK)) <= template.body["Outputs"].keys()
+    table = RUNBOOK[RUNBOOK.index("## When an alarm goes off") :]
+    rows = set(re.findall(r"^\| `(\w+)` \|", table[: table.index("\n## ", 1)], re.MULTILINE))
+    assert rows == template.of_type("AWS::CloudWatch::Alarm").keys()
