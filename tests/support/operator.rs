@@ -99,7 +99,7 @@ impl Deployed {
         let version = |id: &str, stage, created| Version { id: id.to_owned(), stages: vec![stage], created };
         let key = |id: &str, active, created, used| Key { id: id.to_owned(), active, created, used: Some(used) };
         let account = Arc::new(Mutex::new(Account {
-            outputs: BTreeMap::from([("BrokerKey", SECRET), ("BrokerUser", USER), ("KeyRotatorLog", LOG)]),
+            outputs: BTreeMap::from([("BrokerKey", SECRET), ("BrokerUser", USER), ("RotatorLog", LOG)]),
             secret: json!({
                 "ARN": SECRET,
                 "RotationEnabled": true,

@@ -96,7 +96,7 @@ impl Stack {
             name: name.clone(),
             secret: needed("BrokerKey")?,
             user: needed("BrokerUser")?,
-            rotator_log: output(stack, "KeyRotatorLog"),
+            rotator_log: output(stack, "RotatorLog"),
         })
     }
 
