@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::answer::Answer;
 use super::events::Event;
-use super::runtime_api::RuntimeApi;
+use super::runtime_api::{Outcome, RuntimeApi};
 
 /// More than any answer or start may take; what takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -70,6 +70,12 @@ impl Function {
         let asked = Instant::now();
         let outcome = tokio::time::timeout(PATIENCE, self.runtime.invoke(payload)).await;
         Answer::from_outcome(outcome.expect("an answer"), asked.elapsed())
+    }
+
+    /// Sends any event to a function that answers no HTTP, and waits for the outcome.
+    pub async fn invoke(&self, event: &Value) -> Outcome {
+        let patience = PATIENCE + self.runtime.time_limit();
+        tokio::time::timeout(patience, self.runtime.invoke(event.to_string())).await.expect("an outcome")
     }
 
     /// Sends the function a signal, such as `STOP`.

@@ -14,7 +14,8 @@ use super::server::{Call, Handle, Reply, Server, lock};
 
 const PREFIX: &str = "/2018-06-01/runtime";
 
-/// The function's time limit, as the template sets it. Nothing may ever come near it.
+/// The function's time limit, unless a test sets another: what the template sets for the broker, which never comes near
+/// it.
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// No two invocations of a test have one id, whichever environment serves them.
@@ -34,6 +35,7 @@ struct State {
     waiting: Mutex<HashMap<String, oneshot::Sender<Outcome>>>,
     first_poll: watch::Sender<Option<Instant>>,
     init_errors: Mutex<Vec<Value>>,
+    time_limit: Mutex<Duration>,
 }
 
 #[derive(Debug)]
@@ -53,6 +55,7 @@ impl RuntimeApi {
             waiting: Mutex::default(),
             first_poll: watch::Sender::new(None),
             init_errors: Mutex::default(),
+            time_limit: Mutex::new(FUNCTION_TIMEOUT),
         });
         Self { server: Server::start(Arc::clone(&state)).await, state, events }
     }
@@ -74,6 +77,16 @@ impl RuntimeApi {
         lock(&self.state.init_errors).clone()
     }
 
+    /// The time that the function has for one event.
+    pub fn time_limit(&self) -> Duration {
+        *lock(&self.state.time_limit)
+    }
+
+    /// Sets the time that the function has for one event, from the next one on.
+    pub fn set_time_limit(&self, limit: Duration) {
+        *lock(&self.state.time_limit) = limit;
+    }
+
     /// Hands one event to the function and waits for the outcome.
     pub async fn invoke(&self, payload: String) -> Outcome {
         let id = format!("00000000-0000-4000-8000-{:012}", NEXT_ID.fetch_add(1, Ordering::SeqCst));
@@ -92,7 +105,7 @@ impl State {
             is_first
         });
         let Some(event) = self.queue.lock().await.recv().await else { return Reply::new(500, "text/plain", "") };
-        let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + FUNCTION_TIMEOUT;
+        let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + *lock(&self.time_limit);
         Reply::new(200, "application/json", event.payload)
             .header("lambda-runtime-aws-request-id", event.id)
             .header("lambda-runtime-deadline-ms", deadline.as_millis().to_string())

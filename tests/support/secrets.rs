@@ -4,12 +4,15 @@
 
 use std::sync::{Arc, Mutex};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::server::{Call, Handle, Reply, Server, lock};
 
 /// The secret's name.
 pub const SECRET: &str = "hallpass/broker-key";
+
+/// The secret's ARN.
+pub const SECRET_ARN: &str = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:hallpass/broker-key-a1b2c3";
 
 /// The text of Secrets Manager's own errors, which no client may ever see.
 pub const UPSTREAM_TEXT: &str = "text of secrets manager";
@@ -33,7 +36,7 @@ impl SecretsManager {
 
     /// Makes an access key the secret's current version.
     pub fn hold_key(&self, access_key_id: &str, secret_access_key: &str) {
-        self.hold(json!({"AccessKeyId": access_key_id, "SecretAccessKey": secret_access_key}).to_string());
+        self.hold(access_key(access_key_id, secret_access_key));
     }
 
     /// Makes any text the secret's current version.
@@ -55,20 +58,27 @@ impl Handle for Arc<Secret> {
         let asked = call.json();
         let current = matches!(asked["VersionStage"].as_str(), None | Some("AWSCURRENT"));
         match lock(&self.0).as_ref() {
-            Some(text) if asked["SecretId"] == SECRET && current => {
-                let found = json!({
-                    "ARN": format!("arn:aws:secretsmanager:eu-central-1:111122223333:secret:{SECRET}-a1b2c3"),
-                    "Name": SECRET,
-                    "VersionId": "5c2b6a1e-0000-4000-8000-000000000001",
-                    "SecretString": text,
-                    "VersionStages": ["AWSCURRENT"],
-                    "CreatedDate": 1_700_000_000,
-                });
-                Reply::new(200, "application/x-amz-json-1.1", found.to_string())
-            }
+            Some(text) if asked["SecretId"] == SECRET && current => ok(&json!({
+                "ARN": SECRET_ARN,
+                "Name": SECRET,
+                "VersionId": "5c2b6a1e-0000-4000-8000-000000000001",
+                "SecretString": text,
+                "VersionStages": ["AWSCURRENT"],
+                "CreatedDate": 1_700_000_000,
+            })),
             _ => error(400, "ResourceNotFoundException"),
         }
     }
+}
+
+/// The secret's text for an access key.
+pub fn access_key(id: &str, secret: &str) -> String {
+    json!({"AccessKeyId": id, "SecretAccessKey": secret}).to_string()
+}
+
+/// An answer of Secrets Manager.
+pub fn ok(body: &Value) -> Reply {
+    Reply::new(200, "application/x-amz-json-1.1", body.to_string())
 }
 
 /// An error as Secrets Manager words it.

@@ -3,7 +3,7 @@
 //! One small HTTP server on a loopback port of its own. It records what it is asked, answers through a [`Handle`],
 //! and can be told to fail instead: once, some times, or until it is healed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
@@ -20,7 +20,11 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
+
+/// More than anything takes that is ever waited for.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A request as it came over the wire.
 #[derive(Clone, Debug)]
@@ -42,15 +46,34 @@ impl Call {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// The operation of a JSON protocol: what `x-amz-target` names behind the service.
+    /// The fields of an `application/x-www-form-urlencoded` body.
+    pub fn form(&self) -> BTreeMap<String, String> {
+        url::form_urlencoded::parse(&self.body).into_owned().collect()
+    }
+
+    /// The operation: what `x-amz-target` names behind the service in a JSON protocol, or the Query protocol's `Action`.
     pub fn operation(&self) -> Option<&str> {
-        self.header("x-amz-target")?.split_once('.').map(|(_, operation)| operation)
+        match self.header("x-amz-target") {
+            Some(target) => target.split_once('.').map(|(_, operation)| operation),
+            None => str::from_utf8(&self.body).ok()?.split('&').find_map(|field| field.strip_prefix("Action=")),
+        }
     }
 
     /// The access key id that signed this call (Signature Version 4); empty where none did.
     pub fn access_key(&self) -> &str {
+        self.credential().next().unwrap_or_default()
+    }
+
+    /// The service that this call was signed for; empty where it was not signed.
+    pub fn service(&self) -> &str {
+        self.credential().nth(3).unwrap_or_default()
+    }
+
+    /// `KEY/DATE/REGION/SERVICE/aws4_request`
+    fn credential(&self) -> impl Iterator<Item = &str> {
         let credential = self.header("authorization").and_then(|value| value.split_once("Credential="));
-        credential.and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default()
+        let credential = credential.and_then(|(_, rest)| rest.split(',').next()).unwrap_or_default();
+        credential.split('/')
     }
 }
 
@@ -82,12 +105,14 @@ pub enum Fault {
     Answers(Reply),
     /// Answers as it should, but late.
     Slow(Duration),
-    /// Takes the request and never answers.
+    /// Takes the request, and neither does nor answers anything until [`Server::release`].
     Hangs,
     /// Takes the request and resets the connection.
     Resets,
     /// Does what is asked, and resets the connection instead of saying so.
     LosesAnswer,
+    /// Does what is asked, and does not say so until [`Server::release`].
+    KeepsAnswer,
     /// Sends half of what it should, and resets the connection.
     Truncates,
     /// Sends byte after byte, and never ends.
@@ -110,15 +135,27 @@ pub struct Server {
 #[derive(Debug, Default)]
 struct Wire {
     calls: Mutex<Vec<Call>>,
-    /// Each with the operation that it is for; without one it is for any call.
-    next_faults: Mutex<VecDeque<(Option<&'static str>, Fault)>>,
+    next_faults: Mutex<VecDeque<Planned>>,
     lasting_fault: Mutex<Option<Fault>>,
+    /// How many calls were left without an answer, at least for a time.
+    held: watch::Sender<usize>,
+    release: Notify,
     connections: Mutex<Vec<AbortHandle>>,
     opened: AtomicUsize,
     /// Connections with a smaller number swallow what they are sent.
     first_alive: AtomicUsize,
     in_flight: AtomicUsize,
     peak: AtomicUsize,
+}
+
+/// A fault, and the call that it is for.
+#[derive(Debug)]
+struct Planned {
+    /// Any, where there is none.
+    operation: Option<String>,
+    /// No call before this one, as [`Server::calls`] counts them from 0.
+    from: usize,
+    fault: Fault,
 }
 
 impl Server {
@@ -159,16 +196,33 @@ impl Server {
     /// Forgets the calls so far.
     pub fn forget_calls(&self) {
         lock(&self.wire.calls).clear();
+        self.wire.held.send_replace(0);
     }
 
     /// Meets the next `times` calls with this fault.
     pub fn fail_times(&self, times: usize, fault: &Fault) {
-        lock(&self.wire.next_faults).extend(vec![(None, fault.clone()); times]);
+        self.plan(None, 0, times, fault);
     }
 
     /// Meets the next `times` calls of one operation with this fault.
-    pub fn fail_operation(&self, operation: &'static str, times: usize, fault: &Fault) {
-        lock(&self.wire.next_faults).extend(vec![(Some(operation), fault.clone()); times]);
+    pub fn fail_operation(&self, operation: &str, times: usize, fault: &Fault) {
+        self.fail_operation_from(0, operation, times, fault);
+    }
+
+    /// Meets `times` calls of one operation with this fault, none of them before the call of this number, as
+    /// [`Self::calls`] counts them from 0.
+    pub fn fail_operation_from(&self, number: usize, operation: &str, times: usize, fault: &Fault) {
+        self.plan(Some(operation), number, times, fault);
+    }
+
+    /// Meets the call of this number with this fault, as [`Self::calls`] counts them from 0.
+    pub fn fail_call(&self, number: usize, fault: &Fault) {
+        self.plan(None, number, 1, fault);
+    }
+
+    fn plan(&self, operation: Option<&str>, from: usize, times: usize, fault: &Fault) {
+        let plan = |_| Planned { operation: operation.map(str::to_owned), from, fault: fault.clone() };
+        lock(&self.wire.next_faults).extend((0..times).map(plan));
     }
 
     /// Meets every call with this fault until healed.
@@ -194,6 +248,18 @@ impl Server {
         self.wire.first_alive.store(self.opened(), Ordering::SeqCst);
     }
 
+    /// Pends until a call was left without an answer, by [`Fault::Hangs`] or [`Fault::KeepsAnswer`].
+    pub async fn held(&self) {
+        let mut held = self.wire.held.subscribe();
+        let is_held = tokio::time::timeout(PATIENCE, held.wait_for(|held| *held > 0)).await;
+        is_held.expect("a call that is held").unwrap();
+    }
+
+    /// Goes on with every call that was left without an answer so far.
+    pub fn release(&self) {
+        self.wire.release.notify_waiters();
+    }
+
     /// How many connections were ever opened.
     pub fn opened(&self) -> usize {
         self.wire.opened.load(Ordering::SeqCst)
@@ -206,11 +272,27 @@ impl Server {
 }
 
 impl Wire {
-    fn next_fault(&self, call: &Call) -> Option<Fault> {
+    /// Records a call, and says the how many-th it is, from 0.
+    fn record(&self, call: Call) -> usize {
+        let mut calls = lock(&self.calls);
+        calls.push(call);
+        calls.len() - 1
+    }
+
+    fn next_fault(&self, number: usize, call: &Call) -> Option<Fault> {
         let mut faults = lock(&self.next_faults);
-        let is_meant = |(operation, _): &(Option<&str>, _)| operation.is_none() || *operation == call.operation();
+        let is_meant = |planned: &Planned| {
+            planned.from <= number
+                && planned.operation.as_deref().is_none_or(|operation| call.operation() == Some(operation))
+        };
         let once = faults.iter().position(is_meant).and_then(|index| faults.remove(index));
-        once.map(|(_, fault)| fault).or_else(|| lock(&self.lasting_fault).clone())
+        once.map(|planned| planned.fault).or_else(|| lock(&self.lasting_fault).clone())
+    }
+
+    async fn hold(&self) {
+        let released = self.release.notified();
+        self.held.send_modify(|held| *held += 1);
+        released.await;
     }
 }
 
@@ -227,14 +309,22 @@ async fn serve(stream: TcpStream, number: usize, wire: Arc<Wire>, handler: Arc<i
         let (wire, handler) = (Arc::clone(&wire), Arc::clone(&handler));
         async move {
             let call = read(request).await?;
-            lock(&wire.calls).push(call.clone());
+            let call_number = wire.record(call.clone());
             if number < wire.first_alive.load(Ordering::SeqCst) {
                 return pending().await;
             }
-            let fault = wire.next_fault(&call);
+            let fault = wire.next_fault(call_number, &call);
             let _in_flight = InFlight::enter(&wire);
             match fault {
-                Some(Fault::Hangs) => pending().await,
+                Some(Fault::Hangs) => {
+                    wire.hold().await;
+                    Ok(response(handler.answer(call).await))
+                }
+                Some(Fault::KeepsAnswer) => {
+                    let reply = handler.answer(call).await;
+                    wire.hold().await;
+                    Ok(response(reply))
+                }
                 Some(Fault::Resets) => Err(io::Error::from(io::ErrorKind::ConnectionReset)),
                 Some(Fault::LosesAnswer) => {
                     handler.answer(call).await;

@@ -110,9 +110,7 @@ impl Sts {
 
     /// The `GetFederationToken` calls so far, also those met with a fault.
     pub fn mints(&self) -> Vec<Mint> {
-        let mint = |call: &Call| Mint { access_key: call.access_key().to_owned(), fields: form(&call.body) };
-        let mints = self.server.calls().iter().map(mint).collect::<Vec<_>>();
-        mints.into_iter().filter(|mint| mint.fields.get("Action").is_some_and(|a| a == "GetFederationToken")).collect()
+        mints(&self.server.calls())
     }
 
     /// The one `GetFederationToken` so far.
@@ -125,11 +123,10 @@ impl Sts {
 
 impl Handle for Arc<State> {
     async fn answer(&self, call: Call) -> Reply {
-        // The real endpoint sends anybody who only looks at it to the product's page.
-        if (call.method.as_str(), call.path.as_str()) == ("GET", "/") {
-            return Reply::new(302, "text/html", "").header("location", "https://aws.amazon.com/iam");
+        if let Some(reply) = looked_at(&call) {
+            return reply;
         }
-        let fields = form(&call.body);
+        let fields = call.form();
         if lock(&self.refused_keys).iter().any(|key| key == call.access_key()) {
             return error(403, "InvalidClientTokenId");
         }
@@ -143,12 +140,26 @@ impl Handle for Arc<State> {
     }
 }
 
+/// The `GetFederationToken` among these calls.
+pub fn mints(calls: &[Call]) -> Vec<Mint> {
+    let mints = calls.iter().filter(|call| call.operation() == Some("GetFederationToken"));
+    mints.map(|call| Mint { access_key: call.access_key().to_owned(), fields: call.form() }).collect()
+}
+
+/// The answer to somebody who only looks at the endpoint, which makes a connection: the real one sends him to the
+/// product's page.
+pub fn looked_at(call: &Call) -> Option<Reply> {
+    let only_looks = (call.method.as_str(), call.path.as_str()) == ("GET", "/");
+    only_looks.then(|| Reply::new(302, "text/html", "").header("location", "https://aws.amazon.com/iam"))
+}
+
 /// The access key id of the n-th session given out, from 0.
 pub fn access_key_id(number: usize) -> String {
     format!("ASIASESSION{number:02}EXAMPLE")
 }
 
-fn session(fields: &BTreeMap<String, String>, access_key_id: &str) -> Reply {
+/// A session as it was asked for.
+pub fn session(fields: &BTreeMap<String, String>, access_key_id: &str) -> Reply {
     let name = &fields["Name"];
     let duration: u64 = fields["DurationSeconds"].parse().unwrap();
     let expiration = clock::rfc3339(clock::now() + duration);
@@ -185,26 +196,4 @@ pub fn error(status: u16, code: &str) -> Reply {
          <Code>{code}</Code><Message>{UPSTREAM_TEXT}</Message></Error><RequestId>{REQUEST_ID}</RequestId></ErrorResponse>"
     );
     Reply::new(status, "text/xml", body).header("x-amzn-requestid", REQUEST_ID)
-}
-
-/// The fields of an `application/x-www-form-urlencoded` body.
-fn form(body: &[u8]) -> BTreeMap<String, String> {
-    let text = String::from_utf8_lossy(body);
-    text.split('&').filter_map(|pair| pair.split_once('=')).map(|(key, value)| (decode(key), decode(value))).collect()
-}
-
-fn decode(text: &str) -> String {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::new();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digits: Vec<u8> = bytes.by_ref().take(2).collect();
-                u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
-            }
-            _ => byte,
-        });
-    }
-    String::from_utf8(decoded).unwrap()
 }
