@@ -1,5 +1,6 @@
 //! The world around the function, on loopback: what the tests and the measurements share.
 
+pub mod account;
 pub mod answer;
 pub mod clock;
 pub mod corpus;
@@ -15,5 +16,6 @@ pub mod runtime_api;
 pub mod secrets;
 pub mod server;
 pub mod signer;
+pub mod sigv4;
 pub mod sts;
 pub mod world;
