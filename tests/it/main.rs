@@ -48,6 +48,8 @@ mod reading;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]
+mod rotator;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod single_use;

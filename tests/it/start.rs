@@ -149,7 +149,7 @@ async fn unhurried_start() -> (World, Function) {
 }
 
 /// Asserts that the function ends without ever asking for an event, and says each of these.
-async fn refused(function: Function, told: &[&str]) {
+pub(crate) async fn refused(function: Function, told: &[&str]) {
     let polls = function.runtime.polls();
     let Ended { status, log } = function.ended().await;
     assert!(!status.success(), "a wrong configuration is no success: {log}");
