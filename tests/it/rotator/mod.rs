@@ -1,6 +1,8 @@
 //! The broker key while it is rotated: the real rotator against one account, played as Secrets Manager, EventBridge and
 //! CloudFormation play it.
 
+mod crashes;
+mod overlaps;
 mod repeats;
 mod start;
 mod steps;
