@@ -2,6 +2,7 @@
 //! CloudFormation play it.
 
 mod crashes;
+mod faults;
 mod overlaps;
 mod repeats;
 mod start;
