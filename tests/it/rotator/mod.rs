@@ -3,8 +3,10 @@
 
 mod crashes;
 mod faults;
+mod hourly;
 mod overlaps;
 mod repeats;
+mod stack;
 mod start;
 mod steps;
 
