@@ -172,7 +172,7 @@ fn spoken(answer: &Answer) -> String {
 }
 
 /// Those canaries that are in the text: as they are, in base64 or hexadecimal, or as Rust prints bytes.
-fn found(canaries: &[&str], text: &str) -> Vec<String> {
+pub(crate) fn found(canaries: &[&str], text: &str) -> Vec<String> {
     let spellings = |canary: &str| {
         let bytes = format!("{:?}", canary.as_bytes());
         let listed = bytes.trim_matches(['[', ']']).to_owned();

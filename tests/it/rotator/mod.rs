@@ -4,6 +4,7 @@
 mod crashes;
 mod faults;
 mod hourly;
+mod logs;
 mod overlaps;
 mod repeats;
 mod stack;
