@@ -1,6 +1,7 @@
 //! The broker key while it is rotated: the real rotator against one account, played as Secrets Manager, EventBridge and
 //! CloudFormation play it.
 
+mod broker;
 mod crashes;
 mod faults;
 mod hourly;
