@@ -159,7 +159,7 @@ impl Deployed {
 
     /// The operations asked for so far, in order, with their members or fields.
     pub fn calls(&self) -> Vec<(String, Value)> {
-        self.server.calls().iter().map(operation).collect()
+        self.server.calls().iter().map(|call| (call.operation().unwrap_or_default().to_owned(), asked(call))).collect()
     }
 
     /// The names of the operations asked for so far.
@@ -197,25 +197,26 @@ pub fn file(name: &str, text: &str) -> PathBuf {
     path
 }
 
-fn operation(call: &Call) -> (String, Value) {
-    if let Some(operation) = call.operation() {
-        return (operation.to_owned(), call.json());
-    }
-    let fields: BTreeMap<_, _> = url::form_urlencoded::parse(&call.body).into_owned().collect();
-    (fields.get("Action").cloned().unwrap_or_default(), json!(fields))
+fn is_json(call: &Call) -> bool {
+    call.service() == "secretsmanager"
+}
+
+fn asked(call: &Call) -> Value {
+    if is_json(call) { call.json() } else { json!(call.form()) }
 }
 
 impl Handle for Arc<Mutex<Account>> {
     async fn answer(&self, call: Call) -> Reply {
-        let (operation, asked) = operation(&call);
+        let is_json = is_json(&call);
+        let asked = asked(&call);
+        let operation = call.operation().unwrap_or_default();
         let mut account = lock(self);
-        let is_json = call.operation().is_some();
-        match account.refused.get(operation.as_str()) {
+        match account.refused.get(operation) {
             Some(code) if is_json => return secrets::error(400, code),
             Some(code) => return sts::error(403, code),
             None => {}
         }
-        match (operation.as_str(), &asked) {
+        match (operation, &asked) {
             ("DescribeStacks", asked) if asked["StackName"] == STACK => account.stack(),
             ("DescribeStacks", _) => sts::error(400, "ValidationError"),
             (_, asked) if is_json && asked["SecretId"] != SECRET => secrets::error(400, "ResourceNotFoundException"),

@@ -115,7 +115,7 @@ async fn calls(start: Start) -> Vec<(usize, usize, Call)> {
 /// Every failure of every call of a rotation. The silent ones cost only time: more of them go on at once.
 async fn each_failure<F: Future<Output = ()>>(start: Start, case: impl Fn(usize, usize, Call, Failure) -> F) {
     let calls = calls(start).await;
-    for (is_silent, at_once) in [(false, CASES_AT_ONCE), (true, 5 * CASES_AT_ONCE)] {
+    for (is_silent, at_once) in [(false, CASES_AT_ONCE), (true, 2 * CASES_AT_ONCE)] {
         let failures = Failure::ALL.into_iter().filter(|failure| failure.is_silent() == is_silent);
         let cases = failures.flat_map(|failure| calls.iter().map(move |call| (call.clone(), failure)));
         let cases = cases.map(|((step, number, call), failure)| {

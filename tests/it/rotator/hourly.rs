@@ -20,7 +20,7 @@ const OVERLAP: Duration = Duration::from_mins(15);
 const MARGIN: Duration = Duration::from_secs(20);
 
 /// What EventBridge sends by a schedule.
-fn event() -> Value {
+pub(super) fn event() -> Value {
     json!({
         "version": "0",
         "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",

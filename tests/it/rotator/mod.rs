@@ -8,6 +8,7 @@ mod hourly;
 mod logs;
 mod overlaps;
 mod repeats;
+mod soak;
 mod stack;
 mod start;
 mod steps;
@@ -34,7 +35,7 @@ const STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finishSecr
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// How many cases of one test run at once: most of their time is spent waiting.
-const CASES_AT_ONCE: usize = 8;
+const CASES_AT_ONCE: usize = 24;
 
 /// What there is when a rotation begins.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -120,6 +120,15 @@ async fn a_key_is_never_deleted_for_what_cannot_be_read() {
     }
 }
 
+/// An operator who mends a spoilt secret by the placeholder leaves what was spoilt as the version before.
+#[tokio::test]
+async fn a_previous_version_that_is_no_key_is_in_nobodys_way() {
+    let (rotation, rotator) = Rotation::played(Start::TwoKeys, &[]).await;
+    rotation.account.spoil("AWSPREVIOUS", Some("not json"));
+    rotation.play(&rotator, &STEPS).await;
+    rotation.assert_finished();
+}
+
 #[tokio::test]
 async fn setting_the_secret_changes_nothing() {
     for start in Start::ALL {
