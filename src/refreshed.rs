@@ -95,6 +95,7 @@ where
     }
 
     /// Lets [`Self::fetch_at_most_every`] begin a fetch at once again.
+    #[cfg(feature = "aws")]
     pub(crate) fn allow_again(&self) {
         lock(&self.state).asked_at = None;
     }
