@@ -171,8 +171,8 @@ impl Upstream {
                     // Neither an answer nor an error of the service: something on the way broke it.
                     None if status < 300 => (true, "unreadable answer".into()),
                     code => {
-                        let code = code.unwrap_or("no code");
-                        (status >= 500 || status == 429 || LATER.contains(&code), code.chars().take(64).collect())
+                        let later = status >= 500 || status == 429 || code.is_some_and(|code| LATER.contains(&code));
+                        (later, code.map_or("no code", legible).to_owned())
                     }
                 }
             }
@@ -180,6 +180,12 @@ impl Upstream {
         };
         if later { Self::Unavailable { service, code } } else { Self::Refused { service, code } }
     }
+}
+
+/// What is no code of AWS's may be anything, also what was sent.
+fn legible(code: &str) -> &str {
+    let known = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:_-".contains(&byte));
+    if known { code } else { "an unreadable code" }
 }
 
 /// Reads at most so many bytes of an answer: what is longer is none that the service gives, and must not cost the
@@ -235,5 +241,21 @@ impl Intercept for ConnectOnly {
         request.set_method("GET")?;
         *request.body_mut() = SdkBody::empty();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_told_where_it_can_be_one() {
+        for code in ["AccessDenied", "Client.RequestLimitExceeded", "aws:Some-code_1"] {
+            assert_eq!(legible(code), code);
+        }
+        let long = "x".repeat(65);
+        for other in ["no/key+is=a code", "a b", "ä", "a\nb", long.as_str()] {
+            assert_eq!(legible(other), "an unreadable code");
+        }
     }
 }

@@ -46,6 +46,10 @@ const OVERLAP: Duration = Duration::from_mins(15);
 const TRIAL_LIMIT: Duration = Duration::from_mins(1);
 /// And for so long at least, however late it is: Lambda ends what is too late.
 const TRIAL_LEAST: Duration = Duration::from_secs(2);
+/// A key that is still refused so long after it was made has another fault than its youth.
+const KNOWN_EVERYWHERE: Duration = Duration::from_mins(15);
+/// IAM's list may lag behind a key that was made just now.
+const LIST_PAUSE: Duration = Duration::from_secs(1);
 /// STS answers from many hosts: so many in a row have to take a key.
 const TRIALS: u32 = 3;
 /// Between two trials that went well.
@@ -79,9 +83,15 @@ pub enum RotationError {
     /// STS did not take the new key in time.
     #[error("STS does not take the new key: {0}")]
     NotTaken(StsError),
-    /// The new key is gone from IAM, so that the rotation can never end.
-    #[error("the new key was deleted from IAM; the pending version is given up, and the next rotation makes another")]
+    /// STS will never take the new key: it is gone or inactive in IAM, or has been refused for too long.
+    #[error("the new key is of no use; the pending version is given up, and the next rotation makes another")]
     GivenUp,
+    /// Another invocation of the same step has gone further meanwhile.
+    #[error("another invocation of this step was faster")]
+    Overtaken,
+    /// STS takes the key, and IAM does not list it.
+    #[error("the pending version holds no active key of the user")]
+    NotTheUsers,
     /// The user has two keys that are both needed.
     #[error("the user has two access keys, and neither can be deleted")]
     NoRoom,
@@ -134,7 +144,7 @@ impl Rotator {
     /// [`RotationError`]; Lambda counts it, and whoever invoked does so again.
     pub async fn handle(&self, event: Event, left: Duration, now: SystemTime) -> Result<(), RotationError> {
         match event {
-            Event::Rotation { step, secret_id, token } => self.step(step, &secret_id, &token, left).await,
+            Event::Rotation { step, secret_id, token } => self.step(step, &secret_id, &token, left, now).await,
             Event::Hourly => self.tidy(now).await,
             Event::Stack(event) => {
                 let done = self.follow_stack(&event).await;
@@ -143,7 +153,14 @@ impl Rotator {
         }
     }
 
-    async fn step(&self, step: Step, secret_id: &str, token: &str, left: Duration) -> Result<(), RotationError> {
+    async fn step(
+        &self,
+        step: Step,
+        secret_id: &str,
+        token: &str,
+        left: Duration,
+        now: SystemTime,
+    ) -> Result<(), RotationError> {
         let deadline = deadline(left);
         let versions = self.secret.versions().await?;
         if !versions.are_of(secret_id) {
@@ -159,7 +176,7 @@ impl Rotator {
         match step {
             Step::CreateSecret => self.create(&versions, token).await,
             Step::SetSecret => Ok(()),
-            Step::TestSecret => self.test(token, deadline).await,
+            Step::TestSecret => self.test(token, deadline, now).await,
             Step::FinishSecret => self.finish(&versions, token, deadline).await,
         }
     }
@@ -172,35 +189,56 @@ impl Rotator {
         if self.secret.holds(token).await? {
             return Ok(());
         }
-        let current = self.secret.key_of(versions.current(), "current").await?;
+        let current = self.current_key(versions).await?;
         let previous = self.previous_key(versions).await?;
-        let mut left = Vec::new();
-        for key in listed {
-            if [&current, &previous].iter().any(|kept| kept.as_ref().is_some_and(|kept| kept.id() == key.id)) {
-                left.push(key.id);
-            } else {
-                // Of an attempt that died before it could keep the key: nobody has its secret.
-                tracing::warn!("deleting an access key that no version of the secret holds");
-                self.keys.delete(&key.id).await?;
-            }
+        let is = |key: &Option<AccessKey>, id: &str| key.as_ref().is_some_and(|key| key.id() == id);
+        let (kept, unknown): (Vec<_>, Vec<_>) =
+            listed.iter().partition(|key| is(&current, &key.id) || is(&previous, &key.id));
+        // What no version holds is of an attempt that died before it could keep the key: nobody has its secret. A secret
+        // without a current version does not tell what is in use.
+        let mut deleted: Vec<&str> = Vec::new();
+        if versions.current().is_some() {
+            deleted.extend(unknown.iter().map(|key| key.id.as_str()));
         }
-        if left.len() >= access_keys::LIMIT {
-            let previous =
-                previous.filter(|previous| current.as_ref().is_some_and(|current| current.id() != previous.id()));
-            self.keys.delete(previous.ok_or(RotationError::NoRoom)?.id()).await?;
+        if kept.len() >= access_keys::LIMIT {
+            let previous = previous.as_ref().filter(|previous| !is(&current, previous.id()));
+            deleted.push(previous.ok_or(RotationError::NoRoom)?.id());
+        }
+        for id in deleted {
+            // Another invocation of this step may have gone on while this one waited for an answer.
+            let again = self.secret.versions().await?;
+            let overtaken = again.standing(token) != Standing::Pending || again.current() != versions.current();
+            if overtaken || self.secret.holds(token).await? {
+                return Err(RotationError::Overtaken);
+            }
+            tracing::warn!("deleting an access key that is not in use");
+            self.keys.delete(id).await?;
         }
         let made = self.keys.create().await?;
         self.secret.put_pending(token, &made).await
     }
 
-    /// Waits until STS takes the pending key.
-    async fn test(&self, token: &str, deadline: Instant) -> Result<(), RotationError> {
-        let pending = self.secret.pending_key(token).await?;
+    /// Waits until STS takes the pending key. A version whose key can never be taken is given up: it would be tried again
+    /// and again, and every later rotation refused because of it.
+    async fn test(&self, token: &str, deadline: Instant, now: SystemTime) -> Result<(), RotationError> {
+        let pending = match self.secret.pending_key(token).await {
+            Err(RotationError::Malformed(_)) => {
+                self.secret.give_up(token).await?;
+                return Err(RotationError::GivenUp);
+            }
+            read => read?,
+        };
         let trial = self.try_out(&pending, TRIALS, deadline).await;
-        if trial.is_err() && !self.keys.list().await?.iter().any(|key| key.id == pending.id()) {
-            // Its version would be tried again and again, and every later rotation refused because of it.
-            self.secret.give_up(token).await?;
-            return Err(RotationError::GivenUp);
+        if let Err(RotationError::NotTaken(StsError::KeyRefused(_))) = &trial {
+            let listed = self.keys.list().await?;
+            let key = listed.iter().find(|key| key.id == pending.id());
+            let may_come = key.is_some_and(|key| {
+                key.is_active && now.duration_since(key.made_at).is_ok_and(|age| age < KNOWN_EVERYWHERE)
+            });
+            if !may_come {
+                self.secret.give_up(token).await?;
+                return Err(RotationError::GivenUp);
+            }
         }
         trial
     }
@@ -209,6 +247,13 @@ impl Rotator {
     async fn finish(&self, versions: &Versions, token: &str, deadline: Instant) -> Result<(), RotationError> {
         let pending = self.secret.pending_key(token).await?;
         self.try_out(&pending, 1, deadline).await?;
+        // STS takes other users' keys too, with other ceilings.
+        while !self.keys.list().await?.iter().any(|key| key.id == pending.id() && key.is_active) {
+            if Instant::now() >= deadline {
+                return Err(RotationError::NotTheUsers);
+            }
+            sleep(LIST_PAUSE).await;
+        }
         self.secret.promote(token, versions.current()).await
     }
 
@@ -247,7 +292,7 @@ impl Rotator {
     /// Deactivates the previous key, once nobody can still use it, and reports the current one's age.
     async fn tidy(&self, now: SystemTime) -> Result<(), RotationError> {
         let versions = self.secret.versions().await?;
-        let Some(current) = self.secret.key_of(versions.current(), "current").await? else {
+        let Some(current) = self.current_key(&versions).await? else {
             tracing::warn!("no broker key has been made yet");
             return Ok(());
         };
@@ -269,9 +314,17 @@ impl Rotator {
         Ok(())
     }
 
+    async fn current_key(&self, versions: &Versions) -> Result<Option<AccessKey>, RotationError> {
+        match versions.current() {
+            Some(version) => self.secret.key_of(version, "current").await,
+            None => Ok(None),
+        }
+    }
+
     /// The key before the current one. A version that is no key has none: nobody could use it when it was current.
     async fn previous_key(&self, versions: &Versions) -> Result<Option<AccessKey>, RotationError> {
-        match self.secret.key_of(versions.previous(), "previous").await {
+        let Some(version) = versions.previous() else { return Ok(None) };
+        match self.secret.key_of(version, "previous").await {
             Err(RotationError::Malformed(_)) => Ok(None),
             read => read,
         }

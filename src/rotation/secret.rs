@@ -103,28 +103,29 @@ impl Secret {
         Ok(Versions::of(&self.id, described.map_err(|error| failed(&error))?))
     }
 
-    /// Whether a version has a value, whichever it is.
-    pub(super) async fn holds(&self, version: &str) -> Result<bool, RotationError> {
-        Ok(self.text(version).await?.is_some())
+    /// Whether the version that is being made has a value, whichever it is.
+    pub(super) async fn holds(&self, token: &str) -> Result<bool, RotationError> {
+        Ok(self.text(token).await?.is_some())
     }
 
-    /// The key of a version; none where there is no such version, it has no value yet, or it is the placeholder.
-    pub(super) async fn key_of(
-        &self,
-        version: Option<&str>,
-        name: &'static str,
-    ) -> Result<Option<AccessKey>, RotationError> {
-        let Some(version) = version else { return Ok(None) };
-        let Some(text) = self.text(version).await? else { return Ok(None) };
+    /// The key of the version with a label; none where it is the placeholder. That a version has a label and no value is
+    /// a contradiction, not an empty secret: whoever takes it for one deletes keys that are in use.
+    pub(super) async fn key_of(&self, version: &str, name: &'static str) -> Result<Option<AccessKey>, RotationError> {
+        let text = self.text(version).await?.ok_or(RotationError::Incomplete("Secrets Manager"))?;
         AccessKey::parse(&text).map_err(|NoAccessKey| RotationError::Malformed(name))
     }
 
     pub(super) async fn pending_key(&self, token: &str) -> Result<AccessKey, RotationError> {
-        self.key_of(Some(token), "pending").await?.ok_or(RotationError::NotCreated)
+        let text = self.text(token).await?.ok_or(RotationError::NotCreated)?;
+        AccessKey::parse(&text).ok().flatten().ok_or(RotationError::Malformed("pending"))
     }
 
+    /// The value of a version; none where Secrets Manager says that there is none.
     async fn text(&self, version: &str) -> Result<Option<SecretString>, RotationError> {
         match self.client.get_secret_value().secret_id(&self.id).version_id(version).send().await {
+            Ok(answer) if answer.version_id().is_some_and(|answered| answered != version) => {
+                Err(RotationError::Incomplete("Secrets Manager"))
+            }
             // AWS refuses to answer without a value; an emulator may not.
             Ok(GetSecretValueOutput { secret_string: None, secret_binary: None, .. }) => Ok(None),
             // A value that is no text is no key either.

@@ -73,11 +73,6 @@ async fn a_first_rotation_survives_a_crash_at_any_call() {
 }
 
 #[tokio::test]
-async fn a_first_rotation_of_a_secret_without_a_version_survives_a_crash_at_any_call() {
-    survives(Start::NoVersion).await;
-}
-
-#[tokio::test]
 async fn a_first_rotation_with_orphans_of_earlier_crashes_survives_a_crash_at_any_call() {
     survives(Start::PlaceholderAndOrphans).await;
 }

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::{Rotation, STEPS, Start, each, environment, rotator};
 use crate::support::account::{Account, Sight};
+use crate::support::function::Function;
 use crate::support::secrets::{self, SECRET};
-use crate::support::server::Fault;
+use crate::support::server::{Fault, Reply};
 use crate::support::sts;
 
 /// Time for some trials of a key that STS does not take, and for what comes after them.
@@ -120,6 +121,45 @@ async fn a_key_is_never_deleted_for_what_cannot_be_read() {
     }
 }
 
+#[tokio::test]
+async fn a_label_without_a_value_is_no_empty_secret() {
+    for stage in ["AWSCURRENT", "AWSPREVIOUS"] {
+        let (rotation, rotator) = Rotation::played(Start::TwoKeys, &[]).await;
+        rotation.account.spoil(stage, None);
+        rotation.refuses(&rotator, &rotation.event("createSecret")).await;
+        assert_eq!(deleted(&rotation), Vec::<String>::new(), "{stage}");
+    }
+}
+
+#[tokio::test]
+async fn the_value_of_another_version_than_the_one_asked_for_is_none() {
+    let (rotation, rotator) = Rotation::played(Start::TwoKeys, &[]).await;
+    let value = secrets::access_key("AKIAANOTHERVERSIONEX", "of/another/VERSION");
+    let answer = json!({"VersionId": "5c2b6a1e-0000-4000-8000-ffffffffffff", "SecretString": value}).to_string();
+    let fault = Fault::Answers(Reply::new(200, "application/x-amz-json-1.1", answer));
+    // That of the version that is being made, of the current one, and of the previous one.
+    for number in 0..3 {
+        rotation.account.server.forget_calls();
+        // Behind DescribeSecret and ListAccessKeys.
+        rotation.account.server.fail_call(2 + number, &fault);
+        rotation.refuses(&rotator, &rotation.event("createSecret")).await;
+        assert_eq!(deleted(&rotation), Vec::<String>::new(), "{number}");
+    }
+    rotation.play(&rotator, &STEPS).await;
+    rotation.assert_finished();
+}
+
+#[tokio::test]
+async fn without_a_current_version_nothing_is_deleted() {
+    let account = Account::start().await;
+    account.make_key();
+    account.make_key();
+    let rotation = Rotation::of(account);
+    let rotator = rotation.rotator().await;
+    rotation.refuses(&rotator, &rotation.event("createSecret")).await;
+    assert_eq!(deleted(&rotation), Vec::<String>::new());
+}
+
 /// An operator who mends a spoilt secret by the placeholder leaves what was spoilt as the version before.
 #[tokio::test]
 async fn a_previous_version_that_is_no_key_is_in_nobodys_way() {
@@ -170,11 +210,17 @@ async fn a_key_that_sts_does_not_know_everywhere_yet_is_tried_until_it_does() {
     }
 }
 
+/// A rotation whose new key STS does not know for so many trials.
+async fn unknown_for(trials: usize) -> (Rotation, Function) {
+    let (rotation, rotator) = Rotation::played(Start::TwoKeys, &[]).await;
+    rotation.account.know_new_keys(&vec![false; trials]);
+    rotation.play(&rotator, &STEPS[..2]).await;
+    (rotation, rotator)
+}
+
 #[tokio::test]
 async fn a_key_that_sts_never_takes_fails_the_step_within_the_invocations_time() {
-    let (rotation, rotator) = Rotation::played(Start::TwoKeys, &STEPS[..2]).await;
-    let pending = rotation.account.key_under("AWSPENDING").unwrap();
-    rotation.account.change_key(&pending, |key| key.is_active = false);
+    let (rotation, rotator) = unknown_for(15).await;
     for seconds in [4, 8] {
         let limit = Duration::from_secs(seconds);
         rotator.runtime.set_time_limit(limit);
@@ -183,7 +229,7 @@ async fn a_key_that_sts_never_takes_fails_the_step_within_the_invocations_time()
         assert!(asked.elapsed() < limit, "answered {:?} after {limit:?}", asked.elapsed());
     }
     // It is there still: the step can be repeated.
-    rotation.account.change_key(&pending, |key| key.is_active = true);
+    rotator.runtime.set_time_limit(super::TIME_LIMIT);
     rotation.play(&rotator, &STEPS[2..]).await;
     rotation.assert_finished();
 }
@@ -191,9 +237,7 @@ async fn a_key_that_sts_never_takes_fails_the_step_within_the_invocations_time()
 #[tokio::test]
 #[ignore = "a minute of waiting"]
 async fn a_key_that_sts_never_takes_fails_the_step_within_about_a_minute() {
-    let (rotation, rotator) = Rotation::played(Start::TwoKeys, &STEPS[..2]).await;
-    let pending = rotation.account.key_under("AWSPENDING").unwrap();
-    rotation.account.change_key(&pending, |key| key.is_active = false);
+    let (rotation, rotator) = unknown_for(1_000).await;
     rotator.runtime.set_time_limit(Duration::from_mins(5));
     let asked = Instant::now();
     rotation.refuses(&rotator, &rotation.event("testSecret")).await;
@@ -202,12 +246,23 @@ async fn a_key_that_sts_never_takes_fails_the_step_within_about_a_minute() {
 }
 
 #[tokio::test]
-async fn a_pending_key_that_is_gone_makes_way_for_the_next_rotation() {
-    each(Start::ALL.into_iter().map(|start| {
-        (start, async move {
-            let (rotation, rotator) = Rotation::played(start, &STEPS[..2]).await;
+async fn a_pending_version_of_no_use_makes_way_for_the_next_rotation() {
+    type Spoil = fn(&Account, &str);
+    let spoil: [(&str, Spoil); 5] = [
+        ("its key is gone", |account, key| account.delete_key(key)),
+        ("its key is inactive", |account, key| account.change_key(key, |key| key.is_active = false)),
+        ("it is the placeholder", |account, _| account.spoil("AWSPENDING", Some(&secrets::access_key("", "")))),
+        ("it is no key", |account, _| account.spoil("AWSPENDING", Some("not json"))),
+        ("STS refuses its key still, after an hour", |account, key| {
+            account.spoil("AWSPENDING", Some(&secrets::access_key(key, "another/SECRET+OF+ANOTHER+KEY")));
+            account.age(Duration::from_hours(1));
+        }),
+    ];
+    each(spoil.into_iter().map(|(what, spoil)| {
+        (what, async move {
+            let (rotation, rotator) = Rotation::played(Start::TwoKeys, &STEPS[..2]).await;
             rotator.runtime.set_time_limit(SHORT);
-            rotation.account.delete_key(&rotation.account.key_under("AWSPENDING").unwrap());
+            spoil(&rotation.account, &rotation.account.key_under("AWSPENDING").unwrap_or_default());
             assert!(rotation.step(&rotator, "testSecret").await.is_err());
             assert_eq!(rotation.account.version_under("AWSPENDING"), None);
             rotation.refuses(&rotator, &rotation.event("finishSecret")).await;
@@ -219,6 +274,18 @@ async fn a_pending_key_that_is_gone_makes_way_for_the_next_rotation() {
         })
     }))
     .await;
+}
+
+#[tokio::test]
+async fn a_key_of_another_user_never_becomes_current() {
+    let (rotation, rotator) = Rotation::played(Start::OneKey, &STEPS[..3]).await;
+    rotator.runtime.set_time_limit(SHORT);
+    let pending = rotation.account.key_under("AWSPENDING").unwrap();
+    rotation.account.change_key(&pending, |key| key.is_listed = false);
+    rotation.refuses(&rotator, &rotation.event("finishSecret")).await;
+    rotation.account.change_key(&pending, |key| key.is_listed = true);
+    rotation.play(&rotator, &STEPS[3..]).await;
+    rotation.assert_finished();
 }
 
 #[tokio::test]

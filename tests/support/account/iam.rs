@@ -22,6 +22,8 @@ pub struct Key {
     pub is_active: bool,
     /// In seconds since the epoch.
     pub created: u64,
+    /// Not where the key is another user's, whom STS takes just as well.
+    pub is_listed: bool,
     /// Whether STS knows this key already, for each of the next times it is asked; then it does.
     pub(super) known: VecDeque<bool>,
 }
@@ -50,6 +52,7 @@ impl User {
             secret: format!("made-secret-{number:05}/EXAMPLE+KEY00000000000000"),
             is_active: true,
             created: clock::now(),
+            is_listed: true,
             known: self.known.clone(),
         };
         self.ever.push(key.clone());
@@ -95,7 +98,7 @@ impl User {
         let asked = fields.get("MaxItems").map_or(100, |items| items.parse().unwrap());
         let limit = self.page_size.unwrap_or(asked).min(asked);
         let after = fields.get("Marker").map(String::as_str).unwrap_or_default();
-        let rest: Vec<&Key> = self.keys.values().filter(|key| key.id.as_str() > after).collect();
+        let rest: Vec<&Key> = self.keys.values().filter(|key| key.is_listed && key.id.as_str() > after).collect();
         let page = &rest[..rest.len().min(limit)];
         let members: Vec<String> = page.iter().map(|key| format!("<member>{}</member>", metadata(key))).collect();
         let is_truncated = page.len() < rest.len();
