@@ -11,6 +11,10 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hallpass
 TOOLS := $(CACHE)/tools
 # The dependencies take ten minutes to build on two cores: they outlive a clean checkout, and checkouts share them.
 export CARGO_TARGET_DIR ?= $(CACHE)/target
+# There cargo tells new from old by the times of files alone: what another checkout built last would pass for this one's.
+LAST_CHECKOUT := $(CARGO_TARGET_DIR)/last-checkout
+$(shell mkdir -p "$(CARGO_TARGET_DIR)"; [[ "$$(cat "$(LAST_CHECKOUT)" 2>/dev/null)" == "$(CURDIR)" ]] || \
+  { touch src/lib.rs; echo "$(CURDIR)" > "$(LAST_CHECKOUT)"; })
 # cargo-lambda calls the linker by a path that it makes from its own, and with another linker cargo builds all
 # dependencies anew: so it has one place, which checkouts share too.
 CARGO_LAMBDA := $(TOOLS)/$(shell sed -n 's/^\(cargo-lambda\)==/\1-/p' dev/requirements.in)
