@@ -14,7 +14,7 @@
 //!
 //! Each step may be repeated, may come at the wrong time, and may die between any two calls. What it does then follows
 //! from what Secrets Manager and IAM say, never from memory. A key is deleted only when the secret was read and does not
-//! hold it, or when it is the older of two; and only a key that STS takes becomes current.
+//! hold it, or when it is the older of two; and only a key that STS takes and IAM lists for the user becomes current.
 //! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html>
 
 mod access_keys;
@@ -232,9 +232,9 @@ impl Rotator {
         if let Err(RotationError::NotTaken(StsError::KeyRefused(_))) = &trial {
             let listed = self.keys.list().await?;
             let key = listed.iter().find(|key| key.id == pending.id());
-            let may_come = key.is_some_and(|key| {
-                key.is_active && now.duration_since(key.made_at).is_ok_and(|age| age < KNOWN_EVERYWHERE)
-            });
+            // By a clock that is slow, a key that was made just now comes from the future.
+            let age = |made_at| now.duration_since(made_at).unwrap_or(Duration::ZERO);
+            let may_come = key.is_some_and(|key| key.is_active && age(key.made_at) < KNOWN_EVERYWHERE);
             if !may_come {
                 self.secret.give_up(token).await?;
                 return Err(RotationError::GivenUp);
