@@ -10,11 +10,18 @@ import json
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import seed
+from api import Api
+from botocore.exceptions import ClientError
 from cfn import Template
-from stack import ROOT
+from stack import ROOT, Stack
+
+Token = Callable[..., str]
 
 RUNBOOK = (ROOT / "docs/runbook.md").read_text()
 SECTION = RUNBOOK[RUNBOOK.index("## Use of the broker key that nothing explains") :]
@@ -117,3 +124,80 @@ def test_every_alarm_and_output_of_the_runbook_exists_and_every_alarm_is_in_it()
     table = RUNBOOK[RUNBOOK.index("## When an alarm goes off") :]
     rows = set(re.findall(r"^\| `(\w+)` \|", table[: table.index("\n## ", 1)], re.MULTILINE))
     assert rows == template.of_type("AWS::CloudWatch::Alarm").keys()
+
+
+# A stand-in for the AWS CLI that the runbook's lines are run with: it answers what they ask for, and keeps what they say.
+STAND_IN = """#!{python}
+import json, os, sys
+if sys.argv[1:3] == ["sts", "get-caller-identity"]:
+    print("{account}")
+else:
+    with open(os.environ["SAID"], "a") as said:
+        said.write(json.dumps(sys.argv[1:]) + "\\n")
+"""
+
+
+def said(tmp_path: Path, script: str) -> list[dict[str, str]]:
+    """The options of each call of `aws` in a script of the runbook, as the shell passes them on."""
+    (tmp_path / "aws").write_text(STAND_IN.format(python=sys.executable, account=seed.ACCOUNT))
+    (tmp_path / "aws").chmod(0o755)
+    (tmp_path / "said").write_text("")
+    script = f"out() {{ echo {seed.BROKER_USER}; }}\n{script}"
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SAID": str(tmp_path / "said")}
+    subprocess.run(["bash", "-euc", script], env=env, check=True)
+    calls = [json.loads(line) for line in (tmp_path / "said").read_text().splitlines()]
+    return [dict(zip(call[2::2], call[3::2], strict=True)) for call in calls]
+
+
+def test_one_cut_off_does_not_lift_another(stack: Stack, api: Api, token: Token, tmp_path: Path) -> None:
+    section = RUNBOOK[RUNBOOK.index("## Cut sessions off") : RUNBOOK.index("## A person leaves")]
+    everyone, one, _ = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    held = {who: api.ask(token=token(who)).body for who in ("carol", "erin", "frank")}
+    s3 = {who: stack.aws.client("s3", seed.Key.of(answer)) for who, answer in held.items()}
+    names = {who: answer["FederatedUser"]["Arn"].rpartition("/")[2] for who, answer in held.items()}
+
+    def opens(who: str) -> bool:
+        try:
+            s3[who].list_objects_v2(Bucket=seed.REPORTS)
+        except ClientError as refusal:
+            assert refusal.response["Error"]["Code"] == "AccessDenied"
+            return False
+        return True
+
+    assert {who: opens(who) for who in held} == {"carol": True, "erin": True, "frank": True}
+    time.sleep(1.1)  # the cut holds for what began before the second that it names
+    iam = stack.aws.client("iam")
+    policies: list[str] = []
+    try:
+
+        def cut(script: str) -> None:
+            (options,) = said(tmp_path, script)
+            policies.append(options["--policy-name"])
+            iam.put_user_policy(
+                UserName=options["--user-name"],
+                PolicyName=options["--policy-name"],
+                PolicyDocument=options["--policy-document"],
+            )
+
+        for who in ("carol", "erin"):
+            cut(one.replace("carol-x7k2m5qp4t3a", names[who]))
+        assert {who: opens(who) for who in held} == {"carol": False, "erin": False, "frank": True}
+        cut(everyone)
+        assert {who: opens(who) for who in held} == {"carol": False, "erin": False, "frank": False}
+        assert len(set(policies)) == 3
+    finally:
+        for policy in policies:
+            iam.delete_user_policy(UserName=seed.BROKER_USER, PolicyName=policy)
+    assert {who: opens(who) for who in held} == {"carol": True, "erin": True, "frank": True}
+
+
+def test_subjects_to_block_are_listed_as_the_audit_lines_have_them(stack: Stack, api: Api, token: Token) -> None:
+    api.ask(token=token("carol"))
+    section = RUNBOOK[RUNBOOK.index("## A person leaves") : RUNBOOK.index("## The identity provider is down")]
+    (script,) = re.findall(r"python3 -c '(.*?)'$", section, re.DOTALL | re.MULTILINE)
+    lines = [json.dumps(outcome) for outcome in stack.outcomes() if outcome.get("federated_name")]
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=json.dumps(lines), stdout=subprocess.PIPE, text=True, check=True
+    )
+    (carol,) = [line for line in done.stdout.splitlines() if line.startswith("corp/user/carol ")]
+    assert carol.split()[1].startswith("carol-")
