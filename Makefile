@@ -125,7 +125,11 @@ e2e: artifact $(NODE) ## The whole system, with the artifact that would be deplo
 
 .PHONY: sam-local
 sam-local: artifact $(SAM_VENV) $(NODE) ## The function in containers, as SAM builds and starts it: every event, and some requests
-	@python dev/sam_local.py
+	@python dev/sam_local.py test
+
+.PHONY: sam-up
+sam-up: artifact $(SAM_VENV) $(NODE) ## The same containers for one event at a time, by hand, until Ctrl-C
+	@python dev/sam_local.py up
 
 .PHONY: arm64
 arm64: artifact-arm64 $(NODE) ## The function for arm64, built and tried under QEMU
@@ -133,7 +137,7 @@ arm64: artifact-arm64 $(NODE) ## The function for arm64, built and tried under Q
 
 ##### Building it
 
-artifact artifact-arm64 sam-local: export CARGO_BUILD_RUSTFLAGS := $(REMAP)
+artifact artifact-arm64 sam-local sam-up: export CARGO_BUILD_RUSTFLAGS := $(REMAP)
 
 .PHONY: artifact
 artifact: $(CARGO_LAMBDA)/cargo-lambda ## The function as it is deployed: build/lambda/broker/bootstrap

@@ -2,6 +2,8 @@
 with every event of events/, then some requests through `sam local start-api`.
 
 What a container answers must be what events/index.json says, and what the same function answers without a container.
+
+`make sam-up`: the same preparations, left running, with the commands for one event and for `start-api` by hand.
 """
 
 from __future__ import annotations
@@ -9,10 +11,12 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -54,6 +58,7 @@ REMEDY = "Start Docker, or set DOCKER_HOST to a running engine; `docker info` mu
 INVOKE_TIMEOUT_S = 120  # the first one makes the image
 START_TIMEOUT_S = 120
 AT_ONCE = 2
+EMPLOYEES = ["carol", "dave", "erin", "frank", "heidi"]
 
 Json = dict[str, Any]
 Ask = tuple[str, str, dict[str, str], bytes | None]
@@ -64,19 +69,24 @@ class Failure(Exception):
 
 
 def main() -> int:
+    purpose = sys.argv[1] if len(sys.argv) == 2 else ""
+    if purpose not in ("test", "up"):
+        return _fail("usage: sam_local.py test|up")
     if reason := _engine_missing():
         return _fail(f"there is no Docker engine: {reason}. {REMEDY}")
     end_cleanly_on_signals()
-    stack = Stack("sam-local")
+    stack = Stack(f"sam-{purpose}")
     try:
         architecture = ARCHITECTURES[platform.machine().lower()]
         _build(architecture)
         with stack, _ways_in(stack) as reach:
             runs = _Runs(stack, architecture, reach)
+            if purpose == "up":
+                runs.by_hand()
             runs.every_event()
             runs.some_requests()
     except KeyboardInterrupt:
-        return 130
+        return 0 if purpose == "up" else 130
     except (Failure, StackError, OSError, KeyError, ValueError, subprocess.SubprocessError) as problem:
         return _fail(f"{type(problem).__name__}: {problem}\n{stack.tails()}")
     print("sam-local: every answer is as expected")
@@ -138,6 +148,43 @@ class _Runs:
     def _jwks_uri(self) -> str:
         with self._opener.open(f"{self._stack.issuer}/.well-known/openid-configuration", timeout=10) as response:
             return json.load(response)["jwks_uri"]
+
+    # By hand
+
+    def by_hand(self) -> None:
+        """Prints the commands, and returns only when a part of the stack goes away."""
+        secrets = LOCAL / "private"
+        shutil.rmtree(secrets, ignore_errors=True)
+        secrets.mkdir(mode=0o700)
+        try:
+            for who in EMPLOYEES:
+                (secrets / who).write_text(self.token(who))
+            local = {name: value for name, value in self._env.items() if name.startswith(("AWS_", "SAM_"))}
+            exports = [f"export {name}={shlex.quote(value)}\n" for name, value in local.items()]
+            (secrets / "environment").write_text("".join(exports))
+            sam, private = SAM.relative_to(ROOT), secrets.relative_to(ROOT)
+            options = shlex.join(["--template", str(self._template.relative_to(ROOT)), *self._options[2:]])
+            print(
+                textwrap.dedent(
+                    f"""
+                    Signed in: {", ".join(EMPLOYEES)}. In another terminal, in this directory:
+
+                      # the function's own AWS credentials, on the local stack
+                      . {private}/environment
+                      # one event, with a token in its place; events/index.json says who asks and what the answer is
+                      sed "s/TOKEN/$(cat {private}/carol)/" events/credentials.json |
+                        {sam} local invoke {FUNCTION} --event - {options}
+                      # the API on http://127.0.0.1:3000
+                      {sam} local start-api --host 127.0.0.1 {options}
+
+                    Ctrl-C stops everything.
+                    """
+                ),
+                flush=True,
+            )
+            self._stack.wait()
+        finally:
+            shutil.rmtree(secrets)
 
     # Events
 
