@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::grants::Principal;
+use crate::grants::{GrantName, Holdings, Principal, StoredItem, offers};
 use crate::problems::Problems;
 use crate::support::fixture::Fixture;
 use crate::support::signer::TestKey;
@@ -47,6 +47,22 @@ fn verdicts(fixture: &Fixture, configuration: &Value, key: &TestKey) -> Result<V
         Err(refusal) => refusal.reason().to_owned(),
     };
     Ok(std::iter::once(Map::new()).chain(cases).map(verdict).collect())
+}
+
+/// Whether a grant that requires of the sign-in what the token says of it is met.
+fn can_be_required(caller: &Caller, claim: &str) -> bool {
+    let said = caller.claim(&format!("/{claim}"));
+    let require = match claim {
+        "acr" => json!({ "acr": [said] }),
+        "amr" => json!({ "amr": said }),
+        "auth_time" => json!({ "max_age": 3_600 }),
+        other => panic!("{other}"),
+    };
+    let attributes = json!({ "require": require }).as_object().unwrap().clone();
+    let items = vec![StoredItem { principal: Principal::user(caller), attributes }];
+    let holdings = Holdings { grants: vec![(GrantName::default(), items)], ..Holdings::default() };
+    let offers = offers(caller, holdings, UNIX_EPOCH + Duration::from_secs(NOW)).unwrap();
+    offers.iter().any(|offer| offer.requires.is_empty())
 }
 
 fn page() -> String {
@@ -168,6 +184,25 @@ fn the_table_tells_of_every_provider_and_of_every_field_to_set() {
         }
         for pointer in configuration["required_claims"].as_object().into_iter().flat_map(Map::keys) {
             assert!(row.contains(&format!("`{pointer}`")), "`{pointer}` in {row}");
+        }
+    }
+}
+
+#[test]
+fn the_table_tells_which_requirements_a_providers_token_meets() {
+    let page = page();
+    let key = TestKey::rsa("key-1");
+    for fixture in Fixture::all() {
+        let provider = fixture.document["provider"].as_str().unwrap();
+        let begins = format!("| {provider} | ");
+        let row = page.lines().find_map(|line| line.strip_prefix(&begins));
+        let row = row.unwrap_or_else(|| panic!("the second table has no row that begins `{begins}`"));
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let caller = sign_in(&fixture, &fixture.configuration(), &key, &Map::new()).unwrap();
+        for (claim, cell) in ["acr", "amr", "auth_time"].into_iter().zip(cells) {
+            let word = cell.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap();
+            assert!(["yes", "no", "if"].contains(&word), "{provider}, `{claim}`: {cell}");
+            assert_eq!(can_be_required(&caller, claim), word == "yes", "{provider}, `{claim}`: {cell}");
         }
     }
 }
