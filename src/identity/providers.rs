@@ -1,6 +1,6 @@
 //! Do the tokens of the providers that companies have mean what our table says?
 //!
-//! Tests alone: every fixture of `tests/providers/` against the verifier, and the table of `docs/configuration.md` against the fixtures.
+//! Tests alone: every fixture of `tests/providers/` against the verifier, and the tables of `docs/configuration.md` against the fixtures.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,6 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 
 use super::*;
+use crate::grants::{GrantName, Holdings, Principal, StoredItem, offers};
 use crate::problems::Problems;
 use crate::support::fixture::Fixture;
 use crate::support::signer::TestKey;
@@ -48,6 +49,26 @@ fn verdicts(fixture: &Fixture, configuration: &Value, key: &TestKey) -> Result<V
     Ok(std::iter::once(Map::new()).chain(cases).map(verdict).collect())
 }
 
+/// Whether a grant that requires of the sign-in what the token says of it is met.
+fn can_be_required(caller: &Caller, claim: &str) -> bool {
+    let said = caller.claim(&format!("/{claim}"));
+    let require = match claim {
+        "acr" => json!({ "acr": [said] }),
+        "amr" => json!({ "amr": said }),
+        "auth_time" => json!({ "max_age": 3_600 }),
+        other => panic!("{other}"),
+    };
+    let attributes = json!({ "require": require }).as_object().unwrap().clone();
+    let items = vec![StoredItem { principal: Principal::user(caller), attributes }];
+    let holdings = Holdings { grants: vec![(GrantName::default(), items)], ..Holdings::default() };
+    let offers = offers(caller, holdings, UNIX_EPOCH + Duration::from_secs(NOW)).unwrap();
+    offers.iter().any(|offer| offer.requires.is_empty())
+}
+
+fn page() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md")).unwrap()
+}
+
 fn without(configuration: &Value, parent: &str, name: &str) -> Value {
     let mut changed = configuration.clone();
     changed.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(name);
@@ -62,16 +83,22 @@ fn every_provider_has_its_fixture() {
         [
             "adfs.json",
             "auth0.json",
+            "authentik.json",
             "cognito-access.json",
             "cognito-id.json",
+            "dex.json",
             "entra-v1.json",
             "entra-v2.json",
             "github-actions.json",
             "gitlab.json",
             "google-workspace.json",
             "keycloak.json",
+            "kubernetes.json",
             "okta-custom.json",
             "okta-org.json",
+            "pingfederate.json",
+            "pingone.json",
+            "zitadel.json",
         ]
     );
 }
@@ -142,7 +169,7 @@ fn where_strangers_can_sign_up_the_start_is_refused_without_the_claim() {
 
 #[test]
 fn the_table_tells_of_every_provider_and_of_every_field_to_set() {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md")).unwrap();
+    let page = page();
     for fixture in Fixture::all() {
         let (provider, file) = (fixture.document["provider"].as_str().unwrap(), &fixture.file);
         let begins = format!("| [{provider}](../tests/providers/{file}) |");
@@ -158,5 +185,48 @@ fn the_table_tells_of_every_provider_and_of_every_field_to_set() {
         for pointer in configuration["required_claims"].as_object().into_iter().flat_map(Map::keys) {
             assert!(row.contains(&format!("`{pointer}`")), "`{pointer}` in {row}");
         }
+    }
+}
+
+#[test]
+fn the_table_tells_which_requirements_a_providers_token_meets() {
+    let page = page();
+    let key = TestKey::rsa("key-1");
+    for fixture in Fixture::all() {
+        let provider = fixture.document["provider"].as_str().unwrap();
+        let begins = format!("| {provider} | ");
+        let row = page.lines().find_map(|line| line.strip_prefix(&begins));
+        let row = row.unwrap_or_else(|| panic!("the second table has no row that begins `{begins}`"));
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let caller = sign_in(&fixture, &fixture.configuration(), &key, &Map::new()).unwrap();
+        for (claim, cell) in ["acr", "amr", "auth_time"].into_iter().zip(cells) {
+            let word = cell.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap();
+            assert!(["yes", "no", "if"].contains(&word), "{provider}, `{claim}`: {cell}");
+            assert_eq!(can_be_required(&caller, claim), word == "yes", "{provider}, `{claim}`: {cell}");
+        }
+    }
+}
+
+#[test]
+fn a_group_of_keycloak_keeps_the_slash_that_its_path_begins_with() {
+    let fixture = Fixture::all().into_iter().find(|fixture| fixture.file == "keycloak.json").unwrap();
+    let mut configuration = fixture.configuration();
+    configuration["id"] = json!("corp");
+    configuration["groups_claim"] = json!("/groups");
+    let changes = Map::from_iter([("groups".to_owned(), json!(["/team/dev"]))]);
+    let caller = sign_in(&fixture, &configuration, &TestKey::rsa("key-1"), &changes).unwrap();
+    assert!(Principal::of(&caller).iter().any(|principal| principal.as_str() == "corp/group//team/dev"));
+    assert!(page().contains("the group `/team/dev` is the principal `corp/group//team/dev`"));
+}
+
+#[test]
+fn the_keys_of_one_application_at_entra_can_be_configured() {
+    for (file, keys) in [("entra-v1.json", "discovery/keys"), ("entra-v2.json", "discovery/v2.0/keys")] {
+        let fixture = Fixture::all().into_iter().find(|fixture| fixture.file == file).unwrap();
+        let mut configuration = fixture.configuration();
+        let url = format!("https://login.microsoftonline.com/TENANT/{keys}?appid=CLIENT_ID");
+        configuration["jwks_uri"] = json!(url);
+        parse(&configuration).unwrap();
+        assert!(page().contains(&format!("`{url}`")), "{file}");
     }
 }
