@@ -11,6 +11,7 @@ use url::Url;
 use super::Algorithm;
 use crate::json;
 use crate::problems::Problems;
+use crate::required_claims::RequiredClaims;
 
 /// Lambda gives all variables together 4 KB; the other ones need the rest.
 const MAX_CONFIG_BYTES: usize = 3_500;
@@ -74,7 +75,7 @@ pub struct Issuer {
     audience_claim: String,
     authorized_parties: Option<Vec<String>>,
     party_claim: Option<String>,
-    required_claims: Vec<(String, Vec<Value>)>,
+    required_claims: RequiredClaims,
     subject_claim: String,
     groups_claim: String,
     groups_required: bool,
@@ -156,7 +157,7 @@ impl Issuer {
         self.party_claim.as_deref()
     }
 
-    pub(super) fn required_claims(&self) -> &[(String, Vec<Value>)] {
+    pub(super) const fn required_claims(&self) -> &RequiredClaims {
         &self.required_claims
     }
 
@@ -260,7 +261,8 @@ impl Fields<'_> {
         let party_claim = self.pointer("party_claim");
         let parties_are_named = authorized_parties.is_some() || party_claim.is_none();
         self.require(parties_are_named, "party_claim", "checks nothing without `authorized_parties`; name them");
-        let required_claims = self.required_claims(url.as_deref());
+        let required_claims = self.required_claims();
+        self.require_tenant(url.as_deref(), &required_claims);
         let subject_claim = self.pointer("subject_claim").unwrap_or_else(|| "/sub".into());
         let groups_claim = self.pointer("groups_claim").unwrap_or_else(|| "/groups".into());
         let groups_required = self.flag("groups_required");
@@ -328,32 +330,21 @@ impl Fields<'_> {
         known
     }
 
-    fn required_claims(&mut self, issuer: Option<&str>) -> Vec<(String, Vec<Value>)> {
-        const REMEDY: &str = "must map JSON pointers to non-empty lists of allowed strings or booleans";
-        let mut required = Vec::new();
-        match self.members.remove("required_claims") {
-            None => {}
-            Some(Value::Object(members)) => {
-                for (pointer, allowed) in members {
-                    let scalar = |value: &Value| value.is_string() || value.is_boolean();
-                    let values = allowed.as_array().filter(|values| !values.is_empty() && values.iter().all(scalar));
-                    match values {
-                        Some(values) if json::is_pointer(&pointer) => required.push((pointer, values.clone())),
-                        _ => self.problem("required_claims", REMEDY),
-                    }
-                }
-            }
-            Some(_) => self.problem("required_claims", REMEDY),
-        }
+    fn required_claims(&mut self) -> RequiredClaims {
+        let place = format!("{}.required_claims", self.place);
+        let value = self.members.remove("required_claims");
+        value.map(|value| RequiredClaims::read(&value, &place, self.problems)).unwrap_or_default()
+    }
+
+    fn require_tenant(&mut self, issuer: Option<&str>, required: &RequiredClaims) {
         // Google's tokens may also name it without the scheme.
         let bare = issuer.map(|url| url.strip_prefix("https://").unwrap_or(url).trim_end_matches('/'));
         for (open, claim) in OPEN_TO_STRANGERS {
-            if bare == Some(open) && !required.iter().any(|(pointer, _)| pointer == claim) {
+            if bare == Some(open) && !required.names(claim) {
                 let remedy = format!("must name `{claim}`: with {open} any stranger gets a token for your audience");
                 self.problem("required_claims", &remedy);
             }
         }
-        required
     }
 
     fn name_rule(&mut self) -> Option<NameRule> {
@@ -512,7 +503,8 @@ mod tests {
         let no_pointer = "must be a JSON pointer";
         let unsafe_url = "must be an https URL";
         let no_lifetime = "must be whole seconds, 1 to 31536000";
-        let no_values = "must map JSON pointers to non-empty lists";
+        let no_map = "must map JSON pointers to lists of allowed values";
+        let no_values = "must be a list of at least one string or boolean; it is `";
         vec![
             (json!({"id": ""}), "id", no_text),
             (json!({"id": 7}), "id", no_text),
@@ -557,12 +549,17 @@ mod tests {
             (json!({"authorized_parties": "app"}), "authorized_parties", no_list),
             (json!({"authorized_parties": ["app"], "party_claim": "azp"}), "party_claim", no_pointer),
             (json!({"party_claim": "/azp"}), "party_claim", "checks nothing without `authorized_parties`"),
-            (json!({"required_claims": ["/hd"]}), "required_claims", no_values),
-            (json!({"required_claims": {"hd": ["example.com"]}}), "required_claims", no_values),
-            (json!({"required_claims": {"/hd": "example.com"}}), "required_claims", no_values),
-            (json!({"required_claims": {"/hd": []}}), "required_claims", no_values),
-            (json!({"required_claims": {"/hd": ["example.com", 7]}}), "required_claims", no_values),
-            (json!({"required_claims": {"/hd": [null]}}), "required_claims", no_values),
+            (json!({"required_claims": ["/hd"]}), "required_claims", no_map),
+            (json!({"required_claims": null}), "required_claims", no_map),
+            (
+                json!({"required_claims": {"hd": ["example.com"]}}),
+                "required_claims/hd",
+                "must be named by a JSON pointer",
+            ),
+            (json!({"required_claims": {"/hd": "example.com"}}), "required_claims/~1hd", no_values),
+            (json!({"required_claims": {"/hd": []}}), "required_claims/~1hd", no_values),
+            (json!({"required_claims": {"/hd": ["example.com", 7]}}), "required_claims/~1hd", no_values),
+            (json!({"required_claims": {"/hd": [null]}}), "required_claims/~1hd", no_values),
             (json!({"groups_required": "yes"}), "groups_required", no_flag),
             (json!({"session_ends_with_token": 1}), "session_ends_with_token", no_flag),
             (json!({"insecure_http": null}), "insecure_http", no_flag),
@@ -644,7 +641,7 @@ mod tests {
             );
             assert!(!issuer.type_tells_kind() && !issuer.groups_required() && !issuer.session_ends_with_token());
             assert_eq!((issuer.authorized_parties(), issuer.party_claim()), (None, None));
-            assert!(issuer.required_claims().is_empty());
+            assert_eq!(issuer.required_claims(), &RequiredClaims::default());
             assert_eq!((issuer.name_rule(), issuer.single_use()), (None, false));
         }
         assert_eq!(

@@ -98,7 +98,7 @@ const fn case(refusal: Refusal) -> &'static str {
         Refusal::LifetimeTooLong => "`exp` of 1e18",
         Refusal::SubjectMalformed => "`sub` empty",
         Refusal::TokenIdMissing => "no `jti` where each token serves once",
-        Refusal::RequiredClaim => "a required claim in a list",
+        Refusal::RequiredClaim => "a required claim of another value",
         Refusal::GroupsMalformed => "`groups` with a bad one among good ones",
         Refusal::GroupsTooMany => "`groups` that are 201",
         Refusal::GroupsOverage => "`hasgroups` true",

@@ -764,13 +764,26 @@ impl Writer {
             ("required claims missing", self.sign(&self.claims_of("required"))),
             ("a required claim of another value", of(json!("evil.example"), json!(true))),
             ("a required claim in another case", of(json!("Example.com"), json!(true))),
-            ("a required claim in a list", of(json!(["example.com"]), json!(true))),
+            ("a required claim in a list of others", of(json!(["evil.example", "Example.com"]), json!(true))),
+            ("a required claim in an empty list", of(json!([]), json!(true))),
+            ("a required claim in a list in a list", of(json!([["example.com"]]), json!(true))),
+            ("a required claim in a list with a number", of(json!(["example.com", 7]), json!(true))),
+            ("a required claim in a list with null", of(json!([null, "example.com"]), json!(true))),
+            ("a required claim in a list with an object", of(json!(["example.com", {}]), json!(true))),
+            ("a required claim as a list in a string", of(json!("[\"example.com\"]"), json!(true))),
+            ("a required claim with another in one string", of(json!("example.com example.net"), json!(true))),
+            ("a required claim as the name of a member", of(json!({"example.com": true}), json!(true))),
             ("a required claim that is null", of(Value::Null, json!(true))),
+            ("a required boolean as a string in a list", of(json!("example.com"), json!(["true"]))),
             ("a required boolean as a string", of(json!("example.com"), json!("true"))),
             ("a required boolean as a number", of(json!("example.com"), json!(1))),
             ("a required boolean of the other value", of(json!("example.com"), json!(false))),
         ];
-        let accepted = ["example.com", "example.net"].map(|hd| of(json!(hd), json!(true)));
+        let accepted = [
+            of(json!("example.com"), json!(true)),
+            of(json!("example.net"), json!(true)),
+            of(json!(["evil.example", "example.net"]), json!([false, true])),
+        ];
         for (what, token) in refused {
             self.refused(what, "required_claim", token);
         }
