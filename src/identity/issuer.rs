@@ -10,7 +10,7 @@ use url::Url;
 
 use super::Algorithm;
 use crate::json;
-use crate::problems::Problems;
+use crate::problems::{Problems, quoted};
 use crate::required_claims::RequiredClaims;
 
 /// Lambda gives all variables together 4 KB; the other ones need the rest.
@@ -78,6 +78,7 @@ pub struct Issuer {
     required_claims: RequiredClaims,
     subject_claim: String,
     groups_claim: String,
+    groups_separator: Option<char>,
     groups_required: bool,
     name_rule: Option<NameRule>,
     max_token_lifetime: Duration,
@@ -167,6 +168,11 @@ impl Issuer {
 
     pub(super) fn groups_claim(&self) -> &str {
         &self.groups_claim
+    }
+
+    /// What separates the groups in a claim that is one string. Without it such a string is one group.
+    pub(super) const fn groups_separator(&self) -> Option<char> {
+        self.groups_separator
     }
 
     pub(super) const fn groups_required(&self) -> bool {
@@ -265,6 +271,7 @@ impl Fields<'_> {
         self.require_tenant(url.as_deref(), &required_claims);
         let subject_claim = self.pointer("subject_claim").unwrap_or_else(|| "/sub".into());
         let groups_claim = self.pointer("groups_claim").unwrap_or_else(|| "/groups".into());
+        let groups_separator = self.groups_separator();
         let groups_required = self.flag("groups_required");
         let name_rule = self.name_rule();
         let max_token_lifetime = self.lifetime();
@@ -288,6 +295,7 @@ impl Fields<'_> {
             required_claims,
             subject_claim,
             groups_claim,
+            groups_separator,
             groups_required,
             name_rule,
             max_token_lifetime,
@@ -343,6 +351,19 @@ impl Fields<'_> {
             if bare == Some(open) && !required.names(claim) {
                 let remedy = format!("must name `{claim}`: with {open} any stranger gets a token for your audience");
                 self.problem("required_claims", &remedy);
+            }
+        }
+    }
+
+    fn groups_separator(&mut self) -> Option<char> {
+        let value = self.members.remove("groups_separator").unwrap_or_default();
+        match value.as_str() {
+            Some(",") => Some(','),
+            Some(" ") => Some(' '),
+            _ => {
+                let remedy = format!("must be a comma, a space or null; it is {}", quoted(&value));
+                self.require(value.is_null(), "groups_separator", &remedy);
+                None
             }
         }
     }
@@ -505,6 +526,7 @@ mod tests {
         let no_lifetime = "must be whole seconds, 1 to 31536000";
         let no_map = "must map JSON pointers to lists of allowed values";
         let no_values = "must be a list of at least one string or boolean; it is `";
+        let no_separator = "must be a comma, a space or null; it is `";
         vec![
             (json!({"id": ""}), "id", no_text),
             (json!({"id": 7}), "id", no_text),
@@ -560,6 +582,13 @@ mod tests {
             (json!({"required_claims": {"/hd": []}}), "required_claims/~1hd", no_values),
             (json!({"required_claims": {"/hd": ["example.com", 7]}}), "required_claims/~1hd", no_values),
             (json!({"required_claims": {"/hd": [null]}}), "required_claims/~1hd", no_values),
+            (json!({"groups_separator": ";"}), "groups_separator", "must be a comma, a space or null; it is `\";\"`"),
+            (json!({"groups_separator": ""}), "groups_separator", no_separator),
+            (json!({"groups_separator": ", "}), "groups_separator", no_separator),
+            (json!({"groups_separator": "  "}), "groups_separator", no_separator),
+            (json!({"groups_separator": "\t"}), "groups_separator", no_separator),
+            (json!({"groups_separator": [","]}), "groups_separator", no_separator),
+            (json!({"groups_separator": true}), "groups_separator", no_separator),
             (json!({"groups_required": "yes"}), "groups_required", no_flag),
             (json!({"session_ends_with_token": 1}), "session_ends_with_token", no_flag),
             (json!({"insecure_http": null}), "insecure_http", no_flag),
@@ -630,7 +659,7 @@ mod tests {
         let nulls = json!({"jwks_uri": null, "algorithms": null, "token_type": null, "audience_claim": null,
             "authorized_parties": null, "party_claim": null, "subject_claim": null, "groups_claim": null,
             "name_claim": null, "name_owners": "registered", "single_use": false, "dpop": "off",
-            "required_claims": {}, "groups_required": false, "session_ends_with_token": false,
+            "required_claims": {}, "groups_separator": null, "groups_required": false, "session_ends_with_token": false,
             "insecure_http": false, "max_token_lifetime": 86_400});
         for issuer in [issuer(&json!({})), issuer(&nulls)] {
             assert_eq!(issuer.algorithms(), [Algorithm::RS256, Algorithm::ES256]);
@@ -641,7 +670,7 @@ mod tests {
             );
             assert!(!issuer.type_tells_kind() && !issuer.groups_required() && !issuer.session_ends_with_token());
             assert_eq!((issuer.authorized_parties(), issuer.party_claim()), (None, None));
-            assert_eq!(issuer.required_claims(), &RequiredClaims::default());
+            assert_eq!((issuer.required_claims(), issuer.groups_separator()), (&RequiredClaims::default(), None));
             assert_eq!((issuer.name_rule(), issuer.single_use()), (None, false));
         }
         assert_eq!(
@@ -649,6 +678,14 @@ mod tests {
             Duration::from_hours(8_760)
         );
         assert_eq!(issuer(&json!({"max_token_lifetime": 1})).max_token_lifetime(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn groups_in_one_string_may_be_separated() {
+        for separator in [",", " "] {
+            let issuer = issuer(&json!({"groups_separator": separator}));
+            assert_eq!(issuer.groups_separator(), separator.chars().next());
+        }
     }
 
     #[test]

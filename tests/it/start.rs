@@ -89,6 +89,7 @@ async fn a_wrong_issuer_stops_the_start() {
         (open("https://accounts.google.com"), "/hd"),
         (open("https://token.actions.githubusercontent.com"), "/repository_owner_id"),
         (open("https://gitlab.com"), "/namespace_id"),
+        (with("groups_separator", json!(";")), r#"groups_separator must be a comma, a space or null; it is `\";\"`"#),
         (with("audiences", json!(["a".repeat(3_500)])), "HALLPASS_ISSUERS"),
     ] {
         let mut wrong = World::new().await;
