@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::Algorithm;
+use super::shared::SharedProvider;
 use crate::json;
 use crate::problems::{Problems, quoted};
 use crate::required_claims::RequiredClaims;
@@ -19,13 +20,6 @@ const MAX_CONFIG_BYTES: usize = 3_500;
 const DAY: u64 = 86_400;
 /// No sign-in should be good for longer, whatever the provider says.
 const YEAR: u64 = 365 * DAY;
-
-/// Providers with which any stranger can get a token for any audience, and the claim that tells ours apart.
-const OPEN_TO_STRANGERS: [(&str, &str); 3] = [
-    ("accounts.google.com", "/hd"),
-    ("token.actions.githubusercontent.com", "/repository_owner_id"),
-    ("gitlab.com", "/namespace_id"),
-];
 
 /// The operator's short name of an issuer: `[a-z0-9-]{1,32}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -344,14 +338,18 @@ impl Fields<'_> {
         value.map(|value| RequiredClaims::read(&value, &place, self.problems)).unwrap_or_default()
     }
 
+    /// If strangers can get tokens of the same issuer, a claim has to say that a token is ours.
     fn require_tenant(&mut self, issuer: Option<&str>, required: &RequiredClaims) {
-        // Google's tokens may also name it without the scheme.
-        let bare = issuer.map(|url| url.strip_prefix("https://").unwrap_or(url).trim_end_matches('/'));
-        for (open, claim) in OPEN_TO_STRANGERS {
-            if bare == Some(open) && !required.names(claim) {
-                let remedy = format!("must name `{claim}`: with {open} any stranger gets a token for your audience");
-                self.problem("required_claims", &remedy);
-            }
+        let Some((issuer, provider)) = issuer.and_then(|url| Some((url, SharedProvider::of(url)?))) else { return };
+        let (name, issuer, claims) = (provider.name, quoted(issuer), provider.tenant_claims);
+        if claims.is_empty() {
+            let remedy =
+                format!("cannot be trusted: all customers of {name} share {issuer}, and no claim tells them apart");
+            self.problem("issuer", &remedy);
+        } else if !claims.iter().any(|claim| required.names(claim)) {
+            let claims = claims.iter().map(quoted).collect::<Vec<_>>().join(" or ");
+            let remedy = format!("must name {claims}: all customers of {name} share the issuer {issuer}");
+            self.problem("required_claims", &remedy);
         }
     }
 
@@ -720,26 +718,6 @@ mod tests {
         };
         assert_eq!(problems_of(&of_length(3_500)), (1, 0));
         assert_eq!(problems_of(&of_length(3_501)), (0, 1));
-    }
-
-    #[test]
-    fn issuers_that_strangers_use_need_the_claim_that_tells_ours_apart() {
-        for (url, claim) in [
-            ("https://accounts.google.com", "/hd"),
-            ("https://token.actions.githubusercontent.com", "/repository_owner_id"),
-            ("https://gitlab.com", "/namespace_id"),
-        ] {
-            issuer(&json!({"issuer": url, "required_claims": {claim: ["ours"]}}));
-        }
-    }
-
-    #[test]
-    fn google_by_its_bare_name_needs_its_claim_too() {
-        let entry = json!([{"id": "g", "issuer": "accounts.google.com", "audiences": ["x"],
-            "jwks_uri": "https://www.googleapis.com/oauth2/v3/certs"}]);
-        let mut problems = Problems::default();
-        parse_issuers(&entry.to_string(), &mut problems);
-        assert_eq!(problems.len(), 1, "{problems}");
     }
 
     #[test]
