@@ -49,6 +49,13 @@ pub fn is_pointer(pointer: &str) -> bool {
     pointer.starts_with('/') && pointer.split('~').skip(1).all(|rest| rest.starts_with('0') || rest.starts_with('1'))
 }
 
+/// A member's name as a JSON pointer writes it (RFC 6901 §3), cut where it is longer than any that IAM knows.
+#[must_use]
+pub(crate) fn escaped(name: &str) -> String {
+    let name: String = name.chars().take(128).collect();
+    name.replace('~', "~0").replace('/', "~1")
+}
+
 #[derive(Clone, Copy)]
 struct Strict {
     depth: usize,

@@ -37,6 +37,7 @@ pub mod namespace;
 pub mod parameters;
 pub mod problems;
 pub mod refreshed;
+mod required_claims;
 #[cfg(feature = "rotator")]
 pub mod rotation;
 #[cfg(feature = "aws")]

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::condition::Condition;
 use super::template::{FILLED, Template, VARIABLE};
+pub(super) use crate::json::escaped;
 use crate::problems::Problems;
 
 /// The language version in which `${…}` is a variable; in 2008's it is text.
@@ -356,12 +357,6 @@ fn holds_variable(value: &Value) -> bool {
         Value::Object(members) => members.iter().any(|(name, value)| name.contains("${") || holds_variable(value)),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
-}
-
-/// A member's name as a JSON pointer writes it (RFC 6901 §3), cut where it is longer than any that IAM knows.
-pub(super) fn escaped(name: &str) -> String {
-    let name: String = name.chars().take(128).collect();
-    name.replace('~', "~0").replace('/', "~1")
 }
 
 /// Writes JSON in the characters that STS accepts in a policy: those above U+00FF as `\u` escapes.

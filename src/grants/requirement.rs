@@ -3,15 +3,15 @@
 //! A grant can ask for a stronger or fresher sign-in (step-up, RFC 9470) and for values of claims. Requirements of
 //! several items are merged into the one that holds them all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
 use super::policy::escaped;
 use crate::identity::Caller;
-use crate::json;
 use crate::problems::Problems;
+use crate::required_claims::RequiredClaims;
 
 /// Seconds by which the provider's clock and ours may differ.
 const LEEWAY: f64 = 30.0;
@@ -27,8 +27,7 @@ pub(super) struct Requirement {
     amr: BTreeSet<String>,
     /// Seconds since the sign-in.
     max_age: Option<u64>,
-    /// By JSON pointer: the claim is one of these. Never empty.
-    claims: BTreeMap<String, Vec<Value>>,
+    claims: RequiredClaims,
 }
 
 /// What a sign-in has to be, in the terms of OpenID Connect.
@@ -69,7 +68,7 @@ impl Requirement {
                         problems.add(&at, "must be whole seconds");
                     }
                 }
-                "claims" => requirement.claims = claims(value, &at, problems),
+                "claims" => requirement.claims = RequiredClaims::read(value, &at, problems),
                 _ => problems.add(&at, "is not a requirement that this version knows"),
             }
         }
@@ -93,22 +92,13 @@ impl Requirement {
         };
         self.amr.extend(other.amr);
         self.max_age = [self.max_age, other.max_age].into_iter().flatten().min();
-        for (pointer, allowed) in other.claims {
-            let values = self.claims.entry(pointer.clone()).or_insert_with(|| allowed.clone());
-            values.retain(|value| allowed.contains(value));
-            if values.is_empty() {
-                return Err(format!("`require/claims` of `{pointer}`"));
-            }
-        }
+        self.claims = self.claims.and(other.claims).map_err(|pointer| format!("`require/claims` of `{pointer}`"))?;
         Ok(self)
     }
 
-    /// The first claim that has none of the required values: same type and value, and a list never is one.
+    /// The first claim that has none of the required values.
     pub(super) fn refused_claim(&self, caller: &Caller) -> Option<&str> {
-        let holds = |(pointer, allowed): &(&String, &Vec<Value>)| {
-            caller.claim(pointer).is_some_and(|value| allowed.contains(value))
-        };
-        self.claims.iter().find(|claim| !holds(claim)).map(|(pointer, _)| pointer.as_str())
+        self.claims.first_unmet(|pointer| caller.claim(pointer))
     }
 
     /// What is asked of a sign-in.
@@ -165,24 +155,4 @@ fn words(value: &Value, at: &str, problems: &mut Problems) -> BTreeSet<String> {
         problems.add(at, "must be a list of 1 to 16 texts of visible ASCII without spaces, `\"` and `\\`");
         BTreeSet::new()
     })
-}
-
-fn claims(value: &Value, at: &str, problems: &mut Problems) -> BTreeMap<String, Vec<Value>> {
-    let Some(members) = value.as_object() else {
-        problems.add(at, "must map JSON pointers to lists of allowed values");
-        return BTreeMap::new();
-    };
-    let scalar = |value: &Value| value.is_string() || value.is_boolean();
-    let mut claims = BTreeMap::new();
-    for (pointer, allowed) in members {
-        let at = format!("{at}/{}", escaped(pointer));
-        if !json::is_pointer(pointer) {
-            problems.add(&at, "must be named by a JSON pointer, such as `/department` (RFC 6901)");
-        }
-        match allowed.as_array().filter(|values| !values.is_empty() && values.iter().all(scalar)) {
-            Some(values) => drop(claims.insert(pointer.clone(), values.clone())),
-            None => problems.add(&at, "must be a list of at least one string or boolean"),
-        }
-    }
-    claims
 }

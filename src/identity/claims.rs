@@ -149,17 +149,20 @@ impl<'a> Claims<'a> {
         if pointer == "/groups" && self.groups_were_left_out() {
             return Err(Refusal::GroupsOverage);
         }
-        let group = |value: &Value| {
-            value.as_str().filter(|text| is_name(text)).map(str::to_owned).ok_or(Refusal::GroupsMalformed)
-        };
         if self.is_off_the_way(pointer) {
             return Err(Refusal::GroupsMalformed);
         }
         let groups: BTreeSet<String> = match self.at(pointer) {
             None if issuer.groups_required() => return Err(Refusal::GroupsMissing),
             None => BTreeSet::new(),
-            Some(Value::Array(values)) => values.iter().map(group).collect::<Result<_, _>>()?,
-            Some(value) => BTreeSet::from([group(value)?]),
+            Some(Value::Array(values)) => values
+                .iter()
+                .map(|name| name.as_str().map_or(Err(Refusal::GroupsMalformed), group))
+                .collect::<Result<_, _>>()?,
+            Some(Value::String(text)) => groups_of_text(text, issuer.groups_separator())?,
+            Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) => {
+                return Err(Refusal::GroupsMalformed);
+            }
         };
         if groups.len() > MAX_GROUPS { Err(Refusal::GroupsTooMany) } else { Ok(groups) }
     }
@@ -185,6 +188,28 @@ impl<'a> Claims<'a> {
         };
         named || self.0.get("hasgroups").is_some_and(|value| *value != Value::Bool(false))
     }
+}
+
+/// The groups in a claim that is one string. AD FS sends the only group of a person as such a string: `Domain Users`, or
+/// a distinguished name with commas. Others send all groups in one string.
+fn groups_of_text(text: &str, separator: Option<char>) -> Result<BTreeSet<String>, Refusal> {
+    // Cognito's SAML mapping sends two groups as `[contractors, devs]`. One group of that name would satisfy
+    // `groups_required`, and a Deny for contractors would not be found.
+    let holds_list = |text: &str| text.trim_start().starts_with(['[', '{']);
+    if holds_list(text) || separator.is_some_and(|separator| text.split(separator).any(holds_list)) {
+        return Err(Refusal::GroupsInText);
+    }
+    let Some(separator) = separator else { return Ok(BTreeSet::from([group(text)?])) };
+    // Checked before trimming, which would remove a line end: a text with one is not such a list.
+    if text.contains(char::is_control) {
+        return Err(Refusal::GroupsMalformed);
+    }
+    // An empty name is refused, as in a list: it may stand for one that was lost.
+    text.split(separator).map(|name| group(name.trim())).collect()
+}
+
+fn group(name: &str) -> Result<String, Refusal> {
+    if is_name(name) { Ok(name.to_owned()) } else { Err(Refusal::GroupsMalformed) }
 }
 
 fn is_name(text: &str) -> bool {

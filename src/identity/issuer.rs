@@ -9,8 +9,10 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::Algorithm;
+use super::shared::SharedProvider;
 use crate::json;
-use crate::problems::Problems;
+use crate::problems::{Problems, quoted};
+use crate::required_claims::RequiredClaims;
 
 /// Lambda gives all variables together 4 KB; the other ones need the rest.
 const MAX_CONFIG_BYTES: usize = 3_500;
@@ -18,13 +20,6 @@ const MAX_CONFIG_BYTES: usize = 3_500;
 const DAY: u64 = 86_400;
 /// No sign-in should be good for longer, whatever the provider says.
 const YEAR: u64 = 365 * DAY;
-
-/// Providers with which any stranger can get a token for any audience, and the claim that tells ours apart.
-const OPEN_TO_STRANGERS: [(&str, &str); 3] = [
-    ("accounts.google.com", "/hd"),
-    ("token.actions.githubusercontent.com", "/repository_owner_id"),
-    ("gitlab.com", "/namespace_id"),
-];
 
 /// The operator's short name of an issuer: `[a-z0-9-]{1,32}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,9 +69,10 @@ pub struct Issuer {
     audience_claim: String,
     authorized_parties: Option<Vec<String>>,
     party_claim: Option<String>,
-    required_claims: Vec<(String, Vec<Value>)>,
+    required_claims: RequiredClaims,
     subject_claim: String,
     groups_claim: String,
+    groups_separator: Option<char>,
     groups_required: bool,
     name_rule: Option<NameRule>,
     max_token_lifetime: Duration,
@@ -156,7 +152,7 @@ impl Issuer {
         self.party_claim.as_deref()
     }
 
-    pub(super) fn required_claims(&self) -> &[(String, Vec<Value>)] {
+    pub(super) const fn required_claims(&self) -> &RequiredClaims {
         &self.required_claims
     }
 
@@ -166,6 +162,11 @@ impl Issuer {
 
     pub(super) fn groups_claim(&self) -> &str {
         &self.groups_claim
+    }
+
+    /// What separates the groups in a claim that is one string. Without it such a string is one group.
+    pub(super) const fn groups_separator(&self) -> Option<char> {
+        self.groups_separator
     }
 
     pub(super) const fn groups_required(&self) -> bool {
@@ -260,9 +261,11 @@ impl Fields<'_> {
         let party_claim = self.pointer("party_claim");
         let parties_are_named = authorized_parties.is_some() || party_claim.is_none();
         self.require(parties_are_named, "party_claim", "checks nothing without `authorized_parties`; name them");
-        let required_claims = self.required_claims(url.as_deref());
+        let required_claims = self.required_claims();
+        self.require_tenant(url.as_deref(), &required_claims);
         let subject_claim = self.pointer("subject_claim").unwrap_or_else(|| "/sub".into());
         let groups_claim = self.pointer("groups_claim").unwrap_or_else(|| "/groups".into());
+        let groups_separator = self.groups_separator();
         let groups_required = self.flag("groups_required");
         let name_rule = self.name_rule();
         let max_token_lifetime = self.lifetime();
@@ -286,6 +289,7 @@ impl Fields<'_> {
             required_claims,
             subject_claim,
             groups_claim,
+            groups_separator,
             groups_required,
             name_rule,
             max_token_lifetime,
@@ -328,32 +332,38 @@ impl Fields<'_> {
         known
     }
 
-    fn required_claims(&mut self, issuer: Option<&str>) -> Vec<(String, Vec<Value>)> {
-        const REMEDY: &str = "must map JSON pointers to non-empty lists of allowed strings or booleans";
-        let mut required = Vec::new();
-        match self.members.remove("required_claims") {
-            None => {}
-            Some(Value::Object(members)) => {
-                for (pointer, allowed) in members {
-                    let scalar = |value: &Value| value.is_string() || value.is_boolean();
-                    let values = allowed.as_array().filter(|values| !values.is_empty() && values.iter().all(scalar));
-                    match values {
-                        Some(values) if json::is_pointer(&pointer) => required.push((pointer, values.clone())),
-                        _ => self.problem("required_claims", REMEDY),
-                    }
-                }
-            }
-            Some(_) => self.problem("required_claims", REMEDY),
+    fn required_claims(&mut self) -> RequiredClaims {
+        let place = format!("{}.required_claims", self.place);
+        let value = self.members.remove("required_claims");
+        value.map(|value| RequiredClaims::read(&value, &place, self.problems)).unwrap_or_default()
+    }
+
+    /// If strangers can get tokens of the same issuer, a claim has to say that a token is ours.
+    fn require_tenant(&mut self, issuer: Option<&str>, required: &RequiredClaims) {
+        let Some((issuer, provider)) = issuer.and_then(|url| Some((url, SharedProvider::of(url)?))) else { return };
+        let (name, issuer, claims) = (provider.name, quoted(issuer), provider.tenant_claims);
+        if claims.is_empty() {
+            let remedy =
+                format!("cannot be trusted: all customers of {name} share {issuer}, and no claim tells them apart");
+            self.problem("issuer", &remedy);
+        } else if !claims.iter().any(|claim| required.names(claim)) {
+            let claims = claims.iter().map(quoted).collect::<Vec<_>>().join(" or ");
+            let remedy = format!("must name {claims}: all customers of {name} share the issuer {issuer}");
+            self.problem("required_claims", &remedy);
         }
-        // Google's tokens may also name it without the scheme.
-        let bare = issuer.map(|url| url.strip_prefix("https://").unwrap_or(url).trim_end_matches('/'));
-        for (open, claim) in OPEN_TO_STRANGERS {
-            if bare == Some(open) && !required.iter().any(|(pointer, _)| pointer == claim) {
-                let remedy = format!("must name `{claim}`: with {open} any stranger gets a token for your audience");
-                self.problem("required_claims", &remedy);
+    }
+
+    fn groups_separator(&mut self) -> Option<char> {
+        let value = self.members.remove("groups_separator").unwrap_or_default();
+        match value.as_str() {
+            Some(",") => Some(','),
+            Some(" ") => Some(' '),
+            _ => {
+                let remedy = format!("must be a comma, a space or null; it is {}", quoted(&value));
+                self.require(value.is_null(), "groups_separator", &remedy);
+                None
             }
         }
-        required
     }
 
     fn name_rule(&mut self) -> Option<NameRule> {
@@ -512,7 +522,9 @@ mod tests {
         let no_pointer = "must be a JSON pointer";
         let unsafe_url = "must be an https URL";
         let no_lifetime = "must be whole seconds, 1 to 31536000";
-        let no_values = "must map JSON pointers to non-empty lists";
+        let no_map = "must map JSON pointers to lists of allowed values";
+        let no_values = "must be a list of at least one string or boolean; it is `";
+        let no_separator = "must be a comma, a space or null; it is `";
         vec![
             (json!({"id": ""}), "id", no_text),
             (json!({"id": 7}), "id", no_text),
@@ -557,12 +569,24 @@ mod tests {
             (json!({"authorized_parties": "app"}), "authorized_parties", no_list),
             (json!({"authorized_parties": ["app"], "party_claim": "azp"}), "party_claim", no_pointer),
             (json!({"party_claim": "/azp"}), "party_claim", "checks nothing without `authorized_parties`"),
-            (json!({"required_claims": ["/hd"]}), "required_claims", no_values),
-            (json!({"required_claims": {"hd": ["example.com"]}}), "required_claims", no_values),
-            (json!({"required_claims": {"/hd": "example.com"}}), "required_claims", no_values),
-            (json!({"required_claims": {"/hd": []}}), "required_claims", no_values),
-            (json!({"required_claims": {"/hd": ["example.com", 7]}}), "required_claims", no_values),
-            (json!({"required_claims": {"/hd": [null]}}), "required_claims", no_values),
+            (json!({"required_claims": ["/hd"]}), "required_claims", no_map),
+            (json!({"required_claims": null}), "required_claims", no_map),
+            (
+                json!({"required_claims": {"hd": ["example.com"]}}),
+                "required_claims/hd",
+                "must be named by a JSON pointer",
+            ),
+            (json!({"required_claims": {"/hd": "example.com"}}), "required_claims/~1hd", no_values),
+            (json!({"required_claims": {"/hd": []}}), "required_claims/~1hd", no_values),
+            (json!({"required_claims": {"/hd": ["example.com", 7]}}), "required_claims/~1hd", no_values),
+            (json!({"required_claims": {"/hd": [null]}}), "required_claims/~1hd", no_values),
+            (json!({"groups_separator": ";"}), "groups_separator", "must be a comma, a space or null; it is `\";\"`"),
+            (json!({"groups_separator": ""}), "groups_separator", no_separator),
+            (json!({"groups_separator": ", "}), "groups_separator", no_separator),
+            (json!({"groups_separator": "  "}), "groups_separator", no_separator),
+            (json!({"groups_separator": "\t"}), "groups_separator", no_separator),
+            (json!({"groups_separator": [","]}), "groups_separator", no_separator),
+            (json!({"groups_separator": true}), "groups_separator", no_separator),
             (json!({"groups_required": "yes"}), "groups_required", no_flag),
             (json!({"session_ends_with_token": 1}), "session_ends_with_token", no_flag),
             (json!({"insecure_http": null}), "insecure_http", no_flag),
@@ -633,7 +657,7 @@ mod tests {
         let nulls = json!({"jwks_uri": null, "algorithms": null, "token_type": null, "audience_claim": null,
             "authorized_parties": null, "party_claim": null, "subject_claim": null, "groups_claim": null,
             "name_claim": null, "name_owners": "registered", "single_use": false, "dpop": "off",
-            "required_claims": {}, "groups_required": false, "session_ends_with_token": false,
+            "required_claims": {}, "groups_separator": null, "groups_required": false, "session_ends_with_token": false,
             "insecure_http": false, "max_token_lifetime": 86_400});
         for issuer in [issuer(&json!({})), issuer(&nulls)] {
             assert_eq!(issuer.algorithms(), [Algorithm::RS256, Algorithm::ES256]);
@@ -644,7 +668,7 @@ mod tests {
             );
             assert!(!issuer.type_tells_kind() && !issuer.groups_required() && !issuer.session_ends_with_token());
             assert_eq!((issuer.authorized_parties(), issuer.party_claim()), (None, None));
-            assert!(issuer.required_claims().is_empty());
+            assert_eq!((issuer.required_claims(), issuer.groups_separator()), (&RequiredClaims::default(), None));
             assert_eq!((issuer.name_rule(), issuer.single_use()), (None, false));
         }
         assert_eq!(
@@ -652,6 +676,14 @@ mod tests {
             Duration::from_hours(8_760)
         );
         assert_eq!(issuer(&json!({"max_token_lifetime": 1})).max_token_lifetime(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn groups_in_one_string_may_be_separated() {
+        for separator in [",", " "] {
+            let issuer = issuer(&json!({"groups_separator": separator}));
+            assert_eq!(issuer.groups_separator(), separator.chars().next());
+        }
     }
 
     #[test]
@@ -686,26 +718,6 @@ mod tests {
         };
         assert_eq!(problems_of(&of_length(3_500)), (1, 0));
         assert_eq!(problems_of(&of_length(3_501)), (0, 1));
-    }
-
-    #[test]
-    fn issuers_that_strangers_use_need_the_claim_that_tells_ours_apart() {
-        for (url, claim) in [
-            ("https://accounts.google.com", "/hd"),
-            ("https://token.actions.githubusercontent.com", "/repository_owner_id"),
-            ("https://gitlab.com", "/namespace_id"),
-        ] {
-            issuer(&json!({"issuer": url, "required_claims": {claim: ["ours"]}}));
-        }
-    }
-
-    #[test]
-    fn google_by_its_bare_name_needs_its_claim_too() {
-        let entry = json!([{"id": "g", "issuer": "accounts.google.com", "audiences": ["x"],
-            "jwks_uri": "https://www.googleapis.com/oauth2/v3/certs"}]);
-        let mut problems = Problems::default();
-        parse_issuers(&entry.to_string(), &mut problems);
-        assert_eq!(problems.len(), 1, "{problems}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod keys;
 #[cfg(test)]
 mod providers;
 mod refusal;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod token;

@@ -76,7 +76,8 @@ refusals! {
     TokenIdMissing = "token_id_missing", Reason, "the token has no `jti` that is a non-empty string, and each token serves only once here";
     RequiredClaim = "required_claim", Reason, "a claim that is required here is missing or has another value";
 
-    GroupsMalformed = "groups_malformed", Groups, "the groups claim is neither a string nor a list of strings of 1 to 255 bytes";
+    GroupsMalformed = "groups_malformed", Groups, "the groups claim is neither a string nor a list of strings, each of 1 to 255 bytes without control characters";
+    GroupsInText = "groups_in_text", Groups, "the groups claim is one string that holds a list or an object; it has to be a list of strings";
     GroupsTooMany = "groups_too_many", Groups, "the token names more than 200 groups";
     GroupsOverage = "groups_overage", Groups, "the provider left the groups out of the token because there are too many";
     GroupsMissing = "groups_missing", Groups, "the token has no groups claim, which is required here";

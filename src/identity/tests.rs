@@ -98,8 +98,9 @@ const fn case(refusal: Refusal) -> &'static str {
         Refusal::LifetimeTooLong => "`exp` of 1e18",
         Refusal::SubjectMalformed => "`sub` empty",
         Refusal::TokenIdMissing => "no `jti` where each token serves once",
-        Refusal::RequiredClaim => "a required claim in a list",
+        Refusal::RequiredClaim => "a required claim of another value",
         Refusal::GroupsMalformed => "`groups` with a bad one among good ones",
+        Refusal::GroupsInText => "`groups` as a list in a string, as Cognito maps SAML",
         Refusal::GroupsTooMany => "`groups` that are 201",
         Refusal::GroupsOverage => "`hasgroups` true",
         Refusal::GroupsMissing => "no groups where they are required",
@@ -232,6 +233,23 @@ fn groups_are_what_the_token_says_each_once() {
 }
 
 #[test]
+fn one_string_is_one_group_unless_the_operator_names_a_separator() {
+    let groups = |separator: Value, value: &str| {
+        let (key, desk) = desk(&json!({ "groups_separator": separator }));
+        let caller = desk.verify(&sign(&key, &with("groups", value)))?;
+        Ok(caller.groups().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let distinguished = "CN=Domain Users,OU=Staff,DC=example,DC=com";
+    for whole in ["Domain Users", distinguished, " a ", "a,,b", "a, b", " "] {
+        assert_eq!(groups(json!(null), whole), Ok(vec![whole.to_owned()]));
+    }
+    assert_eq!(groups(json!(","), " Domain Users ,\u{a0}b,b"), Ok(vec!["Domain Users".into(), "b".into()]));
+    assert_eq!(groups(json!(" "), "devs a,b"), Ok(vec!["a,b".into(), "devs".into()]));
+    assert_eq!(groups(json!(" "), " "), Err(Refusal::GroupsMalformed));
+    assert_eq!(groups(json!(","), " , "), Err(Refusal::GroupsMalformed));
+}
+
+#[test]
 fn configured_claims_are_used_instead_of_the_usual_ones() {
     let (key, desk) = desk(&json!({
         "audience_claim": "/client_id", "subject_claim": "/oid", "groups_claim": "/https:~1~1example.com~1groups",
@@ -322,7 +340,33 @@ async fn all_keys_are_prepared_at_once_and_one_providers_silence_is_no_others() 
     assert_eq!(here.key_fetches(), 1, "the request used what was prepared");
 }
 
+/// Text in which separators, brackets and white space are as frequent as letters.
+const GROUPS_IN_TEXT: &str = "[ab,\\[{ \t\u{a0}\u{e9}]{0,12}";
+
 proptest! {
+    #[test]
+    fn a_text_is_split_into_all_of_its_groups_or_refused(text in GROUPS_IN_TEXT, separator in "[, ]") {
+        // The key is not needed: nothing but the claim is in question.
+        let (_, desk) = desk(&json!({ "groups_separator": separator }));
+        let Value::Object(claims) = with("groups", text.clone()) else { panic!() };
+        let read = Caller::read(&desk.issuers[0], claims, token::Expiry { ends_at: 0, dead_from: 0 });
+        let pieces: Vec<&str> = text.split(separator.as_str()).map(str::trim).collect();
+        match read {
+            Ok(caller) => {
+                prop_assert_eq!(caller.groups().collect::<BTreeSet<_>>(), pieces.into_iter().collect());
+                prop_assert!(!text.contains('\t'));
+            }
+            Err(Refusal::GroupsInText) => {
+                let bracketed = pieces.iter().any(|name| name.starts_with(['[', '{']));
+                prop_assert!(bracketed);
+            }
+            Err(refusal) => {
+                prop_assert_eq!(refusal, Refusal::GroupsMalformed);
+                prop_assert!(text.contains('\t') || pieces.contains(&""));
+            }
+        }
+    }
+
     #[test]
     fn no_text_makes_the_parser_panic(text in "\\PC{0,200}") {
         let _ = UnverifiedToken::parse(&text);

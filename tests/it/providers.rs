@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use crate::support::clock;
 use crate::support::dynamodb::BatchGet;
@@ -15,6 +15,29 @@ use crate::support::world::{World, policy};
 async fn a_providers_token_opens_its_callers_grant_and_no_other_token_does() {
     for fixture in Fixture::all() {
         goes_through(&fixture).await;
+    }
+}
+
+#[tokio::test]
+async fn at_a_shared_provider_only_the_operators_own_organization_is_let_in() {
+    let mut world = World::new().await;
+    let keys = format!("{}/keys", world.provider.issuer());
+    let issuer = "https://app.terraform.io";
+    world.trust(&[json!({
+        "id": "corp", "issuer": issuer, "audiences": ["hallpass"], "jwks_uri": keys,
+        "required_claims": {"/terraform_organization_id": ["org-ours"]},
+    })]);
+    world.dynamodb.grant("corp/everyone", "default", &json!({ "policy": policy(&["s3:ListBucket"]) }));
+    let function = world.start().await;
+    let ask = async |organization: Value| {
+        let mut claims = world.claims_with("iss", issuer);
+        claims["sub"] = json!("organization:acme:project:Default Project:workspace:shop:run_phase:apply");
+        claims["terraform_organization_id"] = organization;
+        function.call(world.request_with(&claims)).await
+    };
+    ask(json!("org-ours")).await.credentials();
+    for strangers in [json!("org-theirs"), json!("ORG-OURS"), json!(["org-theirs"]), json!(null)] {
+        ask(strangers).await.refusal(401, "invalid_token");
     }
 }
 

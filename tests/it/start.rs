@@ -57,7 +57,6 @@ async fn a_wrong_issuer_stops_the_start() {
         json!([issuer])
     };
     let other = |issuer: &str| json!({"id": "other", "issuer": issuer, "audiences": ["hallpass"]});
-    let open = |url: &str| json!([other(url)]);
     for (issuers, names) in [
         (json!([]), "HALLPASS_ISSUERS"),
         (json!({}), "HALLPASS_ISSUERS"),
@@ -86,9 +85,7 @@ async fn a_wrong_issuer_stops_the_start() {
         (with("audience", json!("hallpass")), "audience"),
         (json!([world.issuer(), world.issuer()]), "id"),
         (json!([world.issuer(), other(&world.provider.issuer())]), "issuer"),
-        (open("https://accounts.google.com"), "/hd"),
-        (open("https://token.actions.githubusercontent.com"), "/repository_owner_id"),
-        (open("https://gitlab.com"), "/namespace_id"),
+        (with("groups_separator", json!(";")), r#"groups_separator must be a comma, a space or null; it is `\";\"`"#),
         (with("audiences", json!(["a".repeat(3_500)])), "HALLPASS_ISSUERS"),
     ] {
         let mut wrong = World::new().await;
@@ -100,6 +97,46 @@ async fn a_wrong_issuer_stops_the_start() {
         wrong.set("HALLPASS_ISSUERS", text);
         refused(wrong.spawn().await, &["HALLPASS_ISSUERS"]).await;
     }
+}
+
+#[tokio::test]
+async fn a_provider_that_strangers_share_stops_the_start_without_the_claim_that_says_whose_a_token_is() {
+    for (issuer, provider, claim) in [
+        ("https://accounts.google.com", "Google", "/hd"),
+        ("https://agent.buildkite.com", "Buildkite", "/organization_id"),
+        ("https://api.pulumi.com/oidc", "Pulumi", "/aud"),
+        ("https://api.pulumi.com/oidc/v2", "Pulumi", "/https:~1~1pulumi.com~1org_id"),
+        ("https://app.terraform.io", "Terraform", "/terraform_organization_id"),
+        ("https://APP.terraform.io.:443/", "Terraform", "/sub"),
+        ("https://cognito-identity.amazonaws.com", "Cognito", "/aud"),
+        ("https://gitlab.com", "GitLab", "/namespace_id"),
+        ("https://oidc-configuration.audit-log.githubusercontent.com", "GitHub", "/sub"),
+        ("https://oidc.codefresh.io", "Codefresh", "/account_id"),
+        ("https://oidc.op1.openshiftapps.com/2c51blsaqa9gkjt0o9rt11mle8mmropu", "Turbonomic", "/sub"),
+        ("https://oidc.op1.openshiftapps.com/2f785sojlpb85i7402pk3qogugim5nfb", "Turbonomic", "/sub"),
+        ("https://oidc.vercel.com", "Vercel", "/owner_id"),
+        ("https://proidc.upbound.io", "Upbound", "/sub"),
+        ("https://rh-oidc.s3.us-east-1.amazonaws.com/22ejnvnnturfmt6km08idd0nt4hekbn7", "Turbonomic", "/sub"),
+        ("https://rh-oidc.s3.us-east-1.amazonaws.com/23e3sd27sju1hoou6ohfs68vbno607tr", "Turbonomic", "/sub"),
+        ("https://rh-oidc.s3.us-east-1.amazonaws.com/23ne21h005qjl3n33d8dui5dlrmv2tmg", "Turbonomic", "/sub"),
+        ("https://rh-oidc.s3.us-east-1.amazonaws.com/24jrf12m5dj7ljlfb4ta2frhrcoadm26", "Turbonomic", "/sub"),
+        ("https://sandboxes.cloud", "sandboxes.cloud", "/aud"),
+        ("https://scalr.io", "Scalr", "/sub"),
+        ("https://studio.datachain.ai/api", "DVC Studio", "/sub"),
+        ("https://token.actions.githubusercontent.com", "GitHub", "/repository_owner_id"),
+        ("https://tokens.cloud.shisho.dev", "Shisho", "/sub"),
+        ("https://vstoken.actions.githubusercontent.com", "GitHub", "/sub"),
+    ] {
+        let mut open = World::new().await;
+        open.trust(&[json!({"id": "corp", "issuer": issuer, "audiences": ["hallpass"]})]);
+        let told = [&format!("`{issuer}`"), provider, &format!("`{claim}`")];
+        refused(open.spawn().await, &told).await;
+    }
+    let mut sentinel = World::new().await;
+    let issuer = "https://sts.windows.net/33e01921-4d64-4f8c-a055-5bdaffd5e33d/";
+    let any_claim = json!({"/sub": ["x"], "/oid": ["x"]});
+    sentinel.trust(&[json!({"id": "corp", "issuer": issuer, "audiences": ["hallpass"], "required_claims": any_claim})]);
+    refused(sentinel.spawn().await, &[&format!("`{issuer}`"), "Azure Sentinel"]).await;
 }
 
 #[tokio::test]

@@ -110,7 +110,15 @@ async fn a_claim_that_is_not_among_the_required_values_is_refused() {
     for (name, value) in [
         ("department", json!(null)),
         ("department", json!("Shop")),
-        ("department", json!(["shop"])),
+        ("department", json!([])),
+        ("department", json!(["Shop"])),
+        ("department", json!([["shop"]])),
+        ("department", json!(["shop", 7])),
+        ("department", json!(["shop", null])),
+        ("department", json!(["shop", {}])),
+        ("department", json!("[\"shop\"]")),
+        ("department", json!({"shop": true})),
+        ("email_verified", json!(["true"])),
         ("email_verified", json!(false)),
         ("email_verified", json!("true")),
         ("email_verified", json!(null)),
@@ -120,6 +128,33 @@ async fn a_claim_that_is_not_among_the_required_values_is_refused() {
         let answer = function.call(world.request_with(&claims)).await;
         assert_eq!(answer.status, 403, "{name} {value}: {answer:?}");
         answer.refusal(403, "access_denied");
+    }
+}
+
+#[tokio::test]
+async fn a_required_claim_may_be_a_list_that_holds_the_value() {
+    let world = World::new().await;
+    world.dynamodb.grant("corp/user/carol", "default", &json!({"require": {"claims": {"/acrs": ["c1"]}}}));
+    let function = world.start().await;
+    // As Entra ID sends its authentication contexts.
+    for acrs in [json!(["p1", "c1"]), json!(["c1"]), json!("c1")] {
+        function.call(world.request_with(&world.claims_with("acrs", acrs))).await.credentials();
+    }
+    for acrs in [json!(["p1"]), json!(["p1", "c10"]), json!(["p1", ["c1"]])] {
+        function.call(world.request_with(&world.claims_with("acrs", acrs))).await.refusal(403, "access_denied");
+    }
+}
+
+#[tokio::test]
+async fn a_list_has_to_hold_a_value_that_every_item_allows() {
+    let world = World::new().await;
+    let requiring = |values: Value| json!({"require": {"claims": {"/acrs": values}}});
+    world.dynamodb.grant("corp/user/carol", "default", &requiring(json!(["c1", "c2"])));
+    world.dynamodb.grant("corp/everyone", "default", &requiring(json!(["c2", "c3"])));
+    let function = world.start().await;
+    function.call(world.request_with(&world.claims_with("acrs", json!(["c2", "p1"])))).await.credentials();
+    for acrs in [json!(["c1", "c3"]), json!(["c1"]), json!(["c3"])] {
+        function.call(world.request_with(&world.claims_with("acrs", acrs))).await.refusal(403, "access_denied");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::clock;
 use crate::support::corpus::Corpus;
@@ -81,6 +81,93 @@ async fn every_genuine_token_is_accepted() {
         assert_eq!(answer.status, 200, "{}: {answer:?}", genuine.what);
     }
     assert_eq!(world.sts.mints().len(), corpus.accepted.len());
+}
+
+/// Everyone may list and delete, and contractors may not delete: what a list of groups has to be read for.
+fn grant_all_but_contractors(world: &World) {
+    let deny = json!({"Effect": "Deny", "Action": ["s3:DeleteObject"], "Resource": ["*"]});
+    world.dynamodb.clear();
+    world.dynamodb.grant("corp/everyone", "default", &json!({"policy": policy(&["s3:ListBucket", "s3:DeleteObject"])}));
+    let deny = json!({"Version": "2012-10-17", "Statement": [deny]});
+    world.dynamodb.grant("corp/group/contractors", "default", &json!({ "policy": deny }));
+}
+
+/// Whether the last session has the Deny.
+fn denies(world: &World) -> bool {
+    world.sts.mints().last().unwrap().fields.get("Policy").is_some_and(|policy| policy.contains("Deny"))
+}
+
+#[tokio::test]
+async fn a_list_inside_a_text_is_never_one_group_of_an_odd_name() {
+    for mut terms in [
+        json!({"groups_required": true}),
+        json!({"groups_required": true, "groups_separator": ","}),
+        json!({"groups_required": true, "groups_separator": " "}),
+        json!({}),
+    ] {
+        let mut world = World::new().await;
+        terms["groups_claim"] = json!("/custom:groups");
+        world.trust_with(&terms);
+        grant_all_but_contractors(&world);
+        let function = world.start().await;
+        let ask = async |groups: &Value| {
+            function.call(world.request_with(&world.claims_with("custom:groups", groups.clone()))).await
+        };
+        ask(&json!(["contractors", "devs"])).await.credentials();
+        assert!(denies(&world));
+        ask(&json!(["devs"])).await.credentials();
+        assert!(!denies(&world));
+
+        // As Cognito maps a list of SAML, with `contractors` denied something, and then blocked.
+        let minted = world.sts.mints().len();
+        for text in ["[contractors, devs]", " \t[contractors]", "[\"contractors\"]", "{\"contractors\":true}", "[a"] {
+            ask(&json!(text)).await.refusal(403, "groups_unavailable");
+        }
+        world.dynamodb.block("corp/group/contractors");
+        ask(&json!("[contractors, devs]")).await.refusal(403, "groups_unavailable");
+        ask(&json!(["contractors", "devs"])).await.refusal(403, "access_denied");
+        assert_eq!(world.sts.mints().len(), minted);
+
+        let outcomes = function.end().await.audit("outcome");
+        let reasons: Vec<_> = outcomes.iter().map(|outcome| outcome["reason"].clone()).collect();
+        assert_eq!(reasons.iter().filter(|reason| **reason == json!("groups_in_text")).count(), 6, "{reasons:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_string_is_split_where_the_operator_says_so_and_each_group_counts() {
+    for (separator, text) in [(",", "devs,contractors"), (",", " devs , contractors"), (" ", "devs contractors")] {
+        let mut world = World::new().await;
+        grant_all_but_contractors(&world);
+        let whole = world.start().await;
+        let request = |world: &World| world.request_with(&world.claims_with("groups", text));
+        whole.call(request(&world)).await.credentials();
+        assert!(!denies(&world), "without a separator it is one group of that name");
+
+        world.trust_with(&json!({ "groups_separator": separator }));
+        let function = world.start().await;
+        function.call(request(&world)).await.credentials();
+        assert!(denies(&world), "{text:?}");
+        for broken in [format!("devs{separator}"), format!("{separator}devs"), String::new(), separator.to_owned()] {
+            let answer = function.call(world.request_with(&world.claims_with("groups", broken))).await;
+            answer.refusal(403, "groups_unavailable");
+        }
+        // What is a list already is not split.
+        let listed = world.claims_with("groups", json!([text]));
+        function.call(world.request_with(&listed)).await.credentials();
+        assert!(!denies(&world));
+    }
+}
+
+#[tokio::test]
+async fn a_domain_group_with_spaces_and_commas_is_one_group_without_a_separator() {
+    let world = World::new().await;
+    let function = world.start().await;
+    for group in ["Domain Users", "CN=Domain Users,OU=Staff,DC=example,DC=com"] {
+        world.dynamodb.clear();
+        world.dynamodb.grant(&format!("corp/group/{group}"), "default", &json!({}));
+        function.call(world.request_with(&world.claims_with("groups", group))).await.credentials();
+    }
 }
 
 #[tokio::test]

@@ -96,6 +96,7 @@ impl Writer {
         self.subjects();
         self.required_claims();
         self.groups();
+        self.groups_in_text();
         self.indexed();
         self.genuine();
         self.corpus
@@ -764,13 +765,26 @@ impl Writer {
             ("required claims missing", self.sign(&self.claims_of("required"))),
             ("a required claim of another value", of(json!("evil.example"), json!(true))),
             ("a required claim in another case", of(json!("Example.com"), json!(true))),
-            ("a required claim in a list", of(json!(["example.com"]), json!(true))),
+            ("a required claim in a list of others", of(json!(["evil.example", "Example.com"]), json!(true))),
+            ("a required claim in an empty list", of(json!([]), json!(true))),
+            ("a required claim in a list in a list", of(json!([["example.com"]]), json!(true))),
+            ("a required claim in a list with a number", of(json!(["example.com", 7]), json!(true))),
+            ("a required claim in a list with null", of(json!([null, "example.com"]), json!(true))),
+            ("a required claim in a list with an object", of(json!(["example.com", {}]), json!(true))),
+            ("a required claim as a list in a string", of(json!("[\"example.com\"]"), json!(true))),
+            ("a required claim with another in one string", of(json!("example.com example.net"), json!(true))),
+            ("a required claim as the name of a member", of(json!({"example.com": true}), json!(true))),
             ("a required claim that is null", of(Value::Null, json!(true))),
+            ("a required boolean as a string in a list", of(json!("example.com"), json!(["true"]))),
             ("a required boolean as a string", of(json!("example.com"), json!("true"))),
             ("a required boolean as a number", of(json!("example.com"), json!(1))),
             ("a required boolean of the other value", of(json!("example.com"), json!(false))),
         ];
-        let accepted = ["example.com", "example.net"].map(|hd| of(json!(hd), json!(true)));
+        let accepted = [
+            of(json!("example.com"), json!(true)),
+            of(json!("example.net"), json!(true)),
+            of(json!(["evil.example", "example.net"]), json!([false, true])),
+        ];
         for (what, token) in refused {
             self.refused(what, "required_claim", token);
         }
@@ -849,6 +863,61 @@ impl Writer {
             self.sign(&self.claims_with("_claim_names", json!({"roles": "src1"})))
         });
         self.accepted("`hasgroups` false", self.sign(&self.claims_with("hasgroups", false)));
+    }
+
+    /// Groups in one string.
+    fn groups_in_text(&mut self) {
+        self.refused_claim(
+            "groups",
+            "groups_in_text",
+            &[
+                ("as a list in a string, as Cognito maps SAML", json!("[contractors, devs]")),
+                ("as a list of JSON in a string", json!(r#"["contractors","devs"]"#)),
+                ("as a list in a string behind white space", json!("\t\u{a0}\n [contractors]")),
+                ("as a list that does not end in a string", json!("[contractors")),
+                ("as an object in a string", json!(r#"{"contractors":true}"#)),
+            ],
+        );
+        self.accepted("a group with brackets in its name", self.sign(&self.claims_with("groups", "Staff [EU] {x}")));
+        let bracketed = self.claims_with("groups", json!(["[EU] Staff", "{6f9619ff-8b86-d011-b42d-00c04fc964ff}"]));
+        self.accepted("groups in a list that begin with brackets", self.sign(&bracketed));
+
+        for (id, separator) in [("commas", ","), ("spaces", " ")] {
+            self.trust(id, &json!({ "groups_separator": separator }), &[self.key.jwk()]);
+            let of = |groups: Value| self.sign(&changed(self.claims_of(id), &[("groups", groups)]));
+            let joined = |names: &[&str]| json!(names.join(separator));
+            let many: Vec<String> = (0..201).map(|number| format!("g{number}")).collect();
+            let long = "g".repeat(256);
+            let refused = [
+                ("an empty one between others", "groups_malformed", joined(&["a", "", "b"])),
+                ("an empty one first", "groups_malformed", joined(&["", "a"])),
+                ("an empty one last", "groups_malformed", joined(&["a", ""])),
+                ("none but empty ones", "groups_malformed", joined(&["", ""])),
+                ("nothing in it", "groups_malformed", json!("")),
+                ("a line end", "groups_malformed", joined(&["a", "\nb"])),
+                ("a tab", "groups_malformed", joined(&["a\t", "b"])),
+                ("one of 256 bytes", "groups_malformed", joined(&["a", &long])),
+                ("201 groups", "groups_too_many", json!(many.join(separator))),
+                ("a list in it", "groups_in_text", joined(&["[a", "b]"])),
+                ("a list behind others", "groups_in_text", joined(&["a", "\u{a0}[b", "c]"])),
+                ("an object behind others", "groups_in_text", joined(&["a", "{}"])),
+            ];
+            let accepted = [
+                ("groups", joined(&["a", "b", "a"])),
+                ("one group", json!("a")),
+                ("200 groups", json!(many[..200].join(separator))),
+                ("a list, which is not split", json!(["a,b", "c d", "[e"])),
+                ("no groups in a list", json!([])),
+            ];
+            let refused = refused.map(|(what, reason, groups)| (what, reason, of(groups)));
+            let accepted = accepted.map(|(what, groups)| (what, of(groups)));
+            for (what, reason, token) in refused {
+                self.refused(format!("a string separated by {id} with {what}"), reason, token);
+            }
+            for (what, token) in accepted {
+                self.accepted(format!("separated by {id}: {what}"), token);
+            }
+        }
     }
 
     /// Claims that a pointer finds in a list.

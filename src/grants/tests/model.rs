@@ -219,8 +219,14 @@ fn check_requirements(items: &[Value], claims: &Value) -> Result<(), Vec<&'stati
     if acr.as_ref().is_some_and(Vec::is_empty) || wanted.values().any(Vec::is_empty) {
         return Err(vec!["contradiction"]);
     }
-    let is_there =
-        |(pointer, values): (&String, &Vec<Value>)| claims.pointer(pointer).is_some_and(|v| values.contains(v));
+    let is_there = |(pointer, values): (&String, &Vec<Value>)| {
+        let found = match claims.pointer(pointer) {
+            Some(Value::Array(list)) if list.iter().all(|one| one.is_string() || one.is_boolean()) => list.clone(),
+            Some(one) if one.is_string() || one.is_boolean() => vec![one.clone()],
+            _ => vec![],
+        };
+        found.iter().any(|one| values.contains(one))
+    };
     if !wanted.iter().all(is_there) {
         return Err(vec!["claim refused"]);
     }
@@ -520,6 +526,10 @@ fn any_claims() -> impl Strategy<Value = Value> {
             (1, Value::Null),
             (1, json!(7)),
             (1, json!(["payments"])),
+            (1, json!(["audit", "shop_1", true])),
+            (1, json!(["payments", 7])),
+            (1, json!([["payments"]])),
+            (1, json!([])),
             (1, json!("a*b")),
             (1, json!("${aws:userid}")),
             (1, json!("a/b")),
