@@ -235,8 +235,8 @@ impl Reply {
     }
 }
 
-/// The one body for `credential_process`, container-credentials providers and people. No member is called `code`,
-/// which some SDKs take for an error.
+/// The one body for `credential_process`, container-credentials providers and people. No member is called `code` or
+/// `Code`, which some SDKs take for an error.
 #[expect(
     clippy::disallowed_methods,
     reason = "the caller who was authorized gets the secrets; nothing else reads this body"
