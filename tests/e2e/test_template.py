@@ -83,8 +83,11 @@ NOT_PROTECTED = {
     "Integration": "part of the API, which is protected",
     "CredentialsByGet": "part of the API, which is protected",
     "CredentialsByPost": "part of the API, which is protected",
+    "CredentialsOfGrantByGet": "part of the API, which is protected",
+    "CredentialsOfGrantByPost": "part of the API, which is protected",
     "Grants": "part of the API, which is protected",
     "Health": "part of the API, which is protected",
+    "HealthByHead": "part of the API, which is protected",
 }
 
 PHYSICAL_NAMES = {
@@ -353,7 +356,7 @@ def test_a_mistake_in_a_parameter_is_refused_before_anything_is_made(
 
 def test_every_route_of_the_gateway_is_one_of_the_function_and_the_reverse() -> None:
     source = (ROOT / "src/http.rs").read_text()
-    paths = dict(re.findall(r'Self::(\w+) => "(/v1/\w+)"', source))
+    paths = dict(re.findall(r'Self::(\w+) => "(/v1/[\w/{}]+)"', source))
     allows = re.findall(r'((?:Self::\w+(?: \| )?)+) => "([A-Z, ]+)"', source)
     known = {
         (method, paths[route])
@@ -368,8 +371,11 @@ def test_every_route_of_the_gateway_is_one_of_the_function_and_the_reverse() -> 
     assert known == {
         ("GET", "/v1/credentials"),
         ("POST", "/v1/credentials"),
+        ("GET", "/v1/credentials/{grant}"),
+        ("POST", "/v1/credentials/{grant}"),
         ("GET", "/v1/grants"),
         ("GET", "/v1/health"),
+        ("HEAD", "/v1/health"),
     }
 
 
