@@ -31,6 +31,11 @@ const MAX_BODY_BYTES: usize = 16 * 1024;
 const MAX_DETAIL_CHARS: usize = 4_096;
 /// How long a browser may remember a preflight, in seconds.
 const PREFLIGHT_MAX_AGE: &str = "600";
+/// Headers that a web page may send. Libraries for tracing put those after the first three on every call. Nothing here
+/// reads them, but a call fails if its preflight leaves one out.
+const ALLOWED_HEADERS: &str = "Authorization, Content-Type, DPoP, traceparent, tracestate, baggage, sentry-trace, \
+    x-datadog-trace-id, x-datadog-parent-id, x-datadog-origin, x-datadog-sampling-priority, x-datadog-tags, \
+    x-amzn-trace-id";
 
 /// The function: answers every event, whatever it holds.
 #[derive(Debug, Clone)]
@@ -229,7 +234,7 @@ impl Function {
         let more = if preflight {
             &[
                 (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
-                (header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, DPoP"),
+                (header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS),
                 (header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE),
             ][..]
         } else {

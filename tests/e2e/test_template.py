@@ -415,6 +415,16 @@ def test_one_parameter_sets_the_origins_of_gateway_and_function() -> None:
     assert variables["HALLPASS_ALLOWED_ORIGINS"] == two
 
 
+def test_gateway_and_function_allow_the_same_headers_and_methods() -> None:
+    source = (ROOT / "src/http.rs").read_text()
+    cors = TEMPLATE.properties("Api", AllowedOrigins="https://a.example")["CorsConfiguration"]
+    (headers,) = re.findall(r'const ALLOWED_HEADERS: &str = "([^"]+)"', source)
+    assert cors["AllowHeaders"] == re.split(r",[\s\\]+", headers)
+    assert f'ACCESS_CONTROL_ALLOW_METHODS, "{", ".join(cors["AllowMethods"])}"' in source
+    assert f'ACCESS_CONTROL_EXPOSE_HEADERS, "{", ".join(cors["ExposeHeaders"])}"' in source
+    assert f'PREFLIGHT_MAX_AGE: &str = "{cors["MaxAge"]}"' in source
+
+
 ##### Who may do what
 
 

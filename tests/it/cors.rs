@@ -14,11 +14,43 @@ async fn a_preflight_from_an_allowed_origin_is_told_the_rules() {
     assert_eq!((answer.status, answer.body.as_str()), (204, ""));
     assert_eq!(answer.header("access-control-allow-origin"), Some(ORIGIN));
     assert_eq!(list(&answer, "access-control-allow-methods"), ["get", "post"]);
-    assert_eq!(list(&answer, "access-control-allow-headers"), ["authorization", "content-type", "dpop"]);
+    assert_eq!(list(&answer, "access-control-allow-headers"), ALLOWED_HEADERS);
     assert_eq!(answer.header("access-control-max-age"), Some("600"));
     assert_eq!(answer.header("access-control-allow-credentials"), None);
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_eq!(list(&answer, "vary"), ["origin"]);
+}
+
+#[tokio::test]
+async fn a_preflight_that_asks_for_tracing_headers_passes() {
+    let world = World::new().await;
+    let function = world.start().await;
+    for asked in [
+        "authorization,baggage,sentry-trace,traceparent",
+        "authorization,traceparent,tracestate",
+        "authorization,x-datadog-origin,x-datadog-parent-id,x-datadog-sampling-priority,x-datadog-trace-id",
+        "authorization,x-amzn-trace-id",
+        "authorization,content-type,dpop",
+    ] {
+        let request = preflight(ORIGIN).with(|event| {
+            event["headers"]["access-control-request-headers"] = json!(asked);
+        });
+        let answer = function.call(request).await;
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some(ORIGIN)));
+        let allowed = list(&answer, "access-control-allow-headers");
+        assert!(asked.split(',').all(|header| allowed.iter().any(|name| name == header)), "{asked}: {allowed:?}");
+        assert!(!allowed.iter().any(|name| name == "*"), "`*` would not stand for `authorization`: {allowed:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_route_has_a_preflight() {
+    let world = World::new().await;
+    let function = world.start().await;
+    for path in ["/v1/credentials", "/v1/credentials/deploy", "/v1/credentials/Deploy", "/v1/grants", "/v1/health"] {
+        let answer = function.call(preflight_of(path, ORIGIN)).await;
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some(ORIGIN)), "{path}");
+    }
 }
 
 #[tokio::test]
@@ -95,8 +127,29 @@ async fn without_configured_origins_there_is_no_cors() {
     }
 }
 
+/// In order of the alphabet.
+const ALLOWED_HEADERS: [&str; 13] = [
+    "authorization",
+    "baggage",
+    "content-type",
+    "dpop",
+    "sentry-trace",
+    "traceparent",
+    "tracestate",
+    "x-amzn-trace-id",
+    "x-datadog-origin",
+    "x-datadog-parent-id",
+    "x-datadog-sampling-priority",
+    "x-datadog-tags",
+    "x-datadog-trace-id",
+];
+
 fn preflight(origin: &str) -> Event {
-    Event::new("OPTIONS", "/v1/credentials").with(|event| {
+    preflight_of("/v1/credentials", origin)
+}
+
+fn preflight_of(path: &str, origin: &str) -> Event {
+    Event::new("OPTIONS", path).with(|event| {
         event["headers"]["origin"] = json!(origin);
         event["headers"]["access-control-request-method"] = json!("POST");
         event["headers"]["access-control-request-headers"] = json!("authorization,content-type");
