@@ -62,6 +62,7 @@ async fn an_allowed_origin_may_read_answers_and_refusals() {
         world.request(),
         list_of_grants,
         Event::get("/v1/credentials"),
+        Event::get("/v1/credentials/deploy").bearer(&world.token()),
         Event::get("/v1/nowhere"),
         Event::get("/v1/health"),
     ] {
@@ -102,12 +103,46 @@ async fn another_origin_is_told_nothing() {
 #[tokio::test]
 async fn each_of_several_origins_is_answered_with_its_own_name() {
     let mut world = World::new().await;
-    let origins = ["https://one.example.com", "http://localhost:5173"];
+    let origins = [
+        "https://one.example.com",
+        "http://localhost:5173",
+        "capacitor://localhost",
+        "ionic://localhost",
+        "tauri://localhost",
+        "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+    ];
     world.set("HALLPASS_ALLOWED_ORIGINS", &origins.join(","));
     let function = world.start().await;
     for origin in origins {
-        let answer = function.call(world.request().header("origin", origin)).await;
-        assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
+        for request in [world.request().header("origin", origin), preflight(origin)] {
+            let answer = function.call(request).await;
+            assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
+        }
+    }
+    // Also without a scheme of the web, the text is what counts.
+    for origin in
+        ["null", "capacitor://localhost:80", "capacitor://localhost/", "Capacitor://localhost", "app://localhost"]
+    {
+        let answer = function.call(preflight(origin)).await;
+        assert!(cors_headers(&answer).is_empty(), "{origin}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_is_almost_an_allowed_one_gets_no_cors_header() {
+    let world = World::new().await;
+    let function = world.start().await;
+    for at in 0..ORIGIN.len() {
+        let (start, rest) = ORIGIN.split_at(at);
+        let (here, end) = rest.split_at(1);
+        for instead in ["", "x", "*", "%2e", &here.repeat(2), &here.to_uppercase()] {
+            let origin = format!("{start}{instead}{end}");
+            if origin != ORIGIN {
+                let answer = function.call(preflight(&origin)).await;
+                assert_eq!(answer.status, 204, "{origin}: {answer:?}");
+                assert!(cors_headers(&answer).is_empty(), "{origin}: {answer:?}");
+            }
+        }
     }
 }
 
