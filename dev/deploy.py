@@ -42,6 +42,10 @@ def _name_the_user_without_his_path(template: Template) -> None:
     statement["Resource"] = user
 
 
+def _leave_browsers_to_the_gateway(template: Template) -> None:
+    template["Conditions"]["FunctionAnswersBrowsers"] = {"Fn::Equals": ["always", "never"]}
+
+
 def _leave_out(logical: str) -> Callable[[Template], None]:
     def leave_out(template: Template) -> None:
         del template["Resources"][logical]
@@ -52,6 +56,8 @@ def _leave_out(logical: str) -> Callable[[Template], None]:
 SUBSTITUTIONS: dict[str, Callable[[Template], None]] = {
     "MiniStack refuses sts:GetFederationToken on anything narrower than `*`": _widen_get_federation_token,
     "MiniStack judges calls about an IAM user by an ARN without the user's path": _name_the_user_without_his_path,
+    # Nor would its gateway pass an OPTIONS on to a route.
+    "MiniStack knows no Fn::Split in a condition": _leave_browsers_to_the_gateway,
     # rotations.py does what it would do.
     "MiniStack knows no AWS::SecretsManager::RotationSchedule": _leave_out("Rotation"),
     "MiniStack knows no AWS::Logs::QueryDefinition": _leave_out("CredentialsIssued"),

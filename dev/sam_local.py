@@ -283,13 +283,16 @@ class _Runs:
         carol, erin = ({"Authorization": f"Bearer {self.token(who)}"} for who in ("carol", "erin"))
         body = {"Content-Type": "application/json"}
         yield "health", ("GET", "/v1/health", {}, None), 200, None
+        yield "health without its body", ("HEAD", "/v1/health", {}, None), 200, None
         yield "credentials", ("GET", "/v1/credentials", carol, None), 200, None
         yield "credentials of a grant", ("GET", "/v1/credentials?grant=payroll", erin, None), 200, None
+        yield "a grant in the path", ("GET", "/v1/credentials/payroll", erin, None), 200, None
         yield "credentials by POST", ("POST", "/v1/credentials", carol | body, b'{"duration": 900}'), 200, None
         yield "the list of grants", ("GET", "/v1/grants", erin, None), 200, None
         yield "no token", ("GET", "/v1/credentials", {}, None), 401, "token_missing"
         yield "another's grant", ("GET", "/v1/credentials?grant=payroll", carol, None), 403, "access_denied"
         yield "a bad duration", ("GET", "/v1/credentials?duration=1", carol, None), 400, "invalid_request"
+        yield "two grants", ("GET", "/v1/credentials/payroll?grant=default", erin, None), 400, "invalid_request"
 
     def _try_request(self, url: str, what: str, asked: Ask, status: int, code: str | None) -> None:
         got, body = self._ask(url, asked)
@@ -305,7 +308,7 @@ class _Runs:
         request = Request(url + path, method=method, headers=headers, data=body)
         try:
             with self._opener.open(request, timeout=INVOKE_TIMEOUT_S) as response:
-                return response.status, json.load(response)
+                return response.status, json.loads(response.read() or "{}")
         except HTTPError as refusal:
             with refusal:
                 return refusal.code, json.load(refusal)

@@ -163,6 +163,7 @@ impl Broker {
     ) -> Result<Granted, Failure> {
         let caller = self.identify(token.ok_or(Failure::TokenMissing)?, record, beside, now).await?;
         let Parameters { grant, duration } = parameters?;
+        let grant = grant.unwrap_or_default();
         record.grant = Some(grant.as_str().to_owned());
         let request = Request { grant, duration, source_ip };
 

@@ -21,7 +21,7 @@ pub struct Config {
     pub state: String,
     /// The name or ARN of the secret that holds the broker key.
     pub broker_key: String,
-    /// The origins of browser applications that may call, as browsers send them in `Origin`.
+    /// The origins of web pages and apps that may call, as browsers and web views send them in `Origin`.
     pub allowed_origins: Vec<String>,
     /// Where CloudWatch puts the metrics.
     pub metrics_namespace: Namespace,
@@ -44,15 +44,7 @@ impl Config {
                 .add("HALLPASS_STATE", "is the same table as HALLPASS_TABLE; the function may write to state alone");
         }
         let issuers = issuers.map(|text| parse_issuers(&text, &mut problems)).unwrap_or_default();
-        let origins = lookup("HALLPASS_ALLOWED_ORIGINS").unwrap_or_default();
-        let allowed_origins: Vec<String> =
-            origins.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(str::to_owned).collect();
-        for origin in allowed_origins.iter().filter(|origin| !is_origin(origin)) {
-            problems.add(
-                "HALLPASS_ALLOWED_ORIGINS",
-                format_args!("has `{origin}`; an origin is `https://host` or `https://host:port`, without a path"),
-            );
-        }
+        let allowed_origins = allowed_origins(&lookup, &mut problems);
         let metrics_namespace = metrics_namespace(&lookup, &mut problems);
         match (table, state, broker_key, metrics_namespace) {
             (Some(table), Some(state), Some(broker_key), Some(metrics_namespace)) if problems.is_empty() => {
@@ -112,11 +104,35 @@ fn metrics_namespace(lookup: impl Fn(&str) -> Option<String>, problems: &mut Pro
     text.parse().inspect_err(|problem| problems.add("HALLPASS_METRICS_NAMESPACE", problem)).ok()
 }
 
-/// Whether a browser could send this text as `Origin` (RFC 6454 §6.2). Neither `*` nor `null` is one.
+fn allowed_origins(lookup: impl Fn(&str) -> Option<String>, problems: &mut Problems) -> Vec<String> {
+    let text = lookup("HALLPASS_ALLOWED_ORIGINS").unwrap_or_default();
+    let mut origins: Vec<String> = Vec::new();
+    for origin in text.split(',').map(str::trim).filter(|origin| !origin.is_empty()) {
+        // Escaped, so that a control character is seen.
+        let shown = origin.escape_debug();
+        if !is_origin(origin) {
+            let what = "an origin is `scheme://host` or `scheme://host:port`, in lower case, without a path, `*` or a \
+                scheme's usual port";
+            problems.add("HALLPASS_ALLOWED_ORIGINS", format_args!("has `{shown}`; {what}"));
+        } else if origins.iter().any(|other| other == origin) {
+            problems.add("HALLPASS_ALLOWED_ORIGINS", format_args!("has `{shown}` twice; name each origin once"));
+        }
+        origins.push(origin.to_owned());
+    }
+    origins
+}
+
+/// Whether a browser or a web view could send this text as `Origin` (RFC 6454 §6.2). The scheme may be any: apps have
+/// origins such as `capacitor://localhost`. Neither `*` nor `null` is one. Origins are compared as text, so another
+/// spelling of an origin would never match: upper case, or a port that browsers leave out.
 fn is_origin(text: &str) -> bool {
-    !text.contains('*')
-        && url::Url::parse(text)
-            .is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.origin().ascii_serialization() == text)
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-._:/[]".contains(&byte);
+    let as_sent = |url: url::Url| {
+        let host = url.host_str().filter(|host| !host.is_empty())?;
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        Some(format!("{}://{host}{port}", url.scheme()))
+    };
+    text.bytes().all(legal) && url::Url::parse(text).ok().and_then(as_sent).is_some_and(|sent| sent == text)
 }
 
 #[cfg(test)]
@@ -210,23 +226,89 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_what_browsers_send() {
+    fn origins_are_what_browsers_and_web_views_send() {
         let mut variables = valid();
         variables.insert("HALLPASS_ALLOWED_ORIGINS", " https://a.example , http://localhost:5173 ,");
         assert_eq!(read(&variables).unwrap().allowed_origins, ["https://a.example", "http://localhost:5173"]);
+        for good in [
+            "https://a.example:8443",
+            "http://[::1]:5173",
+            "https://xn--bcher-kva.example",
+            "capacitor://localhost",
+            "ionic://localhost",
+            "tauri://localhost",
+            "http://tauri.localhost",
+            "app://obsidian.md",
+            "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+            "moz-extension://0f8fad5b-d9cb-469f-a165-70867728950e",
+            "com.example.app+web://my_app:8080",
+        ] {
+            variables.insert("HALLPASS_ALLOWED_ORIGINS", good);
+            assert_eq!(read(&variables).unwrap().allowed_origins, [good]);
+        }
+    }
+
+    #[test]
+    fn an_origin_that_nobody_sends_is_quoted() {
+        let mut variables = valid();
         for bad in [
             "https://*.a.example",
             "*",
+            "*://a.example",
+            "capacitor://*",
             "null",
             "https://a.example/",
             "https://a.example/x",
+            "https://a.example?x",
+            "https://a.example#x",
+            "capacitor://localhost/",
+            "capacitor://localhost/x",
             "a.example",
+            "//a.example",
+            "://a.example",
+            "capacitor:localhost",
+            "capacitor:/localhost",
+            "capacitor:///localhost",
+            "capacitor://",
+            "file://",
+            "data:text",
             "https://A.example",
+            "HTTPS://a.example",
+            "Capacitor://localhost",
+            "capacitor://LocalHost",
             "https://a.example:443",
-            "ftp://a.example",
+            "http://a.example:80",
+            "https://a.example:",
+            "https://a.example:065",
+            "capacitor://localhost:",
+            "capacitor://localhost:99999",
+            "https://user@a.example",
+            "https://user:secret@a.example",
+            "capacitor://user@localhost",
+            "https://a example",
+            "capacitor://local host",
+            "https://a.example https://b.example",
+            "capacitor://local%68ost",
+            "https://bücher.example",
+            "capacitor://bücher",
+            "http://127.1",
+            "1app://localhost",
+            "+app://localhost",
         ] {
             variables.insert("HALLPASS_ALLOWED_ORIGINS", bad);
-            assert_eq!(places(&variables), ["HALLPASS_ALLOWED_ORIGINS"], "{bad}");
+            let problems = read(&variables).map(drop).expect_err(bad).to_string();
+            assert!(problems.starts_with(&format!("HALLPASS_ALLOWED_ORIGINS has `{bad}`; ")), "{problems}");
         }
+        variables.insert("HALLPASS_ALLOWED_ORIGINS", "capacitor://local\thost\u{0}");
+        let problems = read(&variables).map(drop).unwrap_err().to_string();
+        assert!(problems.contains(r"`capacitor://local\thost\0`"), "{problems}");
+    }
+
+    #[test]
+    fn an_origin_that_is_named_twice_is_quoted() {
+        let mut variables = valid();
+        variables.insert("HALLPASS_ALLOWED_ORIGINS", "tauri://localhost,https://a.example, tauri://localhost");
+        let problems = read(&variables).map(drop).unwrap_err().to_string();
+        assert_eq!(problems, "HALLPASS_ALLOWED_ORIGINS has `tauri://localhost` twice; name each origin once");
     }
 }

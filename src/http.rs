@@ -31,6 +31,11 @@ const MAX_BODY_BYTES: usize = 16 * 1024;
 const MAX_DETAIL_CHARS: usize = 4_096;
 /// How long a browser may remember a preflight, in seconds.
 const PREFLIGHT_MAX_AGE: &str = "600";
+/// Headers that a web page may send. Libraries for tracing put those after the first three on every call. Nothing here
+/// reads them, but a call fails if its preflight leaves one out.
+const ALLOWED_HEADERS: &str = "Authorization, Content-Type, DPoP, traceparent, tracestate, baggage, sentry-trace, \
+    x-datadog-trace-id, x-datadog-parent-id, x-datadog-origin, x-datadog-sampling-priority, x-datadog-tags, \
+    x-amzn-trace-id";
 
 /// The function: answers every event, whatever it holds.
 #[derive(Debug, Clone)]
@@ -43,16 +48,19 @@ pub struct Function {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route {
     Credentials,
+    CredentialsOfGrant,
     Grants,
     Health,
 }
 
 impl Route {
-    const ALL: [Self; 3] = [Self::Credentials, Self::Grants, Self::Health];
+    const ALL: [Self; 4] = [Self::Credentials, Self::CredentialsOfGrant, Self::Grants, Self::Health];
 
+    /// As the gateway's route keys write it: `{grant}` stands for one segment.
     const fn path(self) -> &'static str {
         match self {
             Self::Credentials => "/v1/credentials",
+            Self::CredentialsOfGrant => "/v1/credentials/{grant}",
             Self::Grants => "/v1/grants",
             Self::Health => "/v1/health",
         }
@@ -60,8 +68,9 @@ impl Route {
 
     const fn allow(self) -> &'static str {
         match self {
-            Self::Credentials => "GET, POST, OPTIONS",
-            Self::Grants | Self::Health => "GET, OPTIONS",
+            Self::Credentials | Self::CredentialsOfGrant => "GET, POST, OPTIONS",
+            Self::Grants => "GET, OPTIONS",
+            Self::Health => "GET, HEAD, OPTIONS",
         }
     }
 
@@ -69,16 +78,34 @@ impl Route {
         self.allow().split(", ").any(|allowed| allowed == method.as_str())
     }
 
-    /// The route that an event is for. A custom domain may put a prefix before the path, and a stage its name: the
-    /// gateway's own route key says what is behind the prefix, if it is one of the path's ends.
-    fn of(event: &ApiGatewayV2httpRequest) -> Option<Self> {
+    /// The route that an event is for, and the grant that the path names there. A custom domain may put a prefix before
+    /// the path, and a stage its name. These readings cannot contradict each other: each route begins with `/v1`, and a
+    /// grant in the path is the last of three segments. The gateway's `pathParameters` are not read.
+    fn of(event: &ApiGatewayV2httpRequest) -> Option<(Self, Option<&str>)> {
         let path = event.raw_path.as_deref().unwrap_or_default();
         let stage = event.request_context.stage.as_deref().filter(|stage| *stage != "$default");
-        let behind_stage = stage.and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage));
+        let behind_stage = stage.and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage)).and_then(Self::at);
         let key = event.route_key.as_deref().and_then(|key| key.split_once(' '));
-        let behind_prefix = key.map(|(_, route)| route).filter(|route| route.starts_with('/') && path.ends_with(route));
-        let is = |route: &Self| [Some(path), behind_stage, behind_prefix].contains(&Some(route.path()));
-        Self::ALL.into_iter().find(is)
+        let behind_prefix = key.and_then(|(_, route)| Self::behind_prefix(path, route));
+        Self::at(path).or(behind_stage).or(behind_prefix)
+    }
+
+    /// The route at the end of `path`, if it is the one that the gateway names.
+    fn behind_prefix<'a>(path: &'a str, named: &str) -> Option<(Self, Option<&'a str>)> {
+        let last = named.matches('/').count().checked_sub(1)?;
+        let (start, _) = path.rmatch_indices('/').nth(last)?;
+        Self::at(path.get(start..)?).filter(|(route, _)| route.path() == named)
+    }
+
+    /// The route at exactly this path. Nothing is decoded or normalized.
+    fn at(path: &str) -> Option<(Self, Option<&str>)> {
+        Self::ALL.into_iter().find_map(|route| match route.path().strip_suffix("{grant}") {
+            None => (path == route.path()).then_some((route, None)),
+            Some(before) => {
+                let grant = path.strip_prefix(before)?;
+                (!grant.is_empty() && !grant.contains('/')).then_some((route, Some(grant)))
+            }
+        })
     }
 }
 
@@ -86,7 +113,7 @@ impl Route {
 #[derive(Debug)]
 enum Reply {
     Preflight,
-    Health,
+    Health { body: bool },
     Credentials(Granted),
     Grants(Vec<Offer>),
     Problem(Problem),
@@ -143,17 +170,17 @@ impl Function {
         if let Some(problem) = header_problem(&event.headers) {
             return Reply::Problem(Problem::malformed(problem));
         }
-        let Some(route) = Route::of(&event) else { return Reply::Problem(Problem::not_found()) };
+        let Some((route, grant)) = Route::of(&event) else { return Reply::Problem(Problem::not_found()) };
         if !route.allows(method) {
             return Reply::Problem(Problem::method_not_allowed(route.allow()));
         }
         match (route, method) {
             (_, &Method::OPTIONS) => Reply::Preflight,
-            (Route::Health, _) => Reply::Health,
-            (Route::Credentials, _) => {
+            (Route::Health, method) => Reply::Health { body: method != Method::HEAD },
+            (Route::Credentials | Route::CredentialsOfGrant, _) => {
                 let token = token(&event.headers);
                 let address = context.http.source_ip.as_deref().and_then(|address| address.parse().ok());
-                let deciding = self.broker.credentials(token, parameters(&event), address, record, now);
+                let deciding = self.broker.credentials(token, parameters(&event, grant), address, record, now);
                 let decided = Box::pin(deciding).await;
                 decided.map_or_else(|failure| Reply::Problem(Problem::of(&failure)), Reply::Credentials)
             }
@@ -171,8 +198,9 @@ impl Function {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let (status, media_type, body) = match reply {
             Reply::Preflight => (StatusCode::NO_CONTENT, None, None),
-            Reply::Health => {
-                (StatusCode::OK, Some("application/json"), Some(json!({"version": env!("CARGO_PKG_VERSION")})))
+            Reply::Health { body } => {
+                let version = body.then(|| json!({"version": env!("CARGO_PKG_VERSION")}));
+                (StatusCode::OK, Some("application/json"), version)
             }
             Reply::Credentials(granted) => (StatusCode::OK, Some("application/json"), Some(body(&granted))),
             Reply::Grants(offers) => {
@@ -206,7 +234,7 @@ impl Function {
         let more = if preflight {
             &[
                 (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
-                (header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, DPoP"),
+                (header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS),
                 (header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE),
             ][..]
         } else {
@@ -221,7 +249,7 @@ impl Reply {
         let ok = |status: StatusCode, code| Outcome { status: status.as_u16(), code, reason: None, detail: None };
         match self {
             Self::Preflight => ok(StatusCode::NO_CONTENT, "preflight"),
-            Self::Health => ok(StatusCode::OK, "healthy"),
+            Self::Health { .. } => ok(StatusCode::OK, "healthy"),
             Self::Credentials(_) => ok(StatusCode::OK, "issued"),
             Self::Grants(_) => ok(StatusCode::OK, "listed"),
             Self::Problem(problem) => Outcome {
@@ -235,8 +263,8 @@ impl Reply {
     }
 }
 
-/// The one body for `credential_process`, container-credentials providers and people. No member is called `code`,
-/// which some SDKs take for an error.
+/// The one body for `credential_process`, container-credentials providers and people. No member is called `code` or
+/// `Code`, which some SDKs take for an error.
 #[expect(
     clippy::disallowed_methods,
     reason = "the caller who was authorized gets the secrets; nothing else reads this body"
@@ -267,8 +295,8 @@ fn offer(offer: &Offer) -> Value {
     })
 }
 
-/// The token in `Authorization`: `Bearer` and the token, or the bare token. `None` where there is none, or where
-/// another scheme is used. Two headers, which the gateway joins with a comma, are one token that is none.
+/// The token in `Authorization`: `Bearer` and the token, or the bare token. `None` if there is none, or if another
+/// scheme is used. Two `Authorization` headers arrive joined by a comma and are rejected as a malformed token.
 fn token(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = match (values.next()?.to_str(), values.next()) {
@@ -308,8 +336,17 @@ fn header_problem(headers: &HeaderMap) -> Option<&'static str> {
     None
 }
 
-/// Reads the parameters: of the query, or of the JSON body of a POST.
-fn parameters(event: &ApiGatewayV2httpRequest) -> Result<Parameters, Invalid> {
+/// Reads the parameters: the grant of the path, if there is one, and what was sent with it.
+fn parameters(event: &ApiGatewayV2httpRequest, grant: Option<&str>) -> Result<Parameters, Invalid> {
+    let sent = sent_parameters(event)?;
+    match grant {
+        Some(grant) => sent.with_grant_of_path(grant),
+        None => Ok(sent),
+    }
+}
+
+/// Reads the parameters of the query, or of the JSON body of a POST.
+fn sent_parameters(event: &ApiGatewayV2httpRequest) -> Result<Parameters, Invalid> {
     let query = event.raw_query_string.as_deref().unwrap_or_default();
     let body = event.body.as_deref().unwrap_or_default();
     if body.is_empty() {
@@ -355,4 +392,80 @@ fn no_parameters(event: &ApiGatewayV2httpRequest) -> Result<(), Invalid> {
 /// Whether a gateway's request id can be given back and logged as it stands.
 fn is_request_id(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_=+/".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn event(path: &str, key: &str, stage: &str) -> ApiGatewayV2httpRequest {
+        let http = json!({"method": "GET", "path": path});
+        serde_json::from_value(json!({
+            "rawPath": path,
+            "routeKey": key,
+            "headers": {},
+            "requestContext": {"http": http, "stage": stage},
+            "isBase64Encoded": false,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_path_is_a_route_only_as_it_stands() {
+        for (path, at) in [
+            ("/v1/credentials", Some((Route::Credentials, None))),
+            ("/v1/credentials/deploy", Some((Route::CredentialsOfGrant, Some("deploy")))),
+            ("/v1/credentials/v1", Some((Route::CredentialsOfGrant, Some("v1")))),
+            ("/v1/credentials/%64eploy", Some((Route::CredentialsOfGrant, Some("%64eploy")))),
+            ("/v1/credentials/{grant}", Some((Route::CredentialsOfGrant, Some("{grant}")))),
+            ("/v1/grants", Some((Route::Grants, None))),
+            ("/v1/health", Some((Route::Health, None))),
+            ("", None),
+            ("/", None),
+            ("/v1/credentials/", None),
+            ("/v1/credentials//", None),
+            ("/v1/credentials/deploy/", None),
+            ("/v1/credentials/deploy/x", None),
+            ("/v1/credentials/../health", None),
+            ("/v1/credentialsdeploy", None),
+            ("/v1/grants/deploy", None),
+            ("/v1/Health", None),
+            ("v1/health", None),
+        ] {
+            assert_eq!(Route::at(path), at, "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_prefix_is_no_part_of_the_path(
+            prefix in "(/(v1|credentials|grants|[a-z]{1,3})){0,4}",
+            grant in "[a-z%.]{1,8}",
+            route in prop::sample::select(&Route::ALL),
+        ) {
+            let path = route.path().replace("{grant}", &grant);
+            let grant = (route == Route::CredentialsOfGrant).then_some(grant.as_str());
+            let mapped = event(&format!("{prefix}{path}"), &format!("GET {}", route.path()), "$default");
+            prop_assert_eq!(Route::of(&mapped), Some((route, grant)));
+            let stage = prefix.strip_prefix('/').unwrap_or("$default");
+            let staged = event(&format!("{prefix}{path}"), "$default", stage);
+            prop_assert_eq!(Route::of(&staged), Some((route, grant)));
+        }
+
+        #[test]
+        fn all_readings_of_a_path_agree(
+            path in "(/(v1|credentials|grants|health|x)){0,6}",
+            key in "GET (/(v1|credentials|grants|health|x|\\{grant\\})){0,4}",
+            stage in "(v1|credentials|v1/credentials|x)",
+        ) {
+            let event = event(&path, &key, &stage);
+            let staged = path.strip_prefix('/').and_then(|path| path.strip_prefix(stage.as_str())).and_then(Route::at);
+            let mapped = Route::behind_prefix(&path, key.trim_start_matches("GET "));
+            for reading in [Route::at(&path), staged, mapped].into_iter().flatten() {
+                prop_assert_eq!(Route::of(&event), Some(reading));
+            }
+        }
+    }
 }

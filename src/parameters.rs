@@ -15,8 +15,8 @@ const BAD_DURATION: Invalid = Invalid::Request("`duration` must be a whole numbe
 /// What a caller asks for.
 #[derive(Debug, Clone, Default)]
 pub struct Parameters {
-    /// The grant.
-    pub grant: GrantName,
+    /// The grant, if the request names one.
+    pub grant: Option<GrantName>,
     /// How long the credentials are to last.
     pub duration: Option<SessionDuration>,
 }
@@ -64,7 +64,7 @@ impl Parameters {
                 return Err(Invalid::Request("the query repeats a field"));
             }
         }
-        Ok(Self { grant: grant.unwrap_or_default(), duration })
+        Ok(Self { grant, duration })
     }
 
     /// Reads them from a JSON body.
@@ -77,7 +77,7 @@ impl Parameters {
         let mut parameters = Self::default();
         for (name, value) in members {
             match name.as_str() {
-                "grant" => parameters.grant = value.as_str().and_then(GrantName::new).ok_or(BAD_GRANT)?,
+                "grant" => parameters.grant = Some(value.as_str().and_then(GrantName::new).ok_or(BAD_GRANT)?),
                 "duration" => {
                     let duration = value.as_i64().and_then(SessionDuration::from_secs).ok_or(BAD_DURATION)?;
                     parameters.duration = Some(duration);
@@ -86,6 +86,18 @@ impl Parameters {
             }
         }
         Ok(parameters)
+    }
+
+    /// Adds the grant that the path names, as the path writes it: nothing is decoded, so one name has one spelling.
+    ///
+    /// # Errors
+    /// [`Invalid::Request`] if that is not a grant's name, or if the query or body names another grant.
+    pub fn with_grant_of_path(self, segment: &str) -> Result<Self, Invalid> {
+        let of_path = GrantName::new(segment).ok_or(BAD_GRANT)?;
+        if self.grant.is_some_and(|grant| grant != of_path) {
+            return Err(Invalid::Request("the path names another `grant` than the query or body"));
+        }
+        Ok(Self { grant: Some(of_path), duration: self.duration })
     }
 }
 
@@ -105,25 +117,53 @@ mod tests {
 
     use super::*;
 
-    fn query(text: &str) -> Option<(String, Option<i32>)> {
-        let parameters = Parameters::from_query(text).ok()?;
-        Some((parameters.grant.as_str().to_owned(), parameters.duration.map(SessionDuration::as_secs)))
+    type Read = Option<(Option<String>, Option<i32>)>;
+
+    fn read(parameters: Result<Parameters, Invalid>) -> Read {
+        let Parameters { grant, duration } = parameters.ok()?;
+        Some((grant.map(|grant| grant.as_str().to_owned()), duration.map(SessionDuration::as_secs)))
     }
 
-    fn body(text: &str) -> Option<(String, Option<i32>)> {
-        let parameters = Parameters::from_body(text.as_bytes()).ok()?;
-        Some((parameters.grant.as_str().to_owned(), parameters.duration.map(SessionDuration::as_secs)))
+    fn query(text: &str) -> Read {
+        read(Parameters::from_query(text))
+    }
+
+    fn body(text: &str) -> Read {
+        read(Parameters::from_body(text.as_bytes()))
     }
 
     #[test]
     fn both_parameters_are_optional_in_query_and_body() {
-        let both = Some(("deploy".to_owned(), Some(900)));
+        let both = Some((Some("deploy".to_owned()), Some(900)));
         for text in ["grant=deploy&duration=900", "duration=900&grant=deploy", "%67rant=de%70loy&duration=%3900"] {
             assert_eq!(query(text), both, "{text}");
         }
         assert_eq!(body(r#"{"grant":"deploy","duration":900}"#), both);
-        let none = Some(("default".to_owned(), None));
-        assert_eq!((query(""), body("{}")), (none.clone(), none));
+        assert_eq!((query(""), body("{}")), (Some((None, None)), Some((None, None))));
+    }
+
+    #[test]
+    fn the_path_names_the_grant_and_nothing_else_may_name_another() {
+        let with = |text, segment| read(Parameters::from_query(text).and_then(|sent| sent.with_grant_of_path(segment)));
+        for (text, duration) in [("", None), ("grant=deploy", None), ("grant=de%70loy&duration=900", Some(900))] {
+            assert_eq!(with(text, "deploy"), Some((Some("deploy".to_owned()), duration)), "{text}");
+        }
+        for (text, segment) in [
+            ("grant=default", "deploy"),
+            ("grant=default&duration=900", "deploy"),
+            ("grant=Deploy", "deploy"),
+            ("", ""),
+            ("", "Deploy"),
+            ("", "%64eploy"),
+            ("", "deploy%20"),
+            ("", ".."),
+            ("", "-deploy"),
+            ("", "{grant}"),
+            ("", "a/b"),
+            ("", "déploy"),
+        ] {
+            assert_eq!(with(text, segment), None, "{segment}?{text}");
+        }
     }
 
     #[test]
@@ -189,6 +229,12 @@ mod tests {
         #[test]
         fn nothing_makes_either_panic(text in "\\PC{0,80}") {
             let _ = (query(&text), body(&text));
+        }
+
+        #[test]
+        fn the_grant_is_the_one_of_the_path_or_there_is_none(text in "(grant=[a-d]{1,2})?", segment in "[a-d%/.]{0,2}") {
+            let asked = Parameters::from_query(&text).and_then(|sent| sent.with_grant_of_path(&segment));
+            prop_assert!(asked.is_err() || read(asked) == Some((Some(segment), None)));
         }
     }
 }

@@ -220,7 +220,8 @@ impl Problem {
         .with(header::ALLOW, HeaderValue::from_static(allow))
     }
 
-    /// The body, as RFC 9457 §3 has it, with the `code` and `message` that AWS SDKs read.
+    /// The body, as RFC 9457 §3 has it, with the `code` and `message` that AWS SDKs read. The JavaScript SDK reads only
+    /// `Code` and `Message`.
     pub(super) fn body(&self, request_id: &str) -> Value {
         let mut body = json!({
             "type": format!("urn:hallpass:problem:{}", self.code),
@@ -229,6 +230,8 @@ impl Problem {
             "requestId": request_id,
             "code": self.code,
             "message": self.message,
+            "Code": self.code,
+            "Message": self.message,
         });
         if let (Some(step_up), Some(members)) = (&self.step_up, body.as_object_mut()) {
             members.extend(sign_in(step_up));

@@ -7,6 +7,7 @@ event matters, a test sends one as API Gateway makes it.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
@@ -115,8 +116,15 @@ def event(
     **changes: Any,
 ) -> dict[str, Any]:
     """An event as API Gateway's HTTP API makes it (payload format 2.0)."""
-    known = {"/v1/credentials": ("GET", "POST"), "/v1/grants": ("GET",), "/v1/health": ("GET",)}
-    route = f"{method} {path}" if method in known.get(path, ()) else "$default"
+    of_grant = re.fullmatch("/v1/credentials/([^/]+)", path)
+    key = "/v1/credentials/{grant}" if of_grant else path
+    known = {
+        "/v1/credentials": ("GET", "POST"),
+        "/v1/credentials/{grant}": ("GET", "POST"),
+        "/v1/grants": ("GET",),
+        "/v1/health": ("GET", "HEAD"),
+    }
+    route = f"{method} {key}" if method in known.get(key, ()) else "$default"
     made: dict[str, Any] = {
         "version": "2.0",
         "routeKey": route,
@@ -155,6 +163,8 @@ def event(
     }
     if body is not None:
         made["body"] = body
+    if of_grant and route != "$default":
+        made["pathParameters"] = {"grant": of_grant[1]}
     return made | changes
 
 

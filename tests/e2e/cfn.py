@@ -68,10 +68,16 @@ class Template:
         """The properties of `resource`, as AWS gets them."""
         return self.resolve(self.resources[resource].get("Properties", {}), **parameters)
 
-    def routes(self) -> set[tuple[str, str]]:
+    def routes(self, **parameters: str) -> set[tuple[str, str]]:
         """Method and path of each route."""
-        keys = (self.properties(name)["RouteKey"].split(" ") for name in self.of_type("AWS::ApiGatewayV2::Route"))
+        routes = self.of_type("AWS::ApiGatewayV2::Route").items()
+        made = (name for name, route in routes if self.holds(route.get("Condition"), **parameters))
+        keys = (self.properties(name)["RouteKey"].split(" ") for name in made)
         return {(method, path) for method, path in keys}
+
+    def holds(self, condition: str | None, **parameters: str) -> bool:
+        """Whether a resource with this condition is made."""
+        return condition is None or self.resolve(self.body["Conditions"][condition], **parameters)
 
     def needs(self, resource: str) -> set[str]:
         """What CloudFormation makes before `resource`, and so deletes after it: what it mentions, and what that needs."""
@@ -158,6 +164,8 @@ class Template:
                 return any(value(argument))
             case "Fn::Join":
                 return argument[0].join(value(argument[1]))
+            case "Fn::Select":
+                return value(argument[1])[int(argument[0])]
             case "Fn::Split":
                 return value(argument[1]).split(argument[0])
             case "Fn::Sub":

@@ -65,13 +65,22 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "credentials by POST": {"who": "carol", "method": "POST", "body": {"duration": 900}},
     "a template": {"who": "dave", "query": {"grant": "home"}},
     "session tags": {"who": "erin", "query": {"grant": "deploy"}},
+    "a grant in the path": {"who": "erin", "path": "/v1/credentials/payroll"},
+    "a grant in the path by POST": {
+        "who": "erin",
+        "method": "POST",
+        "path": "/v1/credentials/payroll",
+        "body": {"duration": 900},
+    },
     "the list of grants": {"who": "erin", "path": "/v1/grants"},
     "health": {"path": "/v1/health"},
+    "health without its body": {"method": "HEAD", "path": "/v1/health"},
     "no token": {},
     "no such token": {"headers": {"Authorization": "Bearer abc"}},
     "another's grant": {"who": "carol", "query": {"grant": "payroll"}},
     "no such grant": {"who": "carol", "query": {"grant": "nothing"}},
     "a stronger sign-in is needed": {"who": "frank", "query": {"grant": "deploy"}},
+    "two grants": {"who": "erin", "path": "/v1/credentials/payroll", "query": {"grant": "default"}},
     "too long": {"who": "carol", "query": {"duration": 129_600}},
     "too short": {"who": "carol", "query": {"duration": 1}},
     "an unknown field": {"who": "carol", "query": {"gr4nt": "default"}},
@@ -135,7 +144,8 @@ def _items(answer: Answer, name: str) -> set[str]:
 def test_what_is_no_route_never_reaches_the_function(front: Api) -> None:
     for method, path in (
         ("GET", "/"),
-        ("GET", "/v1/credentials/x"),
+        ("GET", "/v1/credentials/x/y"),
+        ("PUT", "/v1/credentials/x"),
         ("PUT", "/v1/credentials"),
         ("POST", "/v1/grants"),
     ):

@@ -96,7 +96,7 @@ def _preflight(api: Api, origin: str) -> dict[str, str]:
     headers = {
         "origin": origin,
         "access-control-request-method": "GET",
-        "access-control-request-headers": "authorization",
+        "access-control-request-headers": "authorization,baggage,sentry-trace,traceparent",
     }
     answer = api.invoke(json.dumps(event("OPTIONS", headers=headers)).encode())
     assert answer.status == 204
@@ -106,7 +106,8 @@ def _preflight(api: Api, origin: str) -> dict[str, str]:
 def test_only_an_allowed_origin_passes_the_preflight(api: Api) -> None:
     allowed = _preflight(api, ALLOWED_ORIGINS)
     assert allowed["access-control-allow-origin"] == ALLOWED_ORIGINS
-    assert "authorization" in allowed["access-control-allow-headers"].lower()
+    headers = allowed["access-control-allow-headers"].lower().split(", ")
+    assert {"authorization", "baggage", "sentry-trace", "traceparent"} <= set(headers)
     assert allowed["access-control-max-age"] == "600"
     assert "access-control-allow-credentials" not in allowed
     assert _preflight(api, "http://localhost:9999") == {}

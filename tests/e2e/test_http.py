@@ -63,6 +63,24 @@ def test_a_grant_is_asked_for_by_name(api: Api, token: Token) -> None:
         assert lasts(answer, 900), "the grant's own default"
 
 
+def test_a_grant_in_the_path_is_asked_for_by_name(api: Api, token: Token) -> None:
+    path = "/v1/credentials/payroll"
+    for request_of in ({}, {"query": {"grant": "payroll"}}, {"method": "POST", "body": {"grant": "payroll"}}):
+        answer = api.ask(path=path, token=token("erin"), **request_of)
+        assert answer.body["Grant"] == "payroll"
+    for request_of in ({"query": {"grant": "default"}}, {"method": "POST", "body": {"grant": "default"}}):
+        answer = api.ask(path=path, token=token("erin"), **request_of)
+        assert (answer.status, answer.code) == (400, "invalid_request")
+    answer = api.ask(path=path, token=token("carol"))
+    assert (answer.status, answer.code) == (403, "access_denied")
+    assert (answer.body["Code"], answer.body["Message"]) == (answer.code, answer.body["message"])
+
+
+def test_health_can_be_asked_for_without_its_body(api: Api) -> None:
+    answer = api.ask("HEAD", path="/v1/health")
+    assert (answer.status, answer.body) == (200, None)
+
+
 def test_health_needs_no_token(api: Api) -> None:
     answer = api.ask(path="/v1/health")
     assert answer.status == 200

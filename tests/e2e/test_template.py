@@ -83,8 +83,15 @@ NOT_PROTECTED = {
     "Integration": "part of the API, which is protected",
     "CredentialsByGet": "part of the API, which is protected",
     "CredentialsByPost": "part of the API, which is protected",
+    "CredentialsOfGrantByGet": "part of the API, which is protected",
+    "CredentialsOfGrantByPost": "part of the API, which is protected",
     "Grants": "part of the API, which is protected",
     "Health": "part of the API, which is protected",
+    "HealthByHead": "part of the API, which is protected",
+    "PreflightOfCredentials": "part of the API, which is protected",
+    "PreflightOfCredentialsOfGrant": "part of the API, which is protected",
+    "PreflightOfGrants": "part of the API, which is protected",
+    "PreflightOfHealth": "part of the API, which is protected",
 }
 
 PHYSICAL_NAMES = {
@@ -335,8 +342,21 @@ ARN_OF_POLICY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
         ("IssuersJson", ["", "[]", "[\n{}\n]"], ["{}", "x", "[" + " " * 3500 + "]"]),
         (
             "AllowedOrigins",
-            ["", "https://a.example", "http://localhost:5173,https://a.example"],
-            ["*", "https://a.example/", "a.example", "https://a.example, https://b.example", "https://A.example"],
+            [
+                *("", "https://a.example", "http://localhost:5173,https://a.example"),
+                *("capacitor://localhost", "ionic://localhost,tauri://localhost", "com.example.app+web://my_app:8080"),
+                "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+                *("https://a.example,https://a.example.net", "https://b.a.example,https://a.example"),
+                *("http://a.example:443", "https://a.example:8443,http://a.example:8080", "app://a:80"),
+            ],
+            [
+                *("*", "null", "https://*", "https://*.a.example", "https://a.example/", "https://a.example/x"),
+                *("a.example", "//a.example", "capacitor:localhost", "capacitor://", "1app://localhost"),
+                *("https://a.example, https://b.example", "https://a.example,", ",https://a.example", " "),
+                *("https://A.example", "Capacitor://localhost", "https://user@a.example", "https://a.example:"),
+                *("https://a.example:443", "app://b,http://a.example:80,https://c.example"),
+                *("https://a.example,https://a.example", "tauri://b,https://a.example,app://c,tauri://b"),
+            ],
         ),
         ("AlarmTopicArn", ["", "arn:aws:sns:eu-central-1:111122223333:alarms"], ["alarms", "arn:aws:sqs:x:1:y"]),
     ],
@@ -351,25 +371,43 @@ def test_a_mistake_in_a_parameter_is_refused_before_anything_is_made(
 ##### The way in
 
 
-def test_every_route_of_the_gateway_is_one_of_the_function_and_the_reverse() -> None:
-    source = (ROOT / "src/http.rs").read_text()
-    paths = dict(re.findall(r'Self::(\w+) => "(/v1/\w+)"', source))
-    allows = re.findall(r'((?:Self::\w+(?: \| )?)+) => "([A-Z, ]+)"', source)
-    known = {
+SOURCE = (ROOT / "src/http.rs").read_text()
+OTHER_SCHEMES = (
+    "capacitor://localhost",
+    "https://a.example,tauri://localhost",
+    "app://b,http://a",
+    "shttp://a.example",
+)
+
+
+def of_function(preflights: bool) -> set[tuple[str, str]]:
+    """Its routes, by method and path."""
+    paths = dict(re.findall(r'Self::(\w+) => "(/v1/[\w/{}]+)"', SOURCE))
+    allows = re.findall(r'((?:Self::\w+(?: \| )?)+) => "([A-Z, ]+)"', SOURCE)
+    (count,) = re.findall(r"const ALL: \[Self; (\d+)\]", SOURCE)
+    assert len(paths) == int(count), "the search finds all routes"
+    return {
         (method, paths[route])
         for names, methods in allows
         for route in re.findall(r"Self::(\w+)", names)
         for method in methods.split(", ")
-        if method != "OPTIONS"  # the gateway answers preflights itself
+        if preflights or method != "OPTIONS"
     }
-    (count,) = re.findall(r"const ALL: \[Self; (\d+)\]", source)
-    assert len(paths) == int(count), "the search finds all routes"
-    assert TEMPLATE.routes() == known
-    assert known == {
+
+
+def test_every_route_of_the_gateway_is_one_of_the_function_and_the_reverse() -> None:
+    for web in ("", "https://a.example", "https://a.example,http://localhost:5173"):
+        assert TEMPLATE.routes(AllowedOrigins=web) == of_function(preflights=False), "the gateway answers preflights"
+    for origins in OTHER_SCHEMES:
+        assert TEMPLATE.routes(AllowedOrigins=origins) == of_function(preflights=True), origins
+    assert of_function(preflights=False) == {
         ("GET", "/v1/credentials"),
         ("POST", "/v1/credentials"),
+        ("GET", "/v1/credentials/{grant}"),
+        ("POST", "/v1/credentials/{grant}"),
         ("GET", "/v1/grants"),
         ("GET", "/v1/health"),
+        ("HEAD", "/v1/health"),
     }
 
 
@@ -405,8 +443,28 @@ def test_the_access_log_holds_nothing_that_a_client_writes() -> None:
 def test_one_parameter_sets_the_origins_of_gateway_and_function() -> None:
     two = "https://a.example,http://localhost:5173"
     assert TEMPLATE.properties("Api", AllowedOrigins=two)["CorsConfiguration"]["AllowOrigins"] == two.split(",")
-    variables = TEMPLATE.properties("Function", AllowedOrigins=two)["Environment"]["Variables"]
-    assert variables["HALLPASS_ALLOWED_ORIGINS"] == two
+    for origins in ("", two, *OTHER_SCHEMES):
+        variables = TEMPLATE.properties("Function", AllowedOrigins=origins)["Environment"]["Variables"]
+        assert variables["HALLPASS_ALLOWED_ORIGINS"] == origins
+
+
+def test_the_gateway_leaves_browsers_to_the_function_if_it_cannot_take_an_origin() -> None:
+    for origins in ("", *OTHER_SCHEMES):
+        assert "CorsConfiguration" not in TEMPLATE.properties("Api", AllowedOrigins=origins), origins
+    for origins in ("https://http.example", "http://a.example:8080,https://b.example", "https://a.example"):
+        cors = TEMPLATE.properties("Api", AllowedOrigins=origins)["CorsConfiguration"]
+        assert cors["AllowOrigins"] == origins.split(",")
+
+
+def test_gateway_and_function_allow_the_same_headers_and_methods() -> None:
+    cors = TEMPLATE.properties("Api", AllowedOrigins="https://a.example")["CorsConfiguration"]
+    (headers,) = re.findall(r'const ALLOWED_HEADERS: &str = "([^"]+)"', SOURCE)
+    assert cors["AllowHeaders"] == re.split(r",[\s\\]+", headers)
+    assert f'ACCESS_CONTROL_ALLOW_METHODS, "{", ".join(cors["AllowMethods"])}"' in SOURCE
+    assert f'ACCESS_CONTROL_EXPOSE_HEADERS, "{", ".join(cors["ExposeHeaders"])}"' in SOURCE
+    assert f'PREFLIGHT_MAX_AGE: &str = "{cors["MaxAge"]}"' in SOURCE
+    page = (ROOT / "docs/api.md").read_text()
+    assert [name for name in cors["AllowHeaders"] if f"`{name}`" not in page] == []
 
 
 ##### Who may do what

@@ -14,11 +14,43 @@ async fn a_preflight_from_an_allowed_origin_is_told_the_rules() {
     assert_eq!((answer.status, answer.body.as_str()), (204, ""));
     assert_eq!(answer.header("access-control-allow-origin"), Some(ORIGIN));
     assert_eq!(list(&answer, "access-control-allow-methods"), ["get", "post"]);
-    assert_eq!(list(&answer, "access-control-allow-headers"), ["authorization", "content-type", "dpop"]);
+    assert_eq!(list(&answer, "access-control-allow-headers"), ALLOWED_HEADERS);
     assert_eq!(answer.header("access-control-max-age"), Some("600"));
     assert_eq!(answer.header("access-control-allow-credentials"), None);
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_eq!(list(&answer, "vary"), ["origin"]);
+}
+
+#[tokio::test]
+async fn a_preflight_that_asks_for_tracing_headers_passes() {
+    let world = World::new().await;
+    let function = world.start().await;
+    for asked in [
+        "authorization,baggage,sentry-trace,traceparent",
+        "authorization,traceparent,tracestate",
+        "authorization,x-datadog-origin,x-datadog-parent-id,x-datadog-sampling-priority,x-datadog-trace-id",
+        "authorization,x-amzn-trace-id",
+        "authorization,content-type,dpop",
+    ] {
+        let request = preflight(ORIGIN).with(|event| {
+            event["headers"]["access-control-request-headers"] = json!(asked);
+        });
+        let answer = function.call(request).await;
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some(ORIGIN)));
+        let allowed = list(&answer, "access-control-allow-headers");
+        assert!(asked.split(',').all(|header| allowed.iter().any(|name| name == header)), "{asked}: {allowed:?}");
+        assert!(!allowed.iter().any(|name| name == "*"), "`*` would not stand for `authorization`: {allowed:?}");
+    }
+}
+
+#[tokio::test]
+async fn each_route_has_a_preflight() {
+    let world = World::new().await;
+    let function = world.start().await;
+    for path in ["/v1/credentials", "/v1/credentials/deploy", "/v1/credentials/Deploy", "/v1/grants", "/v1/health"] {
+        let answer = function.call(preflight_of(path, ORIGIN)).await;
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some(ORIGIN)), "{path}");
+    }
 }
 
 #[tokio::test]
@@ -30,6 +62,7 @@ async fn an_allowed_origin_may_read_answers_and_refusals() {
         world.request(),
         list_of_grants,
         Event::get("/v1/credentials"),
+        Event::get("/v1/credentials/deploy").bearer(&world.token()),
         Event::get("/v1/nowhere"),
         Event::get("/v1/health"),
     ] {
@@ -70,12 +103,46 @@ async fn another_origin_is_told_nothing() {
 #[tokio::test]
 async fn each_of_several_origins_is_answered_with_its_own_name() {
     let mut world = World::new().await;
-    let origins = ["https://one.example.com", "http://localhost:5173"];
+    let origins = [
+        "https://one.example.com",
+        "http://localhost:5173",
+        "capacitor://localhost",
+        "ionic://localhost",
+        "tauri://localhost",
+        "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+    ];
     world.set("HALLPASS_ALLOWED_ORIGINS", &origins.join(","));
     let function = world.start().await;
     for origin in origins {
-        let answer = function.call(world.request().header("origin", origin)).await;
-        assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
+        for request in [world.request().header("origin", origin), preflight(origin)] {
+            let answer = function.call(request).await;
+            assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
+        }
+    }
+    // Also without a scheme of the web, the text is what counts.
+    for origin in
+        ["null", "capacitor://localhost:80", "capacitor://localhost/", "Capacitor://localhost", "app://localhost"]
+    {
+        let answer = function.call(preflight(origin)).await;
+        assert!(cors_headers(&answer).is_empty(), "{origin}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_is_almost_an_allowed_one_gets_no_cors_header() {
+    let world = World::new().await;
+    let function = world.start().await;
+    for at in 0..ORIGIN.len() {
+        let (start, rest) = ORIGIN.split_at(at);
+        let (here, end) = rest.split_at(1);
+        for instead in ["", "x", "*", "%2e", &here.repeat(2), &here.to_uppercase()] {
+            let origin = format!("{start}{instead}{end}");
+            if origin != ORIGIN {
+                let answer = function.call(preflight(&origin)).await;
+                assert_eq!(answer.status, 204, "{origin}: {answer:?}");
+                assert!(cors_headers(&answer).is_empty(), "{origin}: {answer:?}");
+            }
+        }
     }
 }
 
@@ -95,8 +162,29 @@ async fn without_configured_origins_there_is_no_cors() {
     }
 }
 
+/// In order of the alphabet.
+const ALLOWED_HEADERS: [&str; 13] = [
+    "authorization",
+    "baggage",
+    "content-type",
+    "dpop",
+    "sentry-trace",
+    "traceparent",
+    "tracestate",
+    "x-amzn-trace-id",
+    "x-datadog-origin",
+    "x-datadog-parent-id",
+    "x-datadog-sampling-priority",
+    "x-datadog-tags",
+    "x-datadog-trace-id",
+];
+
 fn preflight(origin: &str) -> Event {
-    Event::new("OPTIONS", "/v1/credentials").with(|event| {
+    preflight_of("/v1/credentials", origin)
+}
+
+fn preflight_of(path: &str, origin: &str) -> Event {
+    Event::new("OPTIONS", path).with(|event| {
         event["headers"]["origin"] = json!(origin);
         event["headers"]["access-control-request-method"] = json!("POST");
         event["headers"]["access-control-request-headers"] = json!("authorization,content-type");

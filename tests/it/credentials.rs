@@ -64,6 +64,67 @@ async fn the_grant_asked_for_is_the_one_given() {
 }
 
 #[tokio::test]
+async fn the_grant_of_the_path_is_the_one_given() {
+    let world = World::new().await;
+    world.dynamodb.grant("corp/group/deployers", "deploy", &json!({"max_duration": 7200, "duration": 1800}));
+    let function = world.start().await;
+    let path = "/v1/credentials/deploy";
+    // The first as it arrives from SDK versions that drop the query.
+    for request in [
+        Event::get(path),
+        Event::get(path).query("duration=901"),
+        Event::post(path),
+        Event::post(path).query("duration=902"),
+        Event::post(path).json(&json!({"duration": 903})),
+    ] {
+        let credentials = function.call(request.bearer(&world.token())).await.credentials();
+        assert_eq!(credentials["Grant"], "deploy");
+    }
+    let durations: Vec<u64> = world.sts.mints().iter().map(sts::Mint::duration).collect();
+    assert_eq!(durations, [1800, 901, 1800, 902, 903]);
+    let ended = function.end().await;
+    assert!(ended.audit("outcome").iter().all(|outcome| outcome["grant"] == "deploy"), "{}", ended.log);
+}
+
+#[tokio::test]
+async fn the_grant_is_read_from_the_path_that_was_routed_and_nowhere_else() {
+    let world = World::new().await;
+    for grant in ["deploy", "v1"] {
+        world.dynamodb.grant("corp/user/carol", grant, &json!({}));
+    }
+    let function = world.start().await;
+    let request = || Event::get("/v1/credentials/deploy").bearer(&world.token());
+    for path in [
+        "/prod/v1/credentials/deploy",
+        "/a/b/v1/credentials/deploy",
+        "/v1/v1/credentials/deploy",
+        // A base path that looks like the route.
+        "/v1/credentials/v1/credentials/deploy",
+        "/v1/credentials/v1/v1/credentials/deploy",
+    ] {
+        let mapped = request().with(|event| event["rawPath"] = json!(path));
+        assert_eq!(function.call(mapped.clone()).await.credentials()["Grant"], "deploy", "{path}");
+        let unnamed = mapped.clone().with(|event| event["routeKey"] = json!("$default"));
+        function.call(unnamed).await.refusal(404, "not_found");
+        let named_otherwise = mapped.with(|event| event["routeKey"] = json!("GET /v1/credentials"));
+        function.call(named_otherwise).await.refusal(404, "not_found");
+    }
+    let staged = request().with(|event| {
+        event["rawPath"] = json!("/prod/v1/credentials/deploy");
+        event["routeKey"] = json!("$default");
+        event["requestContext"]["stage"] = json!("prod");
+    });
+    assert_eq!(function.call(staged).await.credentials()["Grant"], "deploy");
+    for parameters in [json!({"grant": "v1"}), json!({"grant": "%76%31", "proxy": "v1"}), json!(null)] {
+        let misled = request().with(|event| {
+            event["pathParameters"] = parameters.clone();
+            event["requestContext"]["http"]["path"] = json!("/v1/credentials/v1");
+        });
+        assert_eq!(function.call(misled).await.credentials()["Grant"], "deploy");
+    }
+}
+
+#[tokio::test]
 async fn a_token_comes_with_its_scheme_in_any_case_or_without() {
     let world = World::new().await;
     let function = world.start().await;
@@ -100,14 +161,30 @@ async fn health_tells_the_version_without_a_token() {
 }
 
 #[tokio::test]
+async fn health_can_be_asked_for_without_its_body() {
+    let world = World::new().await;
+    let function = world.start().await;
+    let [head, get] = ["HEAD", "GET"].map(|method| Event::new(method, "/v1/health"));
+    let (head, get) = (function.call(head).await, function.call(get).await);
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    assert_eq!(head.headers, get.headers);
+}
+
+#[tokio::test]
 async fn no_answer_of_success_has_a_code() {
     let world = World::new().await;
     let function = world.start().await;
-    for request in [world.request(), Event::get("/v1/health")] {
-        let body = function.call(request).await.json();
-        assert!(
-            body.get("code").or_else(|| body.get("Code")).is_none(),
-            "the Rust SDK takes this for an error: {body}"
-        );
+    for request in [
+        world.request(),
+        Event::get("/v1/credentials/default").bearer(&world.token()),
+        Event::get("/v1/grants").bearer(&world.token()),
+        Event::get("/v1/health"),
+    ] {
+        let answer = function.call(request).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        for member in answer.json().as_object().unwrap().keys() {
+            let member = member.to_lowercase();
+            assert!(member != "code" && member != "message", "the Rust SDK takes this for an error: {answer:?}");
+        }
     }
 }

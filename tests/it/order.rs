@@ -25,6 +25,9 @@ async fn the_token_comes_before_the_parameters() {
     function.call(Event::get("/v1/credentials").query("duration=x")).await.refusal(401, "token_missing");
     let large = "x".repeat(20_000);
     for request in [
+        Event::get("/v1/credentials/Default"),
+        Event::get("/v1/credentials/%64efault"),
+        Event::get("/v1/credentials/deploy").query("grant=default"),
         Event::get("/v1/credentials").query("nonsense=1"),
         Event::post("/v1/credentials").body(&large),
         Event::post("/v1/credentials").header("content-type", "text/plain").body("{}"),

@@ -49,6 +49,13 @@ async fn an_unknown_path_is_not_found() {
         "/v2/credentials",
         "/credentials",
         "/v1/credentials/",
+        "/v1/credentials//",
+        "/v1/credentials/deploy/",
+        "/v1/credentials/deploy/x",
+        "/v1/credentials/../health",
+        "/v1/credentials/deploy/../default",
+        "/v1/grants/deploy",
+        "/v1/health/deploy",
         "/v1/Credentials",
         "//v1/credentials",
         "/v1/./credentials",
@@ -70,8 +77,9 @@ async fn a_wrong_method_is_told_the_right_ones() {
     let function = world.start().await;
     for (path, methods, allowed) in [
         ("/v1/credentials", ["PUT", "DELETE", "PATCH", "HEAD", "TRACE"].as_slice(), ["GET", "POST"].as_slice()),
+        ("/v1/credentials/deploy", &["PUT", "DELETE", "PATCH", "HEAD", "TRACE"], &["GET", "POST"]),
         ("/v1/grants", &["POST", "PUT", "DELETE", "PATCH", "HEAD"], &["GET"]),
-        ("/v1/health", &["POST", "PUT", "DELETE", "HEAD"], &["GET"]),
+        ("/v1/health", &["POST", "PUT", "DELETE", "PATCH"], &["GET", "HEAD"]),
     ] {
         for method in methods {
             let answer = function.call(Event::new(method, path)).await;
@@ -127,6 +135,69 @@ async fn a_parameter_that_is_unknown_repeated_or_out_of_its_grammar_is_refused()
     function.call(world.request().query(&format!("grant={longest}"))).await.refusal(403, "access_denied");
     function.call(world.request().query(&format!("grant={longest}a"))).await.refusal(400, "invalid_request");
     assert!(world.sts.mints().is_empty());
+}
+
+#[tokio::test]
+async fn a_grant_of_the_path_that_is_outside_its_grammar_is_refused() {
+    let world = World::new().await;
+    let function = world.start().await;
+    let at = |grant: &str| Event::get(&format!("/v1/credentials/{grant}")).bearer(&world.token());
+    for grant in [
+        "Default",
+        "-default",
+        ".",
+        "..",
+        "%64efault",
+        "default%20",
+        "default%2Fx",
+        "default%00",
+        "default;x",
+        "default,default",
+        "default ",
+        "default\u{0}",
+        "#blocked",
+        "%23blocked",
+        "{grant}",
+        "d\u{e9}fault",
+    ] {
+        let answer = function.call(at(grant)).await;
+        assert_eq!(answer.status, 400, "{grant}: {answer:?}");
+        answer.refusal(400, "invalid_request");
+    }
+    let longest = "a".repeat(64);
+    function.call(at(&longest)).await.refusal(403, "access_denied");
+    function.call(at(&format!("{longest}a"))).await.refusal(400, "invalid_request");
+    assert!(world.sts.mints().is_empty());
+    function.call(at("default")).await.credentials();
+}
+
+#[tokio::test]
+async fn another_grant_than_the_one_of_the_path_is_refused() {
+    let world = World::new().await;
+    world.dynamodb.grant("corp/user/carol", "deploy", &json!({}));
+    let function = world.start().await;
+    let get = || Event::get("/v1/credentials/deploy").bearer(&world.token());
+    let post = || Event::post("/v1/credentials/deploy").bearer(&world.token());
+    for request in [
+        get().query("grant=default"),
+        get().query("duration=900&grant=default"),
+        get().query("grant=Deploy"),
+        post().query("grant=default"),
+        post().json(&json!({"grant": "default"})),
+        post().json(&json!({"grant": "default", "duration": 900})),
+        post().json_in_base64(b"{\"grant\":\"default\"}"),
+    ] {
+        function.call(request).await.refusal(400, "invalid_request");
+    }
+    assert!(world.sts.mints().is_empty());
+    for request in [
+        get().query("grant=deploy"),
+        get().query("grant=%64eploy"),
+        post().query("grant=deploy"),
+        post().json(&json!({"grant": "deploy"})),
+    ] {
+        assert_eq!(function.call(request).await.credentials()["Grant"], "deploy");
+    }
 }
 
 #[tokio::test]

@@ -141,11 +141,23 @@ async fn a_provider_that_strangers_share_stops_the_start_without_the_claim_that_
 
 #[tokio::test]
 async fn an_origin_that_is_none_stops_the_start() {
-    for origins in ["*", "null", "console.example.com", "https://console.example.com/", "https://a.example,b"] {
+    for origins in [
+        "*",
+        "null",
+        "console.example.com",
+        "https://console.example.com/",
+        "capacitor://localhost/index.html",
+        "capacitor://*",
+        "Capacitor://localhost",
+        "https://carol@console.example.com",
+    ] {
         let mut world = World::new().await;
-        world.set("HALLPASS_ALLOWED_ORIGINS", origins);
-        refused(world.spawn().await, &["HALLPASS_ALLOWED_ORIGINS"]).await;
+        world.set("HALLPASS_ALLOWED_ORIGINS", &format!("https://a.example,{origins}"));
+        refused(world.spawn().await, &["HALLPASS_ALLOWED_ORIGINS", &format!("`{origins}`")]).await;
     }
+    let mut world = World::new().await;
+    world.set("HALLPASS_ALLOWED_ORIGINS", "https://a.example,https://a.example");
+    refused(world.spawn().await, &["HALLPASS_ALLOWED_ORIGINS", "`https://a.example` twice"]).await;
 }
 
 #[tokio::test]

@@ -96,11 +96,12 @@ impl Answer {
         assert_eq!(self.header("content-type"), Some("application/problem+json"));
         assert_eq!(self.header("cache-control"), Some("no-store"));
         let members: Vec<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
-        let mut expected = ["code", "message", "requestId", "status", "title", "type"].to_vec();
+        let mut expected = ["Code", "Message", "code", "message", "requestId", "status", "title", "type"].to_vec();
         expected.extend(extensions);
         expected.sort_unstable();
         assert_eq!(members, expected);
         assert_eq!(body["status"], status);
+        assert_eq!((&body["Code"], &body["Message"]), (&body["code"], &body["message"]), "the JavaScript SDK's names");
         for member in ["type", "title", "requestId", "message"] {
             assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "`{member}` of {body}");
         }

@@ -29,9 +29,11 @@ impl Event {
 
     /// A request without query, body and token.
     pub fn new(method: &str, path: &str) -> Self {
-        Self(json!({
+        let grant = path.strip_prefix("/v1/credentials/").filter(|grant| !grant.is_empty() && !grant.contains('/'));
+        let route = grant.map_or(path, |_| "/v1/credentials/{grant}");
+        let event = Self(json!({
             "version": "2.0",
-            "routeKey": format!("{method} {path}"),
+            "routeKey": format!("{method} {route}"),
             "rawPath": path,
             "rawQueryString": "",
             "headers": {
@@ -57,13 +59,17 @@ impl Event {
                     "userAgent": USER_AGENT,
                 },
                 "requestId": REQUEST_ID,
-                "routeKey": format!("{method} {path}"),
+                "routeKey": format!("{method} {route}"),
                 "stage": "$default",
                 "time": "22/Nov/2026:12:00:00 +0000",
                 "timeEpoch": 1_795_348_800_000_u64,
             },
             "isBase64Encoded": false,
-        }))
+        }));
+        match grant {
+            Some(grant) => event.with(|event| event["pathParameters"] = json!({ "grant": grant })),
+            None => event,
+        }
     }
 
     /// With `Authorization: Bearer TOKEN`.
