@@ -64,8 +64,8 @@ def _try(stack: Stack) -> int:
     print(f"they list {seed.REPORTS}       {listed}")
 
     expected = {
-        "credentials, erin, ES256": (200, None, "/v1/credentials?grant=payroll", erin),
-        "another's grant": (403, "access_denied", "/v1/credentials?grant=payroll", carol),
+        "credentials, erin, ES256": (200, None, "/v1/credentials/payroll", erin),
+        "another's grant": (403, "access_denied", "/v1/credentials/payroll", carol),
         "a changed token": (401, "invalid_token", "/v1/credentials", carol[:-8] + "AAAAAAAA"),
         "no token": (401, "token_missing", "/v1/credentials", None),
     }

@@ -95,8 +95,8 @@ def stay(stack: Stack) -> int:
               # credentials; the grant `default` opens the reports
               curl -sS -H "Authorization: $(cat {up}/carol)" '{stack.url}/v1/credentials'
               # the grant `payroll`, for HR: erin gets it, carol does not
-              curl -sS -H "Authorization: $(cat {up}/erin)" '{stack.url}/v1/credentials?grant=payroll'
-              curl -sS -H "Authorization: $(cat {up}/carol)" '{stack.url}/v1/credentials?grant=payroll'
+              curl -sS -H "Authorization: $(cat {up}/erin)" '{stack.url}/v1/credentials/payroll'
+              curl -sS -H "Authorization: $(cat {up}/carol)" '{stack.url}/v1/credentials/payroll'
               # any AWS SDK, and the AWS CLI, with two variables (the others point them at the local AWS)
               export AWS_CONTAINER_CREDENTIALS_FULL_URI='{stack.url}/v1/credentials'
               export AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE="$PWD/{up}/carol"
