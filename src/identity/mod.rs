@@ -32,8 +32,8 @@ pub enum IdentityError {
     /// The caller's fault: this token will not do.
     #[error("{0}")]
     Refused(#[from] Refusal),
-    /// The provider's fault: its keys cannot be had and none is held.
-    #[error("the identity provider's keys cannot be had and none is held")]
+    /// The provider's fault: no key of it is held, and none came in time.
+    #[error("no key of the identity provider is held, and none came in time")]
     ProviderUnavailable {
         /// When asking again may help.
         retry_after: Duration,

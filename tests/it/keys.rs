@@ -16,6 +16,9 @@ use crate::support::world::{World, sign_with};
 /// The longest wait for another fetch: 30 s after an unknown key, and a margin.
 const COOLDOWN: Duration = Duration::from_secs(33);
 
+/// DESIGN's 1.5 s for a whole request and a margin for a busy machine: botocore gives up at 2 s.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
+
 #[tokio::test]
 async fn a_key_that_the_provider_has_rotated_in_is_found() {
     let world = World::new().await;
@@ -167,6 +170,103 @@ async fn a_short_rsa_key_is_not_used() {
     let request = |key| Event::get("/v1/credentials").bearer(&sign_with(key, "RS256", &world.claims()));
     function.call(request(&short)).await.refusal(401, "invalid_token");
     function.call(request(&long)).await.credentials();
+}
+
+#[tokio::test]
+async fn a_key_set_that_is_served_only_by_its_own_media_type_is_read() {
+    for (discovery, keys) in [
+        ("application/json", "application/jwk-set+json"),
+        ("application/json", "application/json"),
+        ("application/jwk-set+json", "application/jwk-set+json"),
+    ] {
+        let world = World::new().await;
+        world.provider.serve_discovery_only_as(discovery);
+        world.provider.serve_keys_only_as(keys);
+        let function = world.start().await;
+        function.call(world.request()).await.credentials();
+    }
+    let world = World::new().await;
+    world.provider.serve_keys_only_as("application/xml");
+    let function = world.start().await;
+    function.call(world.request()).await.refusal(503, "identity_provider_unavailable");
+}
+
+#[tokio::test]
+async fn a_provider_that_takes_0_6_s_for_each_document_serves() {
+    let world = World::new().await;
+    world.provider.server.fail_always(&Fault::Slow(Duration::from_millis(600)));
+    let function = world.start().await;
+    // The start and the first request together may have waited long enough already.
+    let first = function.call(world.request()).await;
+    assert!([200, 503].contains(&first.status), "{first:?}");
+    function.call(world.request()).await.credentials();
+    assert_eq!(world.provider.key_fetches(), 1);
+}
+
+#[tokio::test]
+async fn a_request_waits_a_second_for_keys_and_the_next_one_is_served() {
+    let world = World::new().await;
+    world.provider.server.fail_times(1, &Fault::KeepsAnswer);
+    let function = world.start().await;
+    for _ in 0..2 {
+        let answer = function.call(world.request()).await;
+        answer.refusal(503, "identity_provider_unavailable");
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert!(answer.took < ANSWERED_WITHIN, "{answer:?}");
+    }
+    world.provider.server.release();
+    function.call(world.request()).await.credentials();
+    assert_eq!(world.provider.server.calls().len(), 2, "one fetch of two documents");
+}
+
+#[tokio::test]
+async fn a_new_key_that_comes_slowly_serves_the_next_request() {
+    let world = World::new().await;
+    let function = world.start().await;
+    function.call(world.request()).await.credentials();
+    let next = TestKey::p256("key-2");
+    world.provider.publish(&[&world.key, &next]);
+    world.provider.server.fail_times(1, &Fault::KeepsAnswer);
+    let request = || Event::get("/v1/credentials").bearer(&sign_with(&next, "ES256", &world.claims()));
+    let answer = function.call(request()).await;
+    answer.refusal(401, "invalid_token");
+    assert!(answer.took < ANSWERED_WITHIN, "{answer:?}");
+    // Those with a key that is held do not wait.
+    let answer = function.call(world.request()).await;
+    answer.credentials();
+    assert!(answer.took < Duration::from_millis(900), "{answer:?}");
+    world.provider.server.release();
+    function.call(request()).await.credentials();
+    assert_eq!(world.provider.key_fetches(), 2);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_while_the_function_is_frozen_is_not_lost() {
+    let world = World::new().await;
+    // The key set is late, and no later fetch ever ends.
+    world.provider.server.fail_call(1, &Fault::KeepsAnswer);
+    for call in 2..20 {
+        world.provider.server.fail_call(call, &Fault::Hangs);
+    }
+    let function = world.start().await;
+    function.call(world.request()).await.refusal(503, "identity_provider_unavailable");
+    function.signal("STOP");
+    world.provider.server.release();
+    // Longer than any fetch may take.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    function.signal("CONT");
+    until_served(&function, &world.request()).await.credentials();
+    assert_eq!(world.provider.key_fetches(), 1);
+}
+
+#[tokio::test]
+async fn both_documents_come_over_one_connection_which_is_not_kept() {
+    let world = World::new().await;
+    let function = world.start().await;
+    function.call(world.request()).await.credentials();
+    assert_eq!((world.provider.server.calls().len(), world.provider.server.opened()), (2, 1));
+    // An idle one would be dead when the function wakes.
+    world.provider.server.all_closed().await;
 }
 
 #[tokio::test]
