@@ -22,6 +22,7 @@ use url::{Origin, Url};
 
 use super::KeySet;
 use super::issuer::{Issuer, KeySource};
+use super::unusable::Logged;
 use crate::json;
 
 /// For discovery and key set together. No request waits this long: the fetch goes on, and serves the next one.
@@ -60,8 +61,11 @@ pub enum FetchError {
     /// The discovery document names no key set that we may fetch.
     #[error("the discovery document has no `jwks_uri` that we may fetch")]
     NoKeySetAddress,
-    /// The key set is of no use.
-    #[error("the key set is malformed or has no usable key")]
+    /// The key set is not one.
+    #[error("the key set is not a JSON object with a list `keys`")]
+    KeySetMalformed,
+    /// No key of the set is usable. The log has the reason for each.
+    #[error("the key set has no usable key")]
     NoUsableKey,
     /// The fetch died.
     #[error("the fetch ended without a result")]
@@ -79,6 +83,7 @@ impl FetchError {
             | Self::DiscoveryMalformed
             | Self::OtherIssuer
             | Self::NoKeySetAddress
+            | Self::KeySetMalformed
             | Self::NoUsableKey
             | Self::Lost => false,
         }
@@ -176,9 +181,9 @@ fn request(url: &Url) -> Result<Request<Empty<Bytes>>, FetchError> {
         .map_err(|_| FetchError::Unreachable)
 }
 
-/// Fetches the keys that `issuer` publishes now, and logs why they could not be fetched.
-pub(super) async fn fetch_keys(http: &HttpClient, issuer: &Issuer) -> Result<KeySet, FetchError> {
-    let (fetching, limit) = (pin!(fetch_whole(http, issuer)), pin!(running_for(TIME_LIMIT)));
+/// Fetches the keys that `issuer` publishes now, and logs why they could not be fetched, or not all be used.
+pub(super) async fn fetch_keys(http: &HttpClient, issuer: &Issuer, logged: &Logged) -> Result<KeySet, FetchError> {
+    let (fetching, limit) = (pin!(fetch_whole(http, issuer, logged)), pin!(running_for(TIME_LIMIT)));
     let keys = match select(fetching, limit).await {
         Either::Left((keys, _)) => keys,
         Either::Right(_) => Err(FetchError::TooSlow),
@@ -199,7 +204,7 @@ async fn running_for(limit: Duration) {
     }
 }
 
-async fn fetch_whole(http: &HttpClient, issuer: &Issuer) -> Result<KeySet, FetchError> {
+async fn fetch_whole(http: &HttpClient, issuer: &Issuer, logged: &Logged) -> Result<KeySet, FetchError> {
     let mut visit = Visit::new(http);
     let document = match issuer.source() {
         KeySource::KeySet(address) => visit.fetch(address).await?,
@@ -208,7 +213,9 @@ async fn fetch_whole(http: &HttpClient, issuer: &Issuer) -> Result<KeySet, Fetch
             visit.fetch(&key_set_address(&document, issuer)?).await?
         }
     };
-    KeySet::parse(&document).map_err(|()| FetchError::NoUsableKey)
+    let (keys, left_out) = KeySet::read(&document)?;
+    logged.log(issuer.id(), left_out);
+    keys.or_unusable()
 }
 
 /// Reads a discovery document. Its `issuer` has to be exactly ours (Discovery §4.3): otherwise the server that answers
@@ -217,7 +224,7 @@ async fn fetch_whole(http: &HttpClient, issuer: &Issuer) -> Result<KeySet, Fetch
 /// # Errors
 /// [`FetchError`] if the document names no key set of this issuer.
 pub fn key_set_address(document: &[u8], issuer: &Issuer) -> Result<Url, FetchError> {
-    let document = json::parse_object(document).map_err(|_| FetchError::DiscoveryMalformed)?;
+    let document = json::parse_fetched_object(document).map_err(|_| FetchError::DiscoveryMalformed)?;
     let text = |name: &str| document.get(name).and_then(serde_json::Value::as_str);
     if text("issuer") != Some(issuer.url()) {
         return Err(FetchError::OtherIssuer);
@@ -240,7 +247,7 @@ mod tests {
     async fn fetch(provider: &Provider) -> Result<(), FetchError> {
         let text = json!([{"id": "corp", "issuer": provider.issuer(), "audiences": ["hallpass"]}]).to_string();
         let issuer = parse_issuers(&text, &mut Problems::default()).remove(0);
-        fetch_keys(&HttpClient::new().unwrap(), &issuer).await.map(drop)
+        fetch_keys(&HttpClient::new().unwrap(), &issuer, &Logged::default()).await.map(drop)
     }
 
     fn reply(body: &str) -> Reply {
@@ -365,7 +372,25 @@ mod tests {
             assert_eq!(fetch(&provider).await, result, "{document}");
         }
         provider.publish_discovery(&json!({"issuer": issuer, "jwks_uri": keys}));
-        provider.publish_raw(r#"{"keys":[]}"#);
-        assert_eq!(fetch(&provider).await, Err(FetchError::NoUsableKey));
+        for (keys, error) in [("[]", FetchError::KeySetMalformed), (r#"{"keys":[]}"#, FetchError::NoUsableKey)] {
+            provider.publish_raw(keys);
+            assert_eq!(fetch(&provider).await, Err(error), "{keys}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_byte_order_mark_and_members_that_are_null_mean_nothing() {
+        let provider = Provider::start(&[&TestKey::p256("k1")]).await;
+        let mut document: serde_json::Value = serde_json::from_str(&discovery_of(&provider)).unwrap();
+        document["token_endpoint"] = json!(null);
+        provider.publish_raw_discovery(format!("\u{feff}{document}"));
+        provider.publish_raw(format!("\u{feff}{}", json!({"keys": [TestKey::p256("k1").jwk()], "next": null})));
+        assert_eq!(fetch(&provider).await, Ok(()));
+        for (name, error) in [("issuer", FetchError::OtherIssuer), ("jwks_uri", FetchError::NoKeySetAddress)] {
+            let mut without = document.clone();
+            without[name] = json!(null);
+            provider.publish_discovery(&without);
+            assert_eq!(fetch(&provider).await, Err(error), "{name}");
+        }
     }
 }

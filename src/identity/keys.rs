@@ -3,7 +3,7 @@
 //! Each issuer has a cache of its own, so that no issuer's key can ever verify another's token, whatever `kid` they
 //! choose. DESIGN's numbers, for one issuer:
 //!
-//! | the set held | the token's `kid` is in it | it is not |
+//! | the set held | has a key for the token's `kid` and `alg` | has none |
 //! | --- | --- | --- |
 //! | up to [`MAX_AGE`] | used | one fetch in [`REFETCH_EVERY`], else refused |
 //! | up to [`HELD_FOR`] | used, and refreshed beside the request | likewise |
@@ -15,7 +15,8 @@ use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
 use super::discovery::{self, FetchError, HttpClient};
-use super::{IdentityError, Issuer, KeySet};
+use super::unusable::Logged;
+use super::{Algorithm, IdentityError, Issuer, KeySet};
 use crate::refreshed::{Held, Refresh, Refreshed};
 
 /// A key that the provider withdrew is accepted for about this long.
@@ -45,12 +46,13 @@ pub struct Keys {
     issuer: Arc<Issuer>,
     http: HttpClient,
     sets: Refreshed<KeySet, FetchError>,
+    logged: Arc<Logged>,
 }
 
 impl Keys {
     pub(super) fn new(issuer: Issuer, http: HttpClient) -> Self {
         let sets = Refreshed::new(FetchError::Lost, LONGEST_FLIGHT);
-        Self { issuer: Arc::new(issuer), http, sets }
+        Self { issuer: Arc::new(issuer), http, sets, logged: Arc::default() }
     }
 
     pub(super) fn issuer(&self) -> &Issuer {
@@ -64,14 +66,19 @@ impl Keys {
         let _ = self.sets.fetch(now, self.fetching()).await;
     }
 
-    /// The keys for a token with this `kid`. A request waits for [`WAIT`] at most, and what it waited for
+    /// The keys for a token with this `kid` and `alg`. A request waits for [`WAIT`] at most, and what it waited for
     /// goes on: the next one is served.
-    pub(super) async fn for_key_id(&self, id: Option<&str>, now: SystemTime) -> Result<Found, IdentityError> {
+    pub(super) async fn for_header(
+        &self,
+        id: Option<&str>,
+        algorithm: Algorithm,
+        now: SystemTime,
+    ) -> Result<Found, IdentityError> {
         let held = self.held(now);
         let interval = if held.is_some() { REFETCH_EVERY } else { RETRY_EVERY };
         let fetch = || self.sets.fetch_at_most_every(interval, now, self.fetching());
         if let Some(Held { value: set, age }) = held
-            && set.has(id)
+            && set.has(id, algorithm)
         {
             let refresh = if age > MAX_AGE { fetch().map(Refresh::of) } else { None };
             return Ok(Found { set, age, refresh });
@@ -97,8 +104,8 @@ impl Keys {
     }
 
     fn fetching(&self) -> impl Future<Output = Result<KeySet, FetchError>> + Send + 'static {
-        let (http, issuer) = (self.http.clone(), Arc::clone(&self.issuer));
-        async move { discovery::fetch_keys(&http, &issuer).await }
+        let (http, issuer, logged) = (self.http.clone(), Arc::clone(&self.issuer), Arc::clone(&self.logged));
+        async move { discovery::fetch_keys(&http, &issuer, &logged).await }
     }
 }
 
@@ -134,11 +141,11 @@ mod tests {
     }
 
     async fn knows(keys: &Keys, id: &str, now: SystemTime) -> Result<bool, IdentityError> {
-        let found = keys.for_key_id(Some(id), now).await?;
+        let found = keys.for_header(Some(id), Algorithm::ES256, now).await?;
         if let Some(refresh) = found.refresh {
             refresh.ended().await;
         }
-        Ok(found.set.has(Some(id)))
+        Ok(found.set.has(Some(id), Algorithm::ES256))
     }
 
     /// How often discovery was asked for, with which every fetch begins.
@@ -384,7 +391,7 @@ mod tests {
     async fn what_is_held_has_the_age_of_its_fetch() {
         let provider = Provider::start(&[&TestKey::p256("k1")]).await;
         let keys = keys_from(&provider);
-        let age = async |id: &str, second| keys.for_key_id(Some(id), at(second)).await.unwrap().age;
+        let age = async |id: &str, second| keys.for_header(Some(id), Algorithm::ES256, at(second)).await.unwrap().age;
         assert_eq!(age("k1", 0).await, Duration::ZERO);
         assert_eq!(age("k1", 90).await, Duration::from_secs(90));
         assert_eq!(age("k2", 90).await, Duration::ZERO, "fetched again for this one");

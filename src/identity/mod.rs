@@ -14,6 +14,7 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 mod token;
+mod unusable;
 
 use std::time::{Duration, SystemTime};
 
@@ -77,8 +78,8 @@ impl Identity {
     pub async fn identify(&self, token: UnverifiedToken, now: SystemTime) -> Result<Identified, IdentityError> {
         let named = token.issuer()?;
         let keys = self.keys.iter().find(|keys| keys.issuer().url() == named).ok_or(Refusal::IssuerUnknown)?;
-        token.check_header(keys.issuer())?;
-        let found = keys.for_key_id(token.key_id(), now).await?;
+        let algorithm = token.check_header(keys.issuer())?;
+        let found = keys.for_header(token.key_id(), algorithm, now).await?;
         let caller = verify(token, keys.issuer(), &found.set, now)?;
         Ok(Identified { caller, key_age: found.age, refresh: found.refresh })
     }
