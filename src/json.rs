@@ -12,6 +12,9 @@ use serde_json::{Map, Number, Value};
 /// Levels of arrays and objects, the outermost being 1. No real token or policy comes near it; a parser's stack does.
 pub const MAX_DEPTH: usize = 64;
 
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Why a text is not JSON that has one meaning. Never holds a value of the document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -41,6 +44,15 @@ pub fn parse_object(text: &[u8]) -> Result<Map<String, Value>, Malformed> {
             Err(Malformed("not a JSON object".into()))
         }
     }
+}
+
+/// Like [`parse_object`], for a document that was fetched from another server. One byte order mark before it is
+/// dropped, as RFC 8259 §8.1 allows: some servers put it there, and it means nothing.
+///
+/// # Errors
+/// [`Malformed`], as by [`parse_object`].
+pub fn parse_fetched_object(text: &[u8]) -> Result<Map<String, Value>, Malformed> {
+    parse_object(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text))
 }
 
 /// Whether `pointer` is a JSON pointer (RFC 6901) that names something inside a document.
@@ -175,6 +187,18 @@ mod tests {
             assert!(parse(text).is_err(), "{text:?}");
         }
         assert!(parse_object(b"[]").is_err());
+    }
+
+    #[test]
+    fn a_fetched_document_may_begin_with_one_byte_order_mark() {
+        for good in ["{\"a\":1}", "\u{feff}{\"a\":1}"] {
+            assert_eq!(parse_fetched_object(good.as_bytes()).unwrap()["a"], 1, "{good:?}");
+        }
+        for bad in ["\u{feff}", "\u{feff}\u{feff}{}", "{}\u{feff}", " \u{feff}{}", "\u{feff}[]", "\u{fffe}{}"] {
+            assert!(parse_fetched_object(bad.as_bytes()).is_err(), "{bad:?}");
+        }
+        assert!(parse_fetched_object(b"\xef\xbb{}").is_err(), "half of one");
+        assert!(parse_object("\u{feff}{}".as_bytes()).is_err(), "everywhere else it is refused");
     }
 
     #[test]

@@ -12,9 +12,6 @@ use std::time::{Duration, SystemTime};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 
-/// No fetch takes longer: one that looks older was frozen with the function, and what it waits for is gone.
-const LONGEST_FETCH: Duration = Duration::from_secs(2);
-
 /// More than two requests of one function read the clock apart, and less than any age that counts.
 const CLOCK_JITTER: Duration = Duration::from_secs(5);
 
@@ -53,6 +50,8 @@ pub(crate) struct Held<T> {
 #[derive(Debug)]
 pub(crate) struct Refreshed<T, E> {
     state: Arc<Mutex<State<T, E>>>,
+    /// No fetch takes longer: one that looks older was frozen with the function, and nobody waits for it any more.
+    longest: Duration,
     /// What those who joined hear where a fetch ended without a result.
     lost: E,
 }
@@ -79,8 +78,9 @@ where
     T: Send + Sync + 'static,
     E: Clone + Send + Sync + 'static,
 {
-    pub(crate) fn new(lost: E) -> Self {
-        Self { state: Arc::new(Mutex::new(State { held: None, begun: 0, asked_at: None, in_flight: None })), lost }
+    pub(crate) fn new(lost: E, longest: Duration) -> Self {
+        let state = State { held: None, begun: 0, asked_at: None, in_flight: None };
+        Self { state: Arc::new(Mutex::new(state)), longest, lost }
     }
 
     /// What is held, however old.
@@ -108,7 +108,7 @@ where
         fetch: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Option<Flight<T, E>> {
         let mut state = lock(&self.state);
-        if let Some(flight) = under_way(&state, now) {
+        if let Some(flight) = self.under_way(&state, now) {
             return Some(flight);
         }
         if state.asked_at.is_some_and(|asked| age(asked, now) < interval) {
@@ -125,7 +125,17 @@ where
         fetch: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Flight<T, E> {
         let mut state = lock(&self.state);
-        under_way(&state, now).unwrap_or_else(|| self.begin(&mut state, now, fetch))
+        self.under_way(&state, now).unwrap_or_else(|| self.begin(&mut state, now, fetch))
+    }
+
+    fn under_way(&self, state: &State<T, E>, now: SystemTime) -> Option<Flight<T, E>> {
+        // A finished flight that somebody awaited can be seen to be finished; one that nobody awaited is finished by
+        // awaiting it, at no cost.
+        let (flight, _) = state.in_flight.as_ref().filter(|(_, begun)| age(*begun, now) < self.longest)?;
+        match flight.clone().now_or_never() {
+            Some(_) => None,
+            None => Some(flight.clone()),
+        }
     }
 
     fn begin(
@@ -152,19 +162,6 @@ where
     }
 }
 
-fn under_way<T, E>(state: &State<T, E>, now: SystemTime) -> Option<Flight<T, E>>
-where
-    E: Clone,
-{
-    // A finished flight that somebody awaited can be seen to be finished; one that nobody awaited is finished by
-    // awaiting it, at no cost.
-    let (flight, _) = state.in_flight.as_ref().filter(|(_, begun)| age(*begun, now) < LONGEST_FETCH)?;
-    match flight.clone().now_or_never() {
-        Some(_) => None,
-        None => Some(flight.clone()),
-    }
-}
-
 fn lock<S>(state: &Mutex<S>) -> MutexGuard<'_, S> {
     // Each change is one assignment, so that a panic elsewhere cannot leave half of one behind.
     state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -188,6 +185,7 @@ mod tests {
     use super::*;
 
     const MINUTE: Duration = Duration::from_mins(1);
+    const LONGEST: Duration = Duration::from_secs(2);
 
     fn at(seconds: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(seconds)
@@ -195,7 +193,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_thousand_who_ask_at_once_share_one_fetch() {
-        let cell = Refreshed::<u32, ()>::new(());
+        let cell = Refreshed::<u32, ()>::new((), LONGEST);
         let fetches = Arc::new(AtomicUsize::new(0));
         let flights: Vec<_> = (0..1000)
             .map(|_| {
@@ -215,7 +213,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_interval_counts_from_when_a_fetch_was_asked_for() {
-        let cell = Refreshed::<u32, ()>::new(());
+        let cell = Refreshed::<u32, ()>::new((), LONGEST);
         cell.fetch(at(0), async { Ok(1) }).await.unwrap();
         cell.fetch_at_most_every(MINUTE, at(1), async { Ok(2) }).unwrap().await.unwrap();
         assert!(cell.fetch_at_most_every(MINUTE, at(60), async { Ok(3) }).is_none());
@@ -225,7 +223,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_leaves_what_is_held_and_its_age() {
-        let cell = Refreshed::<u32, &str>::new("lost");
+        let cell = Refreshed::<u32, &str>::new("lost", LONGEST);
         cell.fetch(at(0), async { Ok(1) }).await.unwrap();
         assert_eq!(cell.fetch(at(50), async { Err("no") }).await, Err("no"));
         let held = cell.held(at(60)).unwrap();
@@ -234,7 +232,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_fetch_outlives_whoever_began_it() {
-        let cell = Refreshed::<u32, ()>::new(());
+        let cell = Refreshed::<u32, ()>::new((), LONGEST);
         drop(cell.fetch(at(0), async { Ok(1) }));
         tokio::task::yield_now().await;
         assert_eq!(cell.held(at(0)).map(|held| *held.value), Some(1));
@@ -242,14 +240,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_fetch_that_panics_is_a_failure_and_the_next_one_is_made() {
-        let cell = Refreshed::<u32, &str>::new("lost");
+        let cell = Refreshed::<u32, &str>::new("lost", LONGEST);
         assert_eq!(cell.fetch(at(0), async { panic!("on purpose") }).await, Err("lost"));
         assert_eq!(cell.fetch(at(0), async { Ok(1) }).await.map(|v| *v), Ok(1));
     }
 
     #[tokio::test]
     async fn a_fetch_that_was_frozen_is_not_waited_for_and_brings_no_news() {
-        let cell = Refreshed::<u32, ()>::new(());
+        let cell = Refreshed::<u32, ()>::new((), LONGEST);
         let (thaw, frozen) = tokio::sync::oneshot::channel::<()>();
         let old = cell.fetch(at(0), async {
             let _ = frozen.await;
@@ -263,7 +261,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_clock_that_was_set_back_makes_nothing_newer_than_new() {
-        let cell = Refreshed::<u32, ()>::new(());
+        let cell = Refreshed::<u32, ()>::new((), LONGEST);
         cell.fetch_at_most_every(MINUTE, at(10_000), async { Ok(1) }).unwrap().await.unwrap();
         assert_eq!(cell.held(at(9_995)).unwrap().age, Duration::ZERO, "read by a request that began a little earlier");
         assert_eq!(cell.held(at(9_994)).unwrap().age, Duration::MAX);

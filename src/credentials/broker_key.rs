@@ -23,6 +23,8 @@ use crate::upstream::{AtMost, ConnectOnly, STS_ATTEMPT, Upstream, attempts_of};
 const REFRESH_AFTER: Duration = Duration::from_mins(5);
 /// A refused key, or a refresh that fails, makes us ask Secrets Manager no more often.
 const REFETCH_EVERY: Duration = Duration::from_secs(5);
+/// Two attempts at Secrets Manager, and a margin. A fetch that began longer ago was frozen with the function.
+const LONGEST_FETCH: Duration = Duration::from_secs(2);
 /// STS may not know a new key everywhere for some seconds, and the rotator leaves the one before it active for 15 min:
 /// until then the key that STS took last serves where the new one is refused.
 const OVERLAP: Duration = Duration::from_mins(15);
@@ -108,7 +110,7 @@ impl BrokerKeys {
             aws_sdk_sts::config::Builder::from(sdk).timeout_config(attempts_of(STS_ATTEMPT)).interceptor(AtMost::SMALL);
         let secrets = aws_sdk_secretsmanager::config::Builder::from(sdk).interceptor(AtMost::SMALL).build();
         let secrets = Client::from_conf(secrets);
-        Self { secrets, secret_id, sts, key: Refreshed::new(KeyError::Lost), accepted: Mutex::default() }
+        Self { secrets, secret_id, sts, key: Refreshed::new(KeyError::Lost, LONGEST_FETCH), accepted: Mutex::default() }
     }
 
     /// Fetches the key, and makes the connection to STS, ahead of the first request.

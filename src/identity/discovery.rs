@@ -3,24 +3,35 @@
 //! OpenID Connect Discovery 1.0 §4 names the key set, unless the operator did. Everything is bounded: the provider may
 //! be slow, broken or in other hands.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::Bytes;
-use hyper::{Request, StatusCode, header};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Request, StatusCode, Uri, header};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use url::Url;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tower_service::Service as _;
+use url::{Origin, Url};
 
 use super::KeySet;
 use super::issuer::{Issuer, KeySource};
+use super::unusable::Logged;
 use crate::json;
 
-/// For discovery and key set together: a caller waits at most this long for keys that are not held.
-const TIME_LIMIT: Duration = Duration::from_secs(1);
+/// For discovery and key set together. No request waits this long: the fetch goes on, and serves the next one.
+pub(super) const TIME_LIMIT: Duration = Duration::from_secs(5);
+/// [`TIME_LIMIT`] is counted in these.
+const TICK: Duration = Duration::from_millis(100);
+/// Key sets have a type of their own (RFC 7517 §8.5.2), and some servers, as Kubernetes', answer 406 to those who do
+/// not accept it. Others know only the plain one.
+const MEDIA_TYPES: &str = "application/json, application/jwk-set+json";
 /// Large providers publish some 10 KiB.
 const MAX_BYTES: usize = 256 * 1024;
 /// Between the two attempts.
@@ -30,7 +41,7 @@ const BACKOFF: Duration = Duration::from_millis(25);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
     /// No answer in time.
-    #[error("no answer within 1 s")]
+    #[error("no answer within 5 s")]
     TooSlow,
     /// No connection, or one that broke.
     #[error("no connection, or one that broke")]
@@ -50,8 +61,11 @@ pub enum FetchError {
     /// The discovery document names no key set that we may fetch.
     #[error("the discovery document has no `jwks_uri` that we may fetch")]
     NoKeySetAddress,
-    /// The key set is of no use.
-    #[error("the key set is malformed or has no usable key")]
+    /// The key set is not one.
+    #[error("the key set is not a JSON object with a list `keys`")]
+    KeySetMalformed,
+    /// No key of the set is usable. The log has the reason for each.
+    #[error("the key set has no usable key")]
     NoUsableKey,
     /// The fetch died.
     #[error("the fetch ended without a result")]
@@ -69,6 +83,7 @@ impl FetchError {
             | Self::DiscoveryMalformed
             | Self::OtherIssuer
             | Self::NoKeySetAddress
+            | Self::KeySetMalformed
             | Self::NoUsableKey
             | Self::Lost => false,
         }
@@ -77,11 +92,10 @@ impl FetchError {
 
 /// Fetches from identity providers.
 #[derive(Debug, Clone)]
-pub struct HttpClient(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
+pub struct HttpClient(HttpsConnector<HttpConnector>);
 
 impl HttpClient {
-    /// Prepares the client: the system's certificate authorities, no redirects, no proxy, no idle connections (which
-    /// would be dead when a frozen function wakes).
+    /// Prepares the client: the system's certificate authorities, no redirects, no proxy.
     ///
     /// A redirect could lead to a host whose certificate the operator never meant to trust (octo-sts was led): this
     /// client has no notion of one.
@@ -89,43 +103,90 @@ impl HttpClient {
     /// # Errors
     /// The system has no usable certificate authorities.
     pub fn new() -> io::Result<Self> {
-        let connector = HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
-        Ok(Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)))
+        Ok(Self(HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build()))
+    }
+}
+
+/// One fetch. Its documents mostly come from one host, over one connection. No connection outlives it: an idle one
+/// would be dead when a frozen function wakes.
+struct Visit<'a> {
+    http: &'a HttpClient,
+    /// A connection that has answered, and to where.
+    idle: Option<(Origin, SendRequest<Empty<Bytes>>)>,
+    /// What keeps the connections going; they end with it.
+    connections: JoinSet<()>,
+}
+
+impl<'a> Visit<'a> {
+    fn new(http: &'a HttpClient) -> Self {
+        Self { http, idle: None, connections: JoinSet::new() }
     }
 
-    async fn fetch(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
+    async fn fetch(&mut self, url: &Url) -> Result<Vec<u8>, FetchError> {
         match self.fetch_once(url).await {
             Err(error) if error.is_hiccup() => {
-                tokio::time::sleep(BACKOFF).await;
+                sleep(BACKOFF).await;
                 self.fetch_once(url).await
             }
             answer => answer,
         }
     }
 
-    async fn fetch_once(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
-        let request = Request::get(url.as_str())
-            .header(header::ACCEPT, "application/json")
-            .header(header::USER_AGENT, concat!("hallpass/", env!("CARGO_PKG_VERSION")))
-            .body(Empty::new())
-            .map_err(|_| FetchError::Unreachable)?;
-        let response = self.0.request(request).await.map_err(|_| FetchError::Unreachable)?;
+    async fn fetch_once(&mut self, url: &Url) -> Result<Vec<u8>, FetchError> {
+        let mut connection = self.connection_to(url).await?;
+        let response = connection.send_request(request(url)?).await.map_err(|_| FetchError::Unreachable)?;
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status().as_u16()));
         }
         match Limited::new(response.into_body(), MAX_BYTES).collect().await {
-            Ok(body) => Ok(body.to_bytes().into()),
+            Ok(body) => {
+                self.idle = Some((url.origin(), connection));
+                Ok(body.to_bytes().into())
+            }
             Err(error) if error.is::<LengthLimitError>() => Err(FetchError::TooLarge),
             Err(_) => Err(FetchError::Unreachable),
         }
     }
+
+    async fn connection_to(&mut self, url: &Url) -> Result<SendRequest<Empty<Bytes>>, FetchError> {
+        if let Some((origin, mut connection)) = self.idle.take()
+            && origin == url.origin()
+            // Not if the provider closes it after each answer.
+            && connection.ready().await.is_ok()
+        {
+            return Ok(connection);
+        }
+        let address: Uri = url.as_str().parse().map_err(|_| FetchError::Unreachable)?;
+        let mut connector = self.http.0.clone();
+        poll_fn(|cx| connector.poll_ready(cx)).await.map_err(|_| FetchError::Unreachable)?;
+        let stream = connector.call(address).await.map_err(|_| FetchError::Unreachable)?;
+        let (sender, connection) = http1::handshake(stream).await.map_err(|_| FetchError::Unreachable)?;
+        self.connections.spawn(async {
+            // An error here is the request's, too.
+            let _ = connection.await;
+        });
+        Ok(sender)
+    }
 }
 
-/// Fetches the keys that `issuer` publishes now, and logs where they cannot be had.
-pub(super) async fn fetch_keys(http: &HttpClient, issuer: &Issuer) -> Result<KeySet, FetchError> {
-    let keys = match tokio::time::timeout(TIME_LIMIT, fetch_in_time(http, issuer)).await {
-        Ok(keys) => keys,
-        Err(_) => Err(FetchError::TooSlow),
+fn request(url: &Url) -> Result<Request<Empty<Bytes>>, FetchError> {
+    let host = url.host_str().unwrap_or_default();
+    let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
+    Request::get(target)
+        .header(header::HOST, host)
+        .header(header::ACCEPT, MEDIA_TYPES)
+        .header(header::USER_AGENT, concat!("hallpass/", env!("CARGO_PKG_VERSION")))
+        .body(Empty::new())
+        .map_err(|_| FetchError::Unreachable)
+}
+
+/// Fetches the keys that `issuer` publishes now, and logs why they could not be fetched, or not all be used.
+pub(super) async fn fetch_keys(http: &HttpClient, issuer: &Issuer, logged: &Logged) -> Result<KeySet, FetchError> {
+    let (fetching, limit) = (pin!(fetch_whole(http, issuer, logged)), pin!(running_for(TIME_LIMIT)));
+    let keys = match select(fetching, limit).await {
+        Either::Left((keys, _)) => keys,
+        Either::Right(_) => Err(FetchError::TooSlow),
     };
     if let Err(error) = &keys {
         tracing::warn!(issuer.id = %issuer.id(), %error, "the issuer's keys cannot be fetched");
@@ -133,24 +194,37 @@ pub(super) async fn fetch_keys(http: &HttpClient, issuer: &Issuer) -> Result<Key
     keys
 }
 
-async fn fetch_in_time(http: &HttpClient, issuer: &Issuer) -> Result<KeySet, FetchError> {
-    let keys = match issuer.source() {
-        KeySource::KeySet(address) => http.fetch(address).await?,
-        KeySource::Discovery(address) => {
-            let document = http.fetch(address).await?;
-            http.fetch(&key_set_address(&document, issuer)?).await?
-        }
-    };
-    KeySet::parse(&keys).map_err(|()| FetchError::NoUsableKey)
+/// Pends for so much time in which the function runs. A freeze, however long, counts as one tick at most: an answer
+/// that arrived in it is not too late.
+async fn running_for(limit: Duration) {
+    let mut left = limit;
+    while !left.is_zero() {
+        sleep(TICK).await;
+        left = left.saturating_sub(TICK);
+    }
 }
 
-/// Reads a discovery document. Its `issuer` has to be exactly ours (Discovery §4.3): otherwise whoever answers here
-/// could lend another issuer's keys to this one.
+async fn fetch_whole(http: &HttpClient, issuer: &Issuer, logged: &Logged) -> Result<KeySet, FetchError> {
+    let mut visit = Visit::new(http);
+    let document = match issuer.source() {
+        KeySource::KeySet(address) => visit.fetch(address).await?,
+        KeySource::Discovery(address) => {
+            let document = visit.fetch(address).await?;
+            visit.fetch(&key_set_address(&document, issuer)?).await?
+        }
+    };
+    let (keys, left_out) = KeySet::read(&document)?;
+    logged.log(issuer.id(), left_out);
+    keys.or_unusable()
+}
+
+/// Reads a discovery document. Its `issuer` has to be exactly ours (Discovery §4.3): otherwise the server that answers
+/// here could lend another issuer's keys to this one.
 ///
 /// # Errors
-/// [`FetchError`] where the document names no key set of this issuer.
+/// [`FetchError`] if the document names no key set of this issuer.
 pub fn key_set_address(document: &[u8], issuer: &Issuer) -> Result<Url, FetchError> {
-    let document = json::parse_object(document).map_err(|_| FetchError::DiscoveryMalformed)?;
+    let document = json::parse_fetched_object(document).map_err(|_| FetchError::DiscoveryMalformed)?;
     let text = |name: &str| document.get(name).and_then(serde_json::Value::as_str);
     if text("issuer") != Some(issuer.url()) {
         return Err(FetchError::OtherIssuer);
@@ -173,27 +247,112 @@ mod tests {
     async fn fetch(provider: &Provider) -> Result<(), FetchError> {
         let text = json!([{"id": "corp", "issuer": provider.issuer(), "audiences": ["hallpass"]}]).to_string();
         let issuer = parse_issuers(&text, &mut Problems::default()).remove(0);
-        fetch_keys(&HttpClient::new().unwrap(), &issuer).await.map(drop)
+        fetch_keys(&HttpClient::new().unwrap(), &issuer, &Logged::default()).await.map(drop)
+    }
+
+    fn reply(body: &str) -> Reply {
+        Reply::new(200, "application/json", body)
+    }
+
+    fn discovery_of(provider: &Provider) -> String {
+        json!({"issuer": provider.issuer(), "jwks_uri": format!("{}/keys", provider.issuer())}).to_string()
+    }
+
+    /// Connections that were opened so far; none of them is open any more.
+    async fn opened_and_closed(provider: &Provider) -> usize {
+        provider.server.all_closed().await;
+        provider.server.opened()
     }
 
     #[tokio::test]
     async fn what_went_wrong_with_the_answer_is_told_apart() {
-        let reply = |body: &str| Fault::Answers(Reply::new(200, "application/json", body));
-        for (fault, error) in [
+        let answers = |body: &str| Fault::Answers(reply(body));
+        let cases = [
             (Fault::Hangs, FetchError::TooSlow),
             (Fault::Drips, FetchError::TooSlow),
             (Fault::Resets, FetchError::Unreachable),
             (Fault::Truncates, FetchError::Unreachable),
             (Fault::Answers(Reply::new(404, "text/plain", "")), FetchError::Status(404)),
-            (reply(&" ".repeat(256 * 1024 + 1)), FetchError::TooLarge),
-            (reply("[]"), FetchError::DiscoveryMalformed),
-            (reply("{"), FetchError::DiscoveryMalformed),
-        ] {
+            (answers(&" ".repeat(256 * 1024 + 1)), FetchError::TooLarge),
+            (answers("[]"), FetchError::DiscoveryMalformed),
+            (answers("{"), FetchError::DiscoveryMalformed),
+        ];
+        // All at once, since some take the whole time.
+        let told = cases.map(async |(fault, error)| {
             let provider = Provider::start(&[&TestKey::p256("k1")]).await;
             assert_eq!(fetch(&provider).await, Ok(()));
             provider.server.fail_always(&fault);
-            assert_eq!(fetch(&provider).await, Err(error));
+            assert_eq!(fetch(&provider).await, Err(error), "{fault:?}");
+            opened_and_closed(&provider).await;
+        });
+        futures_util::future::join_all(told).await;
+    }
+
+    #[tokio::test]
+    async fn a_slow_provider_has_five_seconds_for_both_documents() {
+        let (slow, slower) = (Provider::start(&[&TestKey::p256("k1")]).await, Provider::start(&[]).await);
+        slow.server.fail_always(&Fault::Slow(Duration::from_millis(2_200)));
+        slower.server.fail_always(&Fault::Slow(Duration::from_millis(2_800)));
+        let fetched = futures_util::future::join(fetch(&slow), fetch(&slower)).await;
+        assert_eq!(fetched, (Ok(()), Err(FetchError::TooSlow)));
+    }
+
+    #[tokio::test]
+    async fn both_documents_come_over_one_connection_which_ends_with_the_fetch() {
+        let provider = Provider::start(&[&TestKey::p256("k1")]).await;
+        for fetches in 1..=2 {
+            assert_eq!(fetch(&provider).await, Ok(()));
+            assert_eq!(opened_and_closed(&provider).await, fetches);
         }
+    }
+
+    #[tokio::test]
+    async fn documents_on_two_hosts_come_over_two_connections() {
+        let (provider, elsewhere) = (Provider::start(&[]).await, Provider::start(&[&TestKey::p256("k1")]).await);
+        let address = |query: &str| format!("{}/keys{query}", elsewhere.issuer());
+        for (query, fetched) in [("", Ok(())), ("?appid=7", Err(FetchError::Status(404)))] {
+            provider.publish_discovery(&json!({"issuer": provider.issuer(), "jwks_uri": address(query)}));
+            assert_eq!(fetch(&provider).await, fetched);
+            let asked = elsewhere.server.calls().pop().unwrap();
+            assert_eq!(asked.path, format!("/keys{query}"));
+            assert_eq!(asked.header("host"), Some(elsewhere.server.address().as_str()));
+        }
+        assert_eq!((opened_and_closed(&provider).await, opened_and_closed(&elsewhere).await), (2, 2));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_does_not_last_for_both_documents_is_replaced() {
+        let provider = Provider::start(&[&TestKey::p256("k1")]).await;
+        let closing = reply(&discovery_of(&provider)).header("connection", "close");
+        provider.server.fail_call(0, &Fault::Answers(closing));
+        assert_eq!(fetch(&provider).await, Ok(()));
+        assert_eq!(
+            (opened_and_closed(&provider).await, provider.server.calls().len()),
+            (2, 2),
+            "closed when it was said"
+        );
+
+        let provider = Provider::start(&[&TestKey::p256("k1")]).await;
+        provider.server.fail_call(1, &Fault::Resets);
+        assert_eq!(fetch(&provider).await, Ok(()));
+        assert_eq!(
+            (opened_and_closed(&provider).await, provider.server.calls().len()),
+            (2, 3),
+            "closed without a word"
+        );
+    }
+
+    #[tokio::test]
+    async fn both_documents_are_asked_for_by_both_media_types() {
+        for media_type in ["application/json", "application/jwk-set+json"] {
+            let provider = Provider::start(&[&TestKey::p256("k1")]).await;
+            provider.serve_discovery_only_as(media_type);
+            provider.serve_keys_only_as(media_type);
+            assert_eq!(fetch(&provider).await, Ok(()), "{media_type}");
+        }
+        let provider = Provider::start(&[&TestKey::p256("k1")]).await;
+        provider.serve_keys_only_as("application/xml");
+        assert_eq!(fetch(&provider).await, Err(FetchError::Status(406)));
     }
 
     #[tokio::test]
@@ -213,7 +372,25 @@ mod tests {
             assert_eq!(fetch(&provider).await, result, "{document}");
         }
         provider.publish_discovery(&json!({"issuer": issuer, "jwks_uri": keys}));
-        provider.publish_raw(r#"{"keys":[]}"#);
-        assert_eq!(fetch(&provider).await, Err(FetchError::NoUsableKey));
+        for (keys, error) in [("[]", FetchError::KeySetMalformed), (r#"{"keys":[]}"#, FetchError::NoUsableKey)] {
+            provider.publish_raw(keys);
+            assert_eq!(fetch(&provider).await, Err(error), "{keys}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_byte_order_mark_and_members_that_are_null_mean_nothing() {
+        let provider = Provider::start(&[&TestKey::p256("k1")]).await;
+        let mut document: serde_json::Value = serde_json::from_str(&discovery_of(&provider)).unwrap();
+        document["token_endpoint"] = json!(null);
+        provider.publish_raw_discovery(format!("\u{feff}{document}"));
+        provider.publish_raw(format!("\u{feff}{}", json!({"keys": [TestKey::p256("k1").jwk()], "next": null})));
+        assert_eq!(fetch(&provider).await, Ok(()));
+        for (name, error) in [("issuer", FetchError::OtherIssuer), ("jwks_uri", FetchError::NoKeySetAddress)] {
+            let mut without = document.clone();
+            without[name] = json!(null);
+            provider.publish_discovery(&without);
+            assert_eq!(fetch(&provider).await, Err(error), "{name}");
+        }
     }
 }

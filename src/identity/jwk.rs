@@ -4,12 +4,14 @@
 //! that are. jsonwebtoken checks neither `use`, `key_ops`, `alg`, `crv` nor the size of an RSA key: all of it is here.
 
 use std::collections::BTreeSet;
+use std::mem::discriminant;
 
-use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER};
 use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 
-use super::Refusal;
+use super::unusable::{LeftOut, Unusable};
+use super::{FetchError, Refusal};
 use crate::json;
 
 /// Shorter RSA keys are within reach of a determined attacker (NIST SP 800-131A rev. 2).
@@ -18,6 +20,9 @@ const MIN_RSA_BITS: usize = 2048;
 const MAX_RSA_BITS: usize = 8192;
 /// A public exponent of more bytes is no real key; it makes each verification slow.
 const MAX_RSA_EXPONENT_BYTES: usize = 5;
+
+/// Zero bytes that a coordinate may lack. One key in 2^31 lacks more; what is shorter belongs to another curve.
+const MAX_ZEROS_CUT: usize = 4;
 
 /// An asymmetric signature algorithm, by its JOSE name (RFC 7518 §3.1, RFC 8037 §3.1). There is no variant for
 /// `none` or for HMAC, so neither can be configured, selected or verified.
@@ -86,6 +91,46 @@ impl Algorithm {
     }
 }
 
+/// The members of a published key. One that is `null` is absent: some providers write every member that they know.
+#[derive(Clone, Copy)]
+struct Jwk<'a>(&'a Map<String, Value>);
+
+impl<'a> Jwk<'a> {
+    fn of(published: &'a Value) -> Option<Self> {
+        published.as_object().map(Self)
+    }
+
+    fn member(self, name: &str) -> Option<&'a Value> {
+        self.0.get(name).filter(|value| !value.is_null())
+    }
+
+    /// A member that is a string where it is present.
+    fn text(self, name: &str, otherwise: Unusable) -> Result<Option<&'a str>, Unusable> {
+        self.member(name).map(|value| value.as_str().ok_or(otherwise)).transpose()
+    }
+
+    fn bytes(self, name: &str) -> Result<Vec<u8>, Unusable> {
+        let text = self.member(name).and_then(Value::as_str).ok_or(Unusable::ValueMalformed)?;
+        decode(text).ok_or(Unusable::ValueMalformed)
+    }
+
+    /// A big-endian number without the zeros before it, which providers write too many or too few of.
+    fn number(self, name: &str) -> Result<Vec<u8>, Unusable> {
+        let mut bytes = self.bytes(name)?;
+        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+        bytes.drain(..zeros);
+        Ok(bytes)
+    }
+
+    /// A coordinate of a curve, brought to the one length that RFC 7518 §6.2.1.2 allows. Libraries that print a number
+    /// cut its zeros off, which concerns one key in 128 on each curve; others put one before it, as a sign.
+    fn coordinate(self, name: &str, length: usize) -> Result<Vec<u8>, Unusable> {
+        let number = self.number(name)?;
+        let zeros = length.checked_sub(number.len()).filter(|zeros| *zeros <= MAX_ZEROS_CUT);
+        Ok([vec![0; zeros.ok_or(Unusable::CoordinateLength)?], number].concat())
+    }
+}
+
 /// The public part of a key: its `kty` and `crv` are the variant, its length is legal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Material {
@@ -96,28 +141,32 @@ enum Material {
 }
 
 impl Material {
-    fn read(jwk: &Map<String, Value>) -> Option<Self> {
-        let text = |name| jwk.get(name).and_then(Value::as_str);
-        let bytes = |name| BASE64URL_NOPAD.decode(text(name)?.as_bytes()).ok();
-        let coordinate = |name, length| bytes(name).filter(|bytes| bytes.len() == length);
-        match (text("kty")?, text("crv")) {
-            ("RSA", _) => {
-                let modulus = without_leading_zeros(bytes("n")?);
-                let exponent = without_leading_zeros(bytes("e")?);
-                let sound = (MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits(&modulus))
-                    && (1..=MAX_RSA_EXPONENT_BYTES).contains(&exponent.len())
-                    // An even exponent is no exponent; with 1 the "signature" is the message itself.
+    fn read(jwk: Jwk<'_>) -> Result<Self, Unusable> {
+        let kind = (jwk.text("kty", Unusable::TypeUnsupported)?, jwk.text("crv", Unusable::TypeUnsupported)?);
+        match kind {
+            (Some("RSA"), _) => {
+                let (modulus, exponent) = (jwk.number("n")?, jwk.number("e")?);
+                if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits(&modulus)) {
+                    return Err(Unusable::RsaSize);
+                }
+                let sound = (1..=MAX_RSA_EXPONENT_BYTES).contains(&exponent.len())
+                    // An even exponent has no inverse; with 1 the "signature" is the message itself.
                     && exponent.last().is_some_and(|last| last % 2 == 1)
                     && exponent != [1];
-                sound.then_some(Self::Rsa { modulus, exponent })
+                if sound { Ok(Self::Rsa { modulus, exponent }) } else { Err(Unusable::RsaExponent) }
             }
-            ("EC", Some("P-256")) => Some(Self::P256 { x: coordinate("x", 32)?, y: coordinate("y", 32)? }),
-            ("EC", Some("P-384")) => Some(Self::P384 { x: coordinate("x", 48)?, y: coordinate("y", 48)? }),
-            ("OKP", Some("Ed25519")) => {
-                let x = coordinate("x", 32)?;
-                (!is_of_small_order(&x)).then_some(Self::Ed25519 { x })
+            (Some("EC"), Some("P-256")) => Ok(Self::P256 { x: jwk.coordinate("x", 32)?, y: jwk.coordinate("y", 32)? }),
+            (Some("EC"), Some("P-384")) => Ok(Self::P384 { x: jwk.coordinate("x", 48)?, y: jwk.coordinate("y", 48)? }),
+            (Some("OKP"), Some("Ed25519")) => {
+                // Bytes, not a number (RFC 8032 §5.1.2): a zero more or less is another key.
+                let x = jwk.bytes("x")?;
+                if x.len() != 32 {
+                    return Err(Unusable::CoordinateLength);
+                }
+                if is_of_small_order(&x) { Err(Unusable::SmallOrder) } else { Ok(Self::Ed25519 { x }) }
             }
-            _ => None,
+            (Some("oct"), _) => Err(Unusable::OtherPurpose),
+            _ => Err(Unusable::TypeUnsupported),
         }
     }
 
@@ -143,9 +192,9 @@ impl Material {
     }
 }
 
-/// One usable key of a set.
+/// One usable entry of a set. One key may have several, for an algorithm each.
 #[derive(Debug)]
-pub(super) struct Key {
+struct Key {
     id: Option<String>,
     material: Material,
     algorithm: Option<Algorithm>,
@@ -153,42 +202,59 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// Reads a key that may verify signatures; `None` for any other.
-    fn read(jwk: &Value) -> Option<Self> {
-        let jwk = jwk.as_object()?;
-        let optional = |name: &str| match jwk.get(name) {
-            None => Some(None),
-            Some(Value::String(text)) => Some(Some(text.as_str())),
-            Some(_) => None,
-        };
-        let id = optional("kid")?.map(str::to_owned);
-        if optional("use")?.is_some_and(|purpose| purpose != "sig") {
-            return None;
+    /// Reads a key that may verify signatures.
+    fn read(published: &Value) -> Result<Self, Unusable> {
+        let jwk = Jwk::of(published).ok_or(Unusable::NotAnObject)?;
+        let id = jwk.text("kid", Unusable::KeyIdMalformed)?.map(str::to_owned);
+        if jwk.text("use", Unusable::OtherPurpose)?.is_some_and(|purpose| purpose != "sig") {
+            return Err(Unusable::OtherPurpose);
         }
-        if let Some(operations) = jwk.get("key_ops")
-            && !operations.as_array()?.iter().any(|operation| operation == "verify")
+        if let Some(operations) = jwk.member("key_ops")
+            && !operations.as_array().is_some_and(|several| several.iter().any(|operation| operation == "verify"))
         {
-            return None;
+            return Err(Unusable::OtherPurpose);
         }
         let material = Material::read(jwk)?;
-        let algorithm = match optional("alg")? {
+        let algorithm = match jwk.text("alg", Unusable::AlgorithmUnsupported)? {
             None => None,
-            Some(name) => Some(Algorithm::named(name).filter(|algorithm| material.fits(*algorithm))?),
+            Some(name) => Some(Algorithm::named(name).ok_or(Unusable::AlgorithmUnsupported)?),
         };
+        if algorithm.is_some_and(|algorithm| !material.fits(algorithm)) {
+            return Err(Unusable::AlgorithmMismatch);
+        }
         let decoding = material.for_library();
-        Some(Self { id, material, algorithm, decoding })
+        Ok(Self { id, material, algorithm, decoding })
     }
 
     fn is_same(&self, other: &Self) -> bool {
         (&self.id, &self.material, self.algorithm) == (&other.id, &other.material, other.algorithm)
     }
 
-    /// Verifies `signature` (base64url) over `input` with this key.
-    pub(super) fn verify(&self, algorithm: Algorithm, input: &str, signature: &str) -> Result<(), Refusal> {
-        if !self.material.fits(algorithm) || self.algorithm.is_some_and(|own| own != algorithm) {
-            return Err(Refusal::KeyMismatch);
-        }
-        match jsonwebtoken::crypto::verify(signature, input.as_bytes(), &self.decoding, algorithm.of_library()) {
+    /// Whether both have one `kid` and one type and are different keys: which of them is meant, nobody can know.
+    fn contradicts(&self, other: &Self) -> bool {
+        self.id.is_some()
+            && self.id == other.id
+            && discriminant(&self.material) == discriminant(&other.material)
+            && self.material != other.material
+    }
+
+    fn serves(&self, algorithm: Algorithm) -> bool {
+        self.material.fits(algorithm) && self.algorithm.is_none_or(|own| own == algorithm)
+    }
+}
+
+/// The one key that a token's header means, for the algorithm that the header names.
+// INVARIANT: the key serves the algorithm. Only `KeySet::select` makes one.
+pub(super) struct Selected<'a> {
+    key: &'a Key,
+    algorithm: Algorithm,
+}
+
+impl Selected<'_> {
+    /// Verifies `signature` (base64url) over `input`.
+    pub(super) fn verify(self, input: &str, signature: &str) -> Result<(), Refusal> {
+        let Self { key, algorithm } = self;
+        match jsonwebtoken::crypto::verify(signature, input.as_bytes(), &key.decoding, algorithm.of_library()) {
             Ok(true) => Ok(()),
             Ok(false) | Err(_) => Err(Refusal::SignatureInvalid),
         }
@@ -199,52 +265,77 @@ impl Key {
 #[derive(Debug)]
 pub struct KeySet {
     keys: Vec<Key>,
-    /// Key ids under which two different keys were published: neither can be trusted to be the one meant.
-    void: BTreeSet<String>,
 }
 
 impl KeySet {
     /// Reads a set. Keys that are broken, or not for verifying signatures, are left out.
     ///
     /// # Errors
-    /// Nothing, where the text is no key set or no key in it is usable.
-    #[expect(clippy::result_unit_err, reason = "who publishes an unusable set needs no more than to hear that it is")]
-    pub fn parse(text: &[u8]) -> Result<Self, ()> {
-        let document = json::parse_object(text).map_err(drop)?;
-        let published = document.get("keys").and_then(Value::as_array).ok_or(())?;
+    /// [`FetchError`] if the text is not a key set, or no key in it is usable.
+    pub fn parse(text: &[u8]) -> Result<Self, FetchError> {
+        let (set, _) = Self::read(text)?;
+        set.or_unusable()
+    }
+
+    /// Reads a set, which may turn out to be empty, and the keys that are not used.
+    pub(super) fn read(text: &[u8]) -> Result<(Self, BTreeSet<LeftOut>), FetchError> {
+        let document = json::parse_fetched_object(text).map_err(|_| FetchError::KeySetMalformed)?;
+        let published = document.get("keys").and_then(Value::as_array).ok_or(FetchError::KeySetMalformed)?;
         let mut keys: Vec<Key> = Vec::new();
-        let mut void = BTreeSet::new();
-        for key in published.iter().filter_map(Key::read) {
-            if keys.iter().any(|held| held.is_same(&key)) {
-                continue;
+        let mut left_out = BTreeSet::new();
+        for entry in published {
+            match Key::read(entry) {
+                Ok(key) if keys.iter().any(|held| held.is_same(&key)) => {}
+                Ok(key) => keys.push(key),
+                Err(reason) => {
+                    let id = Jwk::of(entry).and_then(|jwk| jwk.member("kid")).and_then(Value::as_str);
+                    left_out.insert(LeftOut::new(id, reason));
+                }
             }
-            if let Some(id) = &key.id
-                && keys.iter().any(|held| held.id.as_ref() == Some(id))
-            {
-                void.insert(id.clone());
-            }
-            keys.push(key);
         }
-        let usable = keys.iter().any(|key| key.id.as_ref().is_none_or(|id| !void.contains(id)));
-        if usable { Ok(Self { keys, void }) } else { Err(()) }
+        let set = Self { keys };
+        let void = set.keys.iter().filter(|key| set.is_void(key));
+        left_out.extend(void.map(|key| LeftOut::new(key.id.as_deref(), Unusable::SharedId)));
+        Ok((set, left_out))
     }
 
-    /// Whether `id` selects a key, so that fetching the set again would be of no use.
+    /// The set, if any key in it can be selected.
+    pub(super) fn or_unusable(self) -> Result<Self, FetchError> {
+        let is_usable = self.keys.iter().any(|key| !self.is_void(key));
+        if is_usable { Ok(self) } else { Err(FetchError::NoUsableKey) }
+    }
+
+    fn is_void(&self, key: &Key) -> bool {
+        self.keys.iter().any(|other| key.contradicts(other))
+    }
+
+    /// Whether `id` selects a key for this algorithm, so that fetching the set again would be of no use.
     #[must_use]
-    pub fn has(&self, id: Option<&str>) -> bool {
+    pub fn has(&self, id: Option<&str>, algorithm: Algorithm) -> bool {
         // Without a `kid` the answer hangs on the number of keys, which an attacker must not make us ask for.
-        id.is_none_or(|id| self.select(Some(id)).is_ok())
+        id.is_none() || self.select(id, algorithm).is_ok()
     }
 
-    /// The one key that `id` means. The token's algorithm has no say in it: were it asked first, a forger could
-    /// choose the key by choosing the algorithm.
-    pub(super) fn select(&self, id: Option<&str>) -> Result<&Key, Refusal> {
-        match (id, self.keys.as_slice()) {
-            (Some(id), _) if self.void.contains(id) => Err(Refusal::KeyAmbiguous),
-            (Some(id), keys) => keys.iter().find(|key| key.id.as_deref() == Some(id)).ok_or(Refusal::KeyUnknown),
-            (None, [only]) => Ok(only),
-            (None, _) => Err(Refusal::KeyAmbiguous),
+    /// The one key that a header with `id` and `algorithm` means.
+    ///
+    /// The algorithm is the forger's to choose. So it tells apart only keys of several types that the issuer publishes
+    /// under this very `id` (RFC 7517 §4.5). Without an `id` it has no say: all that is published must be one key.
+    pub(super) fn select(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Selected<'_>, Refusal> {
+        let is_named = |key: &&Key| id.is_none() || key.id.as_deref() == id;
+        let is_meant = |key: &&Key| is_named(key) && (id.is_none() || key.material.fits(algorithm));
+        let meant = || self.keys.iter().filter(is_meant);
+        let Some(first) = meant().next() else {
+            return Err(if self.keys.iter().any(|key| is_named(&key)) {
+                Refusal::KeyMismatch
+            } else {
+                Refusal::KeyUnknown
+            });
+        };
+        if meant().any(|key| key.material != first.material) {
+            return Err(Refusal::KeyAmbiguous);
         }
+        let key = meant().find(|key| key.serves(algorithm)).ok_or(Refusal::KeyMismatch)?;
+        Ok(Selected { key, algorithm })
     }
 }
 
@@ -269,10 +360,14 @@ fn is_of_small_order(x: &[u8]) -> bool {
     SMALL_ORDER.contains(&HEXLOWER.encode(&y).as_str())
 }
 
-fn without_leading_zeros(mut bytes: Vec<u8>) -> Vec<u8> {
-    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-    bytes.drain(..zeros);
-    bytes
+/// Decodes base64url, as RFC 7518 §6 asks for, or plain base64; padded or not. An alphabet of both is neither.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let digits = text.trim_end_matches('=');
+    let padding = text.len().saturating_sub(digits.len());
+    if padding > 2 || (padding > 0 && !text.len().is_multiple_of(4)) {
+        return None;
+    }
+    [BASE64URL_NOPAD, BASE64_NOPAD].iter().find_map(|encoding| encoding.decode(digits.as_bytes()).ok())
 }
 
 /// The bits of a number without leading zero bytes.
@@ -288,8 +383,12 @@ mod tests {
     use super::*;
     use crate::support::signer::TestKey;
 
-    fn parse(keys: &[Value]) -> Result<KeySet, ()> {
-        KeySet::parse(json!({ "keys": keys }).to_string().as_bytes())
+    fn set_of(keys: &[Value]) -> String {
+        json!({ "keys": keys }).to_string()
+    }
+
+    fn parse(keys: &[Value]) -> Result<KeySet, FetchError> {
+        KeySet::parse(set_of(keys).as_bytes())
     }
 
     fn with(mut jwk: Value, name: &str, value: impl Into<Value>) -> Value {
@@ -301,8 +400,27 @@ mod tests {
         BASE64URL_NOPAD.encode(bytes)
     }
 
+    fn decoded(jwk: &Value, name: &str) -> Vec<u8> {
+        BASE64URL_NOPAD.decode(jwk[name].as_str().unwrap().as_bytes()).unwrap()
+    }
+
+    /// Why this key is left out.
+    fn why(jwk: &Value) -> Option<Unusable> {
+        Key::read(jwk).err()
+    }
+
+    /// What a header with `kid` and `alg` selects.
+    fn select(set: &KeySet, id: impl Into<Option<&'static str>>, algorithm: Algorithm) -> Result<&Material, Refusal> {
+        set.select(id.into(), algorithm).map(|selected| &selected.key.material)
+    }
+
+    fn material(key: &TestKey) -> Material {
+        Key::read(&key.jwk()).unwrap().material
+    }
+
     #[test]
     fn a_key_that_is_broken_or_not_for_verifying_is_left_out_and_spoils_nothing() {
+        use Unusable::*;
         let (ec, p384, ed25519, rsa) =
             (TestKey::p256("k1"), TestKey::p384("k1"), TestKey::ed25519("k1"), TestKey::rsa("k1"));
         let ec_with = |name: &str, value: Value| with(ec.jwk(), name, value);
@@ -310,52 +428,53 @@ mod tests {
             jwk.as_object_mut().unwrap().remove(name);
             jwk
         };
-        for bad in [
-            json!(null),
-            json!("k1"),
-            json!({}),
-            json!({"kty": "oct", "k": "AA", "kid": "k1"}),
-            without(ec.jwk(), "kty"),
-            without(ec.jwk(), "crv"),
-            without(ec.jwk(), "x"),
-            without(ec.jwk(), "y"),
-            without(ed25519.jwk(), "x"),
-            without(rsa.jwk(), "n"),
-            without(rsa.jwk(), "e"),
-            ec_with("kty", "ec".into()),
-            ec_with("kty", "OKP".into()),
-            ec_with("kty", "RSA".into()),
-            ec_with("crv", "P-384".into()),
-            ec_with("crv", "P-521".into()),
-            ec_with("crv", "secp256k1".into()),
-            ec_with("x", encoded(&[1; 31]).into()),
-            ec_with("x", encoded(&[1; 33]).into()),
-            ec_with("y", encoded(&[1; 31]).into()),
-            ec_with("y", encoded(&[1; 33]).into()),
-            ec_with("x", format!("{}=", encoded(&[1; 32])).into()),
-            ec_with("use", "enc".into()),
-            ec_with("use", "SIG".into()),
-            ec_with("use", json!(1)),
-            ec_with("use", json!(null)),
-            ec_with("key_ops", json!(["sign"])),
-            ec_with("key_ops", json!([])),
-            ec_with("key_ops", json!("verify")),
-            ec_with("alg", "ES384".into()),
-            ec_with("alg", "RS256".into()),
-            ec_with("alg", "ECDH-ES".into()),
-            ec_with("alg", json!(null)),
-            ec_with("kid", json!(1)),
-            ec_with("kid", json!(null)),
-            with(p384.jwk(), "y", encoded(&[1; 32])),
-            with(p384.jwk(), "x", encoded(&[1; 49])),
-            with(ed25519.jwk(), "x", encoded(&[1; 31])),
-            with(ed25519.jwk(), "crv", "X25519"),
-            with(rsa.jwk(), "alg", "ES256"),
-            with(rsa.jwk(), "alg", "RSA-OAEP"),
+        for (bad, reason) in [
+            (json!(null), NotAnObject),
+            (json!("k1"), NotAnObject),
+            (json!({}), TypeUnsupported),
+            (json!({"kty": "oct", "k": "AA", "kid": "k1"}), OtherPurpose),
+            (without(ec.jwk(), "kty"), TypeUnsupported),
+            (without(ec.jwk(), "crv"), TypeUnsupported),
+            (without(ec.jwk(), "x"), ValueMalformed),
+            (without(ec.jwk(), "y"), ValueMalformed),
+            (without(ed25519.jwk(), "x"), ValueMalformed),
+            (without(rsa.jwk(), "n"), ValueMalformed),
+            (without(rsa.jwk(), "e"), ValueMalformed),
+            (ec_with("kty", "ec".into()), TypeUnsupported),
+            (ec_with("kty", "OKP".into()), TypeUnsupported),
+            (ec_with("kty", "RSA".into()), ValueMalformed),
+            (ec_with("kty", json!(["EC"])), TypeUnsupported),
+            (ec_with("crv", "P-384".into()), CoordinateLength),
+            (ec_with("crv", "P-521".into()), TypeUnsupported),
+            (ec_with("crv", "secp256k1".into()), TypeUnsupported),
+            (ec_with("crv", json!(256)), TypeUnsupported),
+            (ec_with("x", encoded(&[1; 27]).into()), CoordinateLength),
+            (ec_with("x", encoded(&[1; 33]).into()), CoordinateLength),
+            (ec_with("y", encoded(&[1; 33]).into()), CoordinateLength),
+            (ec_with("x", json!([])), ValueMalformed),
+            (ec_with("use", "enc".into()), OtherPurpose),
+            (ec_with("use", "SIG".into()), OtherPurpose),
+            (ec_with("use", json!(1)), OtherPurpose),
+            (ec_with("key_ops", json!(["sign"])), OtherPurpose),
+            (ec_with("key_ops", json!([])), OtherPurpose),
+            (ec_with("key_ops", json!("verify")), OtherPurpose),
+            (ec_with("alg", "ES384".into()), AlgorithmMismatch),
+            (ec_with("alg", "RS256".into()), AlgorithmMismatch),
+            (ec_with("alg", "ECDH-ES".into()), AlgorithmUnsupported),
+            (ec_with("alg", json!(1)), AlgorithmUnsupported),
+            (ec_with("kid", json!(1)), KeyIdMalformed),
+            (with(p384.jwk(), "y", encoded(&[1; 32])), CoordinateLength),
+            (with(p384.jwk(), "x", encoded(&[1; 49])), CoordinateLength),
+            (with(ed25519.jwk(), "x", encoded(&[1; 31])), CoordinateLength),
+            (with(ed25519.jwk(), "x", encoded(&[&[0], [1; 32].as_slice()].concat())), CoordinateLength),
+            (with(ed25519.jwk(), "crv", "X25519"), TypeUnsupported),
+            (with(rsa.jwk(), "alg", "ES256"), AlgorithmMismatch),
+            (with(rsa.jwk(), "alg", "RSA-OAEP"), AlgorithmUnsupported),
         ] {
-            assert!(parse(std::slice::from_ref(&bad)).is_err(), "{bad}");
+            assert_eq!(why(&bad), Some(reason), "{bad}");
+            assert_eq!(parse(std::slice::from_ref(&bad)).err(), Some(FetchError::NoUsableKey), "{bad}");
             let set = parse(&[bad.clone(), rsa.jwk(), bad.clone()]).unwrap();
-            assert!(set.select(None).is_ok(), "{bad}");
+            assert!(set.select(None, Algorithm::RS256).is_ok(), "{bad}");
         }
         for good in [
             with(ec.jwk(), "key_ops", json!(["verify"])),
@@ -367,7 +486,90 @@ mod tests {
             p384.jwk(),
             ed25519.jwk(),
         ] {
-            assert!(parse(std::slice::from_ref(&good)).is_ok(), "{good}");
+            assert_eq!(why(&good), None, "{good}");
+        }
+    }
+
+    #[test]
+    fn a_member_that_is_null_is_absent() {
+        let ec = TestKey::p256("k1");
+        for name in ["use", "key_ops", "alg", "kid", "x5c", "ext"] {
+            assert_eq!(why(&with(ec.jwk(), name, json!(null))), None, "{name}");
+        }
+        for (name, reason) in [("x", Unusable::ValueMalformed), ("crv", Unusable::TypeUnsupported)] {
+            assert_eq!(why(&with(ec.jwk(), name, json!(null))), Some(reason), "{name}");
+        }
+        let nameless = parse(&[with(ec.jwk(), "kid", json!(null))]).unwrap();
+        assert!(select(&nameless, None, Algorithm::ES256).is_ok());
+        assert_eq!(select(&nameless, "null", Algorithm::ES256), Err(Refusal::KeyUnknown));
+        assert_eq!(KeySet::parse(br#"{"keys":null}"#).err(), Some(FetchError::KeySetMalformed));
+    }
+
+    #[test]
+    fn every_key_that_is_left_out_is_named_with_its_reason() {
+        let (one, other, enc) = (TestKey::p256("k1"), TestKey::p256("k1"), TestKey::rsa("enc"));
+        let text = set_of(&[
+            one.jwk(),
+            json!(null),
+            with(enc.jwk(), "use", "enc"),
+            other.jwk(),
+            TestKey::ed25519("k1").jwk(),
+            with(one.jwk(), "kid", 7),
+        ]);
+        let (_, left_out) = KeySet::read(text.as_bytes()).unwrap();
+        let expected = [
+            LeftOut::new(None, Unusable::NotAnObject),
+            LeftOut::new(None, Unusable::KeyIdMalformed),
+            LeftOut::new(Some("enc"), Unusable::OtherPurpose),
+            LeftOut::new(Some("k1"), Unusable::SharedId),
+        ];
+        assert_eq!(left_out, BTreeSet::from(expected));
+        let (_, left_out) = KeySet::read(set_of(&[one.jwk(), one.jwk()]).as_bytes()).unwrap();
+        assert!(left_out.is_empty());
+    }
+
+    #[test]
+    fn coordinates_with_zeros_cut_off_or_put_in_front_are_the_same_key() {
+        let key = TestKey::p256_beginning_with_zero("k1");
+        let x = decoded(&key.jwk(), "x");
+        assert_eq!((x[0], x.len()), (0, 32));
+        let padded = |zeros: usize| [vec![0; zeros], x.clone()].concat();
+        for x in [x[1..].to_vec(), padded(1), padded(9)] {
+            assert_eq!(Key::read(&with(key.jwk(), "x", encoded(&x))).unwrap().material, material(&key), "{x:?}");
+        }
+        assert_eq!(why(&with(key.jwk(), "x", encoded(&[1; 28]))), None, "four zeros cut off");
+        let p384 = TestKey::p384("k1");
+        let y = [vec![0], decoded(&p384.jwk(), "y")].concat();
+        assert_eq!(Key::read(&with(p384.jwk(), "y", encoded(&y))).unwrap().material, material(&p384));
+        for name in ["x", "y"] {
+            for nothing in [&[][..], &[0], &[0; 32], &[0; 33]] {
+                let bad = with(key.jwk(), name, encoded(nothing));
+                assert_eq!(why(&bad), Some(Unusable::CoordinateLength), "{bad}");
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_base64url_or_base64_padded_or_not_and_never_a_mixture() {
+        // With each character that the two alphabets do not share, and with one, two and no bytes over.
+        let forms = |bytes: &[u8]| {
+            let url = data_encoding::BASE64URL.encode(bytes);
+            let plain = data_encoding::BASE64.encode(bytes);
+            [url.clone(), plain.clone(), url.replace('=', ""), plain.replace('=', "")]
+        };
+        for bytes in [&[0xfb, 0xff, 0xbf][..], &[0xfb, 0xff], &[0xff, 0xef, 0xff, 0xfe], &[], &[1, 2, 3]] {
+            for form in forms(bytes) {
+                assert_eq!(decode(&form).as_deref(), Some(bytes), "{form}");
+            }
+        }
+        for bad in
+            ["-+AA", "_/AA", "AA=", "AAA==", "AAAA=", "AAAA====", "=", "====", "A", "A===", "AB==", "AA==AA==", "AA\n"]
+        {
+            assert_eq!(decode(bad), None, "{bad}");
+        }
+        let rsa = TestKey::rsa("k1");
+        for n in forms(&decoded(&rsa.jwk(), "n")) {
+            assert_eq!(Key::read(&with(rsa.jwk(), "n", n)).unwrap().material, material(&rsa));
         }
     }
 
@@ -410,33 +612,118 @@ mod tests {
     }
 
     #[test]
-    fn identical_entries_collapse_and_two_keys_under_one_id_void_it() {
+    fn identical_entries_collapse_and_two_keys_of_a_type_void_their_id() {
         let (one, other, single) = (TestKey::p256("k1"), TestKey::p256("k1"), TestKey::p256("k2"));
         let same = parse(&[one.jwk(), one.jwk()]).unwrap();
-        assert!(same.select(Some("k1")).is_ok() && same.select(None).is_ok());
+        assert!(select(&same, "k1", Algorithm::ES256).is_ok() && select(&same, None, Algorithm::ES256).is_ok());
 
         let twins = parse(&[one.jwk(), other.jwk(), one.jwk(), single.jwk()]).unwrap();
-        assert_eq!(twins.select(Some("k1")).err(), Some(Refusal::KeyAmbiguous));
-        assert!(twins.select(Some("k2")).is_ok());
-        assert_eq!(twins.select(None).err(), Some(Refusal::KeyAmbiguous));
-        assert!(parse(&[one.jwk(), other.jwk()]).is_err(), "nothing is left that could verify");
-        let bound = with(one.jwk(), "alg", "ES256");
-        assert!(parse(&[one.jwk(), bound]).is_err(), "the same key on other terms is another entry");
+        assert_eq!(select(&twins, "k1", Algorithm::ES256), Err(Refusal::KeyAmbiguous));
+        assert_eq!(select(&twins, "k2", Algorithm::ES256), Ok(&material(&single)));
+        assert_eq!(select(&twins, None, Algorithm::ES256), Err(Refusal::KeyAmbiguous));
+        assert_eq!(parse(&[one.jwk(), other.jwk()]).err(), Some(FetchError::NoUsableKey), "nothing could verify");
+
+        // Not even the algorithm that each is for says which of them is meant.
+        let (a, b) = (TestKey::rsa("k1"), TestKey::rsa("k1"));
+        let apart = [with(a.jwk(), "alg", "RS256"), with(b.jwk(), "alg", "PS256"), single.jwk()];
+        let apart = parse(&apart).unwrap();
+        for algorithm in [Algorithm::RS256, Algorithm::PS256] {
+            assert_eq!(select(&apart, "k1", algorithm), Err(Refusal::KeyAmbiguous), "{algorithm:?}");
+        }
     }
 
     #[test]
-    fn only_an_id_that_selects_a_key_is_worth_no_fetch() {
+    fn one_key_listed_for_several_algorithms_is_one_key_for_all_of_them() {
+        use Algorithm::{PS256, PS384, RS256, RS384};
+        let key = TestKey::rsa("k1");
+        let listed = |algs: &[&str]| algs.iter().map(|alg| with(key.jwk(), "alg", *alg)).collect::<Vec<_>>();
+        let bound = listed(&["RS256", "RS384", "PS256"]);
+        for id in [Some("k1"), None] {
+            let set = parse(&bound).unwrap();
+            for algorithm in [RS256, RS384, PS256] {
+                assert_eq!(select(&set, id, algorithm), Ok(&material(&key)), "{algorithm:?}");
+            }
+            assert_eq!(select(&set, id, PS384), Err(Refusal::KeyMismatch));
+            let free = parse(&[bound.clone(), vec![key.jwk()]].concat()).unwrap();
+            assert_eq!(select(&free, id, PS384), Ok(&material(&key)), "one entry is for all that fit");
+        }
+        // What another entry is for adds nothing: neither an encryption key nor one under another id.
+        let for_ps256 = with(key.jwk(), "alg", "PS256");
+        let strangers =
+            [with(for_ps256.clone(), "use", "enc"), with(key.jwk(), "alg", "RSA-OAEP"), with(for_ps256, "kid", "k2")];
+        let set = parse(&[listed(&["RS256"]), strangers.to_vec()].concat()).unwrap();
+        assert_eq!(select(&set, "k1", RS256), Ok(&material(&key)));
+        assert_eq!(select(&set, "k1", PS256), Err(Refusal::KeyMismatch));
+    }
+
+    #[test]
+    fn keys_of_several_types_under_one_id_are_told_apart_by_the_algorithm() {
+        let (rsa, p256, p384, ed25519) =
+            (TestKey::rsa("k1"), TestKey::p256("k1"), TestKey::p384("k1"), TestKey::ed25519("k1"));
+        let set = parse(&[&rsa, &p256, &p384, &ed25519].map(TestKey::jwk)).unwrap();
+        for (key, algorithms) in [
+            (&rsa, &[Algorithm::RS256, Algorithm::PS512][..]),
+            (&p256, &[Algorithm::ES256]),
+            (&p384, &[Algorithm::ES384]),
+            (&ed25519, &[Algorithm::EdDSA]),
+        ] {
+            for algorithm in algorithms {
+                assert_eq!(select(&set, "k1", *algorithm), Ok(&material(key)), "{algorithm:?}");
+                assert_eq!(select(&set, None, *algorithm), Err(Refusal::KeyAmbiguous), "{algorithm:?}");
+            }
+        }
+        // A type that is void voids no other.
+        let set = parse(&[rsa.jwk(), p256.jwk(), TestKey::p256("k1").jwk()]).unwrap();
+        assert_eq!(select(&set, "k1", Algorithm::RS256), Ok(&material(&rsa)));
+        assert_eq!(select(&set, "k1", Algorithm::ES256), Err(Refusal::KeyAmbiguous));
+        assert_eq!(select(&set, "k1", Algorithm::EdDSA), Err(Refusal::KeyMismatch));
+    }
+
+    #[test]
+    fn a_forger_who_chooses_the_algorithm_reaches_no_key_of_another_id() {
+        let (rsa, p256) = (TestKey::rsa("k1"), TestKey::p256("k2"));
+        let set = parse(&[rsa.jwk(), p256.jwk()]).unwrap();
+        assert_eq!(select(&set, "k1", Algorithm::ES256), Err(Refusal::KeyMismatch));
+        assert_eq!(select(&set, "k2", Algorithm::RS256), Err(Refusal::KeyMismatch));
+        assert_eq!(select(&set, "k3", Algorithm::RS256), Err(Refusal::KeyUnknown));
+        for algorithm in Algorithm::ALL {
+            assert_eq!(select(&set, None, algorithm), Err(Refusal::KeyAmbiguous), "{algorithm:?}");
+        }
+    }
+
+    #[test]
+    fn without_an_id_all_that_is_published_must_be_one_key() {
+        let (key, other) = (TestKey::p256("k1"), TestKey::p256("k2"));
+        let twice = parse(&[key.jwk(), with(key.jwk(), "kid", "k2"), with(key.jwk(), "kid", json!(null))]).unwrap();
+        assert_eq!(select(&twice, None, Algorithm::ES256), Ok(&material(&key)), "under several names");
+        assert_eq!(select(&twice, None, Algorithm::RS256), Err(Refusal::KeyMismatch));
+        for second in [other.jwk(), TestKey::ed25519("k1").jwk(), with(other.jwk(), "kid", json!(null))] {
+            let set = parse(&[key.jwk(), second]).unwrap();
+            assert_eq!(select(&set, None, Algorithm::ES256), Err(Refusal::KeyAmbiguous));
+        }
+        // A void key is no reason to believe that the other one is meant.
+        let void = parse(&[key.jwk(), with(other.jwk(), "kid", "k1"), TestKey::ed25519("k3").jwk()]).unwrap();
+        assert_eq!(select(&void, None, Algorithm::EdDSA), Err(Refusal::KeyAmbiguous));
+    }
+
+    #[test]
+    fn only_a_header_that_selects_a_key_is_worth_no_fetch() {
         let (one, other) = (TestKey::p256("k1"), TestKey::p256("k1"));
         let set = parse(&[one.jwk(), other.jwk(), TestKey::p256("k2").jwk()]).unwrap();
-        assert!(set.has(Some("k2")) && !set.has(Some("k1")) && !set.has(Some("k3")));
-        assert!(set.has(None), "strangers without a `kid` must not make us fetch");
+        let has = |id| set.has(id, Algorithm::ES256);
+        assert!(has(Some("k2")) && !has(Some("k1")) && !has(Some("k3")));
+        assert!(!set.has(Some("k2"), Algorithm::RS256), "a key of another type may have come under this id");
+        assert!(has(None), "strangers without a `kid` must not make us fetch");
     }
 
     #[test]
-    fn what_is_no_key_set_is_refused() {
-        for text in ["", "{}", "[]", r#"{"keys":{}}"#, r#"{"keys":[]}"#, r#"{"keys":[],"keys":[]}"#, "<html>"] {
-            assert!(KeySet::parse(text.as_bytes()).is_err(), "{text}");
+    fn what_is_not_a_key_set_is_refused() {
+        for text in ["", "{}", "[]", r#"{"keys":{}}"#, r#"{"keys":[],"keys":[]}"#, "<html>", "\u{feff}", "\u{feff}[]"] {
+            assert_eq!(KeySet::parse(text.as_bytes()).err(), Some(FetchError::KeySetMalformed), "{text}");
         }
+        assert_eq!(KeySet::parse(br#"{"keys":[]}"#).err(), Some(FetchError::NoUsableKey));
+        let marked = format!("\u{feff}{}", set_of(&[TestKey::p256("k1").jwk()]));
+        assert!(KeySet::parse(marked.as_bytes()).is_ok());
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 mod token;
+mod unusable;
 
 use std::time::{Duration, SystemTime};
 
@@ -33,8 +34,8 @@ pub enum IdentityError {
     /// The caller's fault: this token will not do.
     #[error("{0}")]
     Refused(#[from] Refusal),
-    /// The provider's fault: its keys cannot be had and none is held.
-    #[error("the identity provider's keys cannot be had and none is held")]
+    /// The provider's fault: no key of it is held, and none came in time.
+    #[error("no key of the identity provider is held, and none came in time")]
     ProviderUnavailable {
         /// When asking again may help.
         retry_after: Duration,
@@ -78,8 +79,8 @@ impl Identity {
     pub async fn identify(&self, token: UnverifiedToken, now: SystemTime) -> Result<Identified, IdentityError> {
         let named = token.issuer()?;
         let keys = self.keys.iter().find(|keys| keys.issuer().url() == named).ok_or(Refusal::IssuerUnknown)?;
-        token.check_header(keys.issuer())?;
-        let found = keys.for_key_id(token.key_id(), now).await?;
+        let algorithm = token.check_header(keys.issuer())?;
+        let found = keys.for_header(token.key_id(), algorithm, now).await?;
         let caller = verify(token, keys.issuer(), &found.set, now)?;
         Ok(Identified { caller, key_age: found.age, refresh: found.refresh })
     }

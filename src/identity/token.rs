@@ -109,7 +109,7 @@ pub fn verify(token: UnverifiedToken, issuer: &Issuer, keys: &KeySet, now: Syste
         return Err(Refusal::IssuerUnknown);
     }
     let algorithm = token.check_header(issuer)?;
-    keys.select(token.key_id())?.verify(algorithm, &token.signing_input, &token.signature)?;
+    keys.select(token.key_id(), algorithm)?.verify(&token.signing_input, &token.signature)?;
 
     // From here on the claims are the issuer's word.
     let claims = Claims(&token.claims);

@@ -14,7 +14,7 @@ use crate::support::{dynamodb, secrets, sts};
 /// DESIGN's 1.5 s for a whole request and a margin for a busy machine: botocore gives up at 2 s.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 
-/// DESIGN's 600 ms for the first poll and a margin for a busy machine. It stays under the 1 s of a provider's fetch.
+/// DESIGN's 600 ms for the first poll and a margin for a busy machine. It stays under the 5 s of a provider's fetch.
 const POLLED_WITHIN: Duration = Duration::from_millis(950);
 
 /// A busy machine only ever adds to a time: the best of these is the function's own.
@@ -137,7 +137,7 @@ async fn a_failing_call_is_made_twice_and_no_more() {
 async fn one_failure_at_the_start_is_invisible() {
     for upstream in Upstream::ALL {
         for fault in upstream.faults() {
-            // The one second for a provider's answer leaves no room for a second attempt at a silent one.
+            // The one second that a request waits leaves no room for a second attempt at a silent provider.
             if matches!((upstream, &fault), (Upstream::Provider, Fault::Hangs)) {
                 continue;
             }

@@ -507,6 +507,7 @@ impl Writer {
         self.refused("a `kid` that two keys have", "key_ambiguous", twin);
         self.accepted("a `kid` beside one that two keys have", single);
         self.accepted("no `kid` and one key", self.key.sign(&no_kid, &self.claims()));
+        self.shared_key_ids();
 
         let weak = TestKey::rsa_bits("weak", 1024);
         let mut private = self.key.jwk();
@@ -526,6 +527,40 @@ impl Writer {
         let short = weak.sign(&json!({"alg": "RS256", "kid": "weak"}), &claims);
         self.refused("an RSA key of 1024 bits", "key_unknown", short);
         self.accepted("a good key in a set of bad ones", self.key.sign(&self.header(), &claims));
+    }
+
+    /// One `kid` for several entries of the key set.
+    fn shared_key_ids(&mut self) {
+        let rsa = TestKey::rsa("k1");
+        self.trust(
+            "types",
+            &json!({"algorithms": ["RS256", "ES256", "EdDSA"]}),
+            &[rsa.jwk(), self.key.jwk(), self.ed25519.jwk()],
+        );
+        let claims = self.claims_of("types");
+        let header = |alg: &str| json!({"alg": alg, "kid": "k1"});
+        let (by_rsa, by_ec) = (rsa.sign(&header("RS256"), &claims), self.key.sign(&header("ES256"), &claims));
+        let forged = TestKey::rsa("k1").sign(&header("RS256"), &claims);
+        let confused = rsa.sign_bytes("RS256", header("ES256").to_string().as_bytes(), claims.to_string().as_bytes());
+        let elsewhere = self.ed25519.sign(&json!({"alg": "EdDSA", "kid": "k1"}), &claims);
+        self.accepted("RS256 under a `kid` of an RSA and an EC key", by_rsa);
+        self.accepted("ES256 under a `kid` of an RSA and an EC key", by_ec);
+        self.refused("another RSA key under a `kid` of several types", "signature_invalid", forged);
+        self.refused("an RSA signature under ES256, where the `kid` has both", "signature_invalid", confused);
+        self.refused("EdDSA by a key of another `kid`", "key_mismatch", elsewhere);
+
+        let listed = |alg: &str, purpose: &str| {
+            let mut jwk = rsa.jwk();
+            (jwk["alg"], jwk["use"]) = (json!(alg), json!(purpose));
+            jwk
+        };
+        let entries = [listed("RS256", "sig"), listed("RS384", "sig"), listed("RS512", "enc")];
+        self.trust("listed", &json!({"algorithms": ["RS256", "RS384", "RS512"]}), &entries);
+        let claims = self.claims_of("listed");
+        let [rs256, rs384, rs512] = ["RS256", "RS384", "RS512"].map(|alg| rsa.sign(&header(alg), &claims));
+        self.accepted("RS256 with a key that is listed for it and others", rs256);
+        self.accepted("RS384 with a key that is listed for it and others", rs384);
+        self.refused("RS512 with a key that is for encryption there", "key_mismatch", rs512);
     }
 
     /// What is no signature of the key over these bytes.

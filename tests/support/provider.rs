@@ -22,7 +22,11 @@ pub struct Provider {
 
 /// What is published, by path.
 #[derive(Debug, Default)]
-struct Pages(Mutex<BTreeMap<String, String>>);
+struct Pages {
+    texts: Mutex<BTreeMap<String, String>>,
+    /// The media type of a page that is not for those who do not ask for it.
+    only: Mutex<BTreeMap<String, String>>,
+}
 
 impl Provider {
     /// A provider that publishes these keys.
@@ -52,9 +56,24 @@ impl Provider {
         self.page(KEYS, keys);
     }
 
+    /// Answers 406 to a request for the key set that does not accept this media type by its name.
+    pub fn serve_keys_only_as(&self, media_type: &str) {
+        lock(&self.pages.only).insert(KEYS.to_owned(), media_type.to_owned());
+    }
+
+    /// Answers 406 to a request for the discovery document that does not accept this media type by its name.
+    pub fn serve_discovery_only_as(&self, media_type: &str) {
+        lock(&self.pages.only).insert(DISCOVERY.to_owned(), media_type.to_owned());
+    }
+
     /// Publishes another discovery document.
     pub fn publish_discovery(&self, discovery: &Value) {
-        self.page(DISCOVERY, discovery.to_string());
+        self.publish_raw_discovery(discovery.to_string());
+    }
+
+    /// Publishes any text as the discovery document.
+    pub fn publish_raw_discovery(&self, discovery: impl Into<String>) {
+        self.page(DISCOVERY, discovery);
     }
 
     /// Publishes another issuer, whose URL is this one's with `/` and `name` behind it.
@@ -66,7 +85,7 @@ impl Provider {
     }
 
     fn page(&self, path: &str, text: impl Into<String>) {
-        lock(&self.pages.0).insert(path.to_owned(), text.into());
+        lock(&self.pages.texts).insert(path.to_owned(), text.into());
     }
 
     /// How often the key set was fetched.
@@ -77,8 +96,14 @@ impl Provider {
 
 impl Handle for Arc<Pages> {
     async fn answer(&self, call: Call) -> Reply {
-        match lock(&self.0).get(&call.path) {
-            Some(page) => Reply::new(200, "application/json", page.clone()),
+        let only = lock(&self.only).get(&call.path).cloned();
+        let accepted = call.header("accept").unwrap_or_default();
+        let accepts = |media_type: &String| accepted.split(',').any(|accepted| accepted.trim() == media_type);
+        if only.as_ref().is_some_and(|only| !accepts(only)) {
+            return Reply::new(406, "text/plain", "not acceptable");
+        }
+        match lock(&self.texts).get(&call.path) {
+            Some(text) => Reply::new(200, only.as_deref().unwrap_or("application/json"), text.clone()),
             None => Reply::new(404, "text/plain", "no such page"),
         }
     }

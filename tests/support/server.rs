@@ -142,6 +142,7 @@ struct Wire {
     release: Notify,
     connections: Mutex<Vec<AbortHandle>>,
     opened: AtomicUsize,
+    open: watch::Sender<usize>,
     /// Connections with a smaller number swallow what they are sent.
     first_alive: AtomicUsize,
     in_flight: AtomicUsize,
@@ -265,6 +266,15 @@ impl Server {
         self.wire.opened.load(Ordering::SeqCst)
     }
 
+    /// Pends until no connection is open.
+    pub async fn all_closed(&self) {
+        let mut open = self.wire.open.subscribe();
+        tokio::time::timeout(PATIENCE, open.wait_for(|open| *open == 0))
+            .await
+            .expect("every connection closed")
+            .unwrap();
+    }
+
     /// The most calls that were in flight at one time.
     pub fn peak(&self) -> usize {
         self.wire.peak.load(Ordering::SeqCst)
@@ -305,6 +315,7 @@ async fn serve(stream: TcpStream, number: usize, wire: Arc<Wire>, handler: Arc<i
     // Whatever ends the connection from here, the peer sees a reset.
     stream.set_zero_linger().unwrap();
     stream.set_nodelay(true).unwrap();
+    let _open = Open::count(Arc::clone(&wire));
     let service = service_fn(|request: Request<Incoming>| {
         let (wire, handler) = (Arc::clone(&wire), Arc::clone(&handler));
         async move {
@@ -391,6 +402,21 @@ fn with_body(reply: Reply, body: Body) -> Response<Body> {
         .into_iter()
         .fold(Response::builder().status(reply.status), |response, (name, value)| response.header(name, value));
     response.body(body).unwrap()
+}
+
+struct Open(Arc<Wire>);
+
+impl Open {
+    fn count(wire: Arc<Wire>) -> Self {
+        wire.open.send_modify(|open| *open += 1);
+        Self(wire)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.send_modify(|open| *open -= 1);
+    }
 }
 
 struct InFlight<'a>(&'a Wire);

@@ -1,7 +1,7 @@
 //! What would an identity provider sign, and what would a forger?
 //!
 //! Keys and compact JWS for tests: well-formed ones by [`TestKey::sign`], any other by [`TestKey::sign_bytes`].
-//! Every key is made in the process that uses it; none is ever stored.
+//! Every key is made in the process that uses it; none is ever stored, but one that is known to everyone anyway.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -69,6 +69,21 @@ impl TestKey {
     /// A key on P-256, for `ES256`.
     pub fn p256(kid: &str) -> Self {
         let pair = EcdsaKeyPair::generate(&signature::ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        Self::new(kid, Pair::P256(Arc::new(pair)))
+    }
+
+    /// The key on P-256 of the private number 379, of which `x` begins with a zero byte.
+    pub fn p256_beginning_with_zero(kid: &str) -> Self {
+        let private = [[0; 30].as_slice(), &379_u16.to_be_bytes()].concat();
+        let coordinate = |text: &str| BASE64URL_NOPAD.decode(text.as_bytes()).unwrap();
+        let point = [
+            vec![4],
+            coordinate("AFVDiUrz0A7X10Cr29dclrBod7eH219w7qeLkKjXwAo"),
+            coordinate("u0yFo9jqKe-q-iRAaRLdhNWxTcMr9lbvbGvVil2UP5I"),
+        ]
+        .concat();
+        let algorithm = &signature::ECDSA_P256_SHA256_FIXED_SIGNING;
+        let pair = EcdsaKeyPair::from_private_key_and_public_key(algorithm, &private, &point).unwrap();
         Self::new(kid, Pair::P256(Arc::new(pair)))
     }
 
