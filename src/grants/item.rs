@@ -14,6 +14,10 @@ use crate::credentials::{PolicyArn, SessionDuration, SessionTags, check_tag_key}
 use crate::json;
 use crate::problems::Problems;
 
+/// How the names begin that DynamoDB's replication gives to attributes of its own, such as `aws:rep:deleting`: global
+/// tables of version 2017.11.29 put them on every item. Nobody grants or limits anything with them.
+const OF_REPLICATION: &str = "aws:rep:";
+
 /// An item's attributes but its key, as JSON. What JSON cannot say is `null`, which no attribute accepts.
 pub type Attributes = Map<String, Value>;
 
@@ -70,7 +74,7 @@ impl Item {
         if !allow_iam {
             reader.names_no_iam_action(item.policy.as_ref());
         }
-        for name in reader.attributes.keys() {
+        for name in reader.attributes.keys().filter(|name| !name.starts_with(OF_REPLICATION)) {
             reader.problems.add(&format!("/{}", escaped(name)), "is not an attribute that this version knows");
         }
         if reader.problems.is_empty() { Ok(item) } else { Err(reader.problems) }

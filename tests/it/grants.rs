@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::clock;
-use crate::support::dynamodb::{BatchGet, GRANTS, GrantKey};
+use crate::support::dynamodb::{BatchGet, GRANTS, GrantKey, attribute};
 use crate::support::events::Event;
 use crate::support::server::{Fault, Reply};
 use crate::support::world::{FUNCTION_KEY, World, policy, statement};
@@ -241,6 +241,39 @@ async fn one_unusable_item_makes_the_request_unusable() {
         }
     }
     assert!(world.sts.mints().is_empty());
+}
+
+#[tokio::test]
+async fn what_replication_adds_to_every_item_is_no_obstacle() {
+    let mut world = World::new().await;
+    world.trust_with(&json!({"name_claim": "/preferred_username", "single_use": true}));
+    let replicated = [
+        ("aws:rep:deleting", json!({"BOOL": false})),
+        ("aws:rep:updatetime", json!({"N": "1795348800.123456"})),
+        ("aws:rep:updateregion", json!({"S": "eu-west-1"})),
+        ("aws:rep:later", json!({"B": "AAAA"})),
+    ];
+    let replicated = || replicated.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+    let item = json!({"policy": policy(&["s3:PutObject"]), "max_duration": 7200});
+    let attributes = item.as_object().unwrap().iter().map(|(name, value)| (name.clone(), attribute(value)));
+    world.dynamodb.grant_typed("corp/user/carol", "default", attributes.chain(replicated()).collect());
+    let owner = json!({"owner": "corp/user/carol", "aws:rep:deleting": false, "aws:rep:updatetime": 1.5});
+    world.dynamodb.record("name#carol", &owner);
+    let function = world.start().await;
+    let mut claims = world.claims_with("preferred_username", "carol");
+    claims["jti"] = json!("token-1");
+    function.call(world.request_with(&claims)).await.credentials();
+    assert_eq!(world.sts.only_mint().statements()[0]["Action"], json!(["s3:PutObject"]));
+
+    // A token that was spent stays spent, and a block holds.
+    let mut spent = world.dynamodb.records().into_iter().find(|(id, _)| id.starts_with("jti#")).unwrap();
+    spent.1["aws:rep:deleting"] = json!(false);
+    spent.1.as_object_mut().unwrap().remove("id");
+    world.dynamodb.record(&spent.0, &spent.1);
+    function.call(world.request_with(&claims)).await.refusal(401, "invalid_token");
+    world.dynamodb.grant_typed("corp/everyone", "#blocked", replicated().collect());
+    claims["jti"] = json!("token-2");
+    function.call(world.request_with(&claims)).await.refusal(403, "access_denied");
 }
 
 #[tokio::test]

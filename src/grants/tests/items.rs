@@ -22,6 +22,10 @@ fn mistakes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ("Policy", json!({}), "/Policy", known),
         ("grant", json!("default"), "/grant", known),
         ("a/b~c", json!(1), "/a~1b~0c", known),
+        ("aws:rep", json!(true), "/aws:rep", known),
+        ("aws:repdeleting", json!(true), "/aws:repdeleting", known),
+        ("AWS:rep:deleting", json!(true), "/AWS:rep:deleting", known),
+        (" aws:rep:deleting", json!(true), "/ aws:rep:deleting", known),
         ("policy", json!(null), "/policy", "must be a JSON object"),
         ("policy", json!(7), "/policy", "must be a JSON object"),
         ("policy", json!("[]"), "/policy", "must be a JSON object"),
@@ -131,6 +135,23 @@ fn every_attribute_can_be_said() {
     });
     assert_eq!(told(everything), Vec::<String>::new());
     assert_eq!(told(json!({"updated_at": 1_800_000_000, "require": {}, "tags": {}, "policy_arns": []})), [""; 0]);
+}
+
+#[test]
+fn what_replication_adds_to_an_item_changes_nothing() {
+    let plain = item("s3:*");
+    let mut replicated = plain.clone();
+    for (name, value) in [
+        ("aws:rep:deleting", json!(false)),
+        ("aws:rep:updatetime", json!(1_795_348_800.123_456)),
+        ("aws:rep:updateregion", json!("eu-west-1")),
+        ("aws:rep:", json!(null)),
+        ("aws:rep:later", json!({"a": [1]})),
+    ] {
+        replicated[name] = value;
+    }
+    assert_eq!(session(&[replicated.clone()]), session(&[plain]));
+    assert_eq!(told(replicated), Vec::<String>::new());
 }
 
 #[test]

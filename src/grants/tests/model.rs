@@ -479,10 +479,11 @@ pub(super) fn any_item() -> impl Strategy<Value = Value> {
         weighted(0.3, any::<bool>()),
         weighted(0.25, any::<bool>()),
         weighted(0.01, Just("red")),
+        weighted(0.1, Just(false)),
     );
     let contents = (weighted(0.7, any_policy()), arns, weighted(0.25, any_tags()), weighted(0.25, any_requirement()));
     (contents, seconds(), seconds(), time(-1_000..200), time(-500..4_000), flags).prop_map(
-        |((policy, arns, tags, require), maximum, default, begin, end, (enabled, pin, allow_iam, colour))| {
+        |((policy, arns, tags, require), maximum, default, begin, end, (enabled, pin, allow_iam, colour, deleting))| {
             let all = [
                 ("policy", policy),
                 ("policy_arns", arns.map(Value::from)),
@@ -496,6 +497,7 @@ pub(super) fn any_item() -> impl Strategy<Value = Value> {
                 ("pin_source_ip", pin.map(Value::from)),
                 ("allow_iam", allow_iam.map(Value::from)),
                 ("colour", colour.map(Value::from)),
+                ("aws:rep:deleting", deleting.map(Value::from)),
             ];
             Value::Object(all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
         },
