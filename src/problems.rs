@@ -7,6 +7,9 @@ use std::fmt;
 /// More than anybody mends in one go; what a hostile document could make of it must not cost memory.
 const MAX_TOLD: usize = 64;
 
+/// Characters of a value that a message quotes: enough to find it, whatever its size.
+const MAX_QUOTED: usize = 100;
+
 /// Everything that is wrong with what somebody wrote.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Problems {
@@ -56,6 +59,16 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
+/// What somebody wrote, as a message quotes it: cut to what a line can carry.
+#[must_use]
+pub fn quoted(written: impl fmt::Display) -> String {
+    let written = written.to_string();
+    match written.char_indices().nth(MAX_QUOTED) {
+        Some((end, _)) => format!("`{}…`", written.get(..end).unwrap_or_default()),
+        None => format!("`{written}`"),
+    }
+}
+
 /// Both of two configurations, or all that is wrong with either.
 ///
 /// # Errors
@@ -74,6 +87,14 @@ pub fn both<A, B>(a: Result<A, Problems>, b: Result<B, Problems>) -> Result<(A, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_is_quoted_and_a_long_one_cut() {
+        assert_eq!(quoted("é"), "`é`");
+        assert_eq!(quoted("é".repeat(100)), format!("`{}`", "é".repeat(100)));
+        assert_eq!(quoted("é".repeat(101)), format!("`{}…`", "é".repeat(100)));
+        assert_eq!(quoted(serde_json::json!({"a": [null]})), "`{\"a\":[null]}`");
+    }
 
     #[test]
     fn all_are_counted_and_as_many_told_as_anybody_mends() {

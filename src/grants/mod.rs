@@ -4,6 +4,7 @@
 //! the one [`Session`] that all of them allow. A decision that cannot be made from everything that matched is a
 //! refusal.
 
+mod arn;
 mod condition;
 mod item;
 mod lint;

@@ -244,6 +244,50 @@ async fn one_unusable_item_makes_the_request_unusable() {
 }
 
 #[tokio::test]
+async fn an_arn_that_iam_refuses_is_not_sent_to_sts() {
+    let world = World::new().await;
+    let function = world.start().await;
+    let on = |name: &str, resource: &str| {
+        let mut statement = json!({"Effect": "Deny", "Action": "s3:*"});
+        statement[name] = json!(["arn:aws:s3:::shop/*", resource]);
+        json!({"policy": {"Version": "2012-10-17", "Statement": [statement]}})
+    };
+    for name in ["Resource", "NotResource"] {
+        for resource in [
+            "arn:aws:s3:::b",
+            "arn:*:s3:::b",
+            "arn:aws-eusc:s3:::b",
+            "arn:aws-us-gov:sqs:us-gov-*:111122223333:b",
+            "arn:aws:s3:eu-west-1:111122223333:accesspoint/b",
+            "arn:aws:iam::111122223333:role/*",
+        ] {
+            world.dynamodb.grant("corp/user/carol", "default", &on(name, resource));
+            world.sts.server.forget_calls();
+            function.call(world.request()).await.credentials();
+            assert_eq!(world.sts.only_mint().statements()[0][name][1], resource);
+        }
+        world.sts.server.forget_calls();
+        for resource in [
+            "arn:aws:*:*:111122223333:*",
+            "arn:aws:s*:::b",
+            "arn:aws-foo:s3:::b",
+            "arn:aws*:s3:::b",
+            "arn:aws:s3:eu-west-1::b",
+            "arn:aws:s3::b",
+            "arn:aws:iam::111122223333:b",
+            "arn:aws:iam:eu-west-1:111122223333:role/b",
+            "b",
+        ] {
+            world.dynamodb.grant("corp/user/carol", "default", &on(name, resource));
+            let answer = function.call(world.request()).await;
+            assert_eq!(answer.status, 500, "{resource}: {answer:?}");
+            answer.refusal(500, "grant_unusable");
+        }
+        assert!(world.sts.mints().is_empty());
+    }
+}
+
+#[tokio::test]
 async fn what_replication_adds_to_every_item_is_no_obstacle() {
     let mut world = World::new().await;
     world.trust_with(&json!({"name_claim": "/preferred_username", "single_use": true}));

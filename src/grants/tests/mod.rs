@@ -10,6 +10,7 @@ mod offering;
 mod policies;
 mod properties;
 mod templates;
+mod verdicts;
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

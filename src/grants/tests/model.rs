@@ -188,7 +188,7 @@ fn is_malformed(item: &Value) -> bool {
         || seconds_are_wrong("max_duration")
         || seconds_are_wrong("duration")
         || (is_old && names(&policy, "${"))
-        || names(&policy, "${JWT:")
+        || ["${JWT:", ":s*:"].iter().any(|text| names(&policy, text))
         || list.iter().any(|one| lapsing && one["Effect"] == "Deny")
         || list.iter().any(|one| one["Effect"] == "Allow" && names(one, "iam:") && item["allow_iam"] != json!(true))
         || folded.len() < tags.len()
@@ -381,6 +381,8 @@ fn any_statement() -> impl Strategy<Value = Value> {
         (1, json!("arn:aws:s3:::n/${jwt:/nested/unit}")),
         (1, json!("arn:aws:s3:::x/${jwt:/absent}")),
         (1, json!("arn:aws:s3:::x/${JWT:/sub}")),
+        (1, json!("arn:aws:s*:::x")),
+        (1, json!("arn:aws-us-gov:s3:::${aws:PrincipalTag/team, 'x'}")),
         (1, json!(format!("arn:aws:s3:::{}/${{session:name}}", "x".repeat(900)))),
         (1, json!(format!("arn:aws:s3:::{}/*", "y".repeat(900)))),
     ]);
