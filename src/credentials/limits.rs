@@ -199,7 +199,7 @@ pub fn check_tag_key(key: &str) -> Result<(), TagError> {
 }
 
 /// `[\p{L}\p{Z}\p{N}_.:/=+\-@]`, but for some marks that Unicode counts as alphabetic: those STS itself refuses.
-fn is_tag_character(c: char) -> bool {
+pub(crate) fn is_tag_character(c: char) -> bool {
     c.is_alphanumeric() || (c.is_whitespace() && !c.is_control()) || "_.:/=+-@".contains(c)
 }
 

@@ -37,7 +37,7 @@ const OF_S3_WITH_REGION: [&str; 6] =
 /// # Errors
 /// What is wrong, with the remedy.
 pub(super) fn resource(text: &str) -> Result<Template, String> {
-    let template = Template::parse(text).map_err(str::to_owned)?;
+    let template = Template::parse(text).map_err(|error| error.to_string())?;
     let outline = template.outline();
     if outline == "*" {
         return Ok(template);

@@ -134,8 +134,10 @@ impl Condition {
             let mut folded = BTreeSet::new();
             let keys = block.iter().filter_map(|(key, value)| {
                 let at = format!("{at}/{}", escaped(key));
-                if key.contains("${") || key.is_empty() {
-                    problems.add(&at, "must be the name of a condition key, in which nothing is filled in");
+                match Template::parse(key) {
+                    Ok(plain) if plain.is_plain() && !key.is_empty() => {}
+                    Ok(_) => problems.add(&at, "must be the name of a condition key, in which nothing is filled in"),
+                    Err(error) => problems.add(&at, error),
                 }
                 // IAM does not tell such keys apart, and which of the two it would read is not documented.
                 if !folded.insert(key.to_lowercase()) {
@@ -174,7 +176,7 @@ impl Condition {
 fn operand(family: Family, value: &Value) -> Result<Operand, String> {
     let wrong = match value {
         Value::String(text) => {
-            let template = Template::parse(text).map_err(str::to_owned)?;
+            let template = Template::parse(text).map_err(|error| error.to_string())?;
             match mistake(family, &template.outline()) {
                 None => return Ok(Operand::Text(template)),
                 Some(wrong) => wrong,

@@ -197,7 +197,7 @@ impl Reader {
 
 /// A tag's value has no variables of IAM: it is what those stand for.
 fn tag(text: &str) -> Result<Template, String> {
-    let template = Template::parse(text).map_err(str::to_owned)?;
+    let template = Template::parse(text).map_err(|error| error.to_string())?;
     let is_variable = |part: &Part| matches!(part, Part::Variable(_));
     if template.parts().iter().any(is_variable) {
         return Err(format!("holds a variable of IAM, which is not read in tags: {}", quoted(text)));

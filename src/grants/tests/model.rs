@@ -188,12 +188,13 @@ fn is_malformed(item: &Value) -> bool {
         || seconds_are_wrong("max_duration")
         || seconds_are_wrong("duration")
         || (is_old && names(&policy, "${"))
-        || ["${JWT:", ":s*:"].iter().any(|text| names(&policy, text))
+        || ["${JWT:", "${self:", "$${", ":s*:"].iter().any(|text| names(&policy, text))
         || list.iter().any(|one| lapsing && one["Effect"] == "Deny")
         || list.iter().any(|one| one["Effect"] == "Allow" && names(one, "iam:") && item["allow_iam"] != json!(true))
         || folded.len() < tags.len()
         || tags.keys().any(|key| key.starts_with("aws:"))
         || names(&item["tags"], "${aws:")
+        || names(&item["tags"], "{{")
         || names(&item["require"], "[]")
 }
 
@@ -381,6 +382,8 @@ fn any_statement() -> impl Strategy<Value = Value> {
         (1, json!("arn:aws:s3:::n/${jwt:/nested/unit}")),
         (1, json!("arn:aws:s3:::x/${jwt:/absent}")),
         (1, json!("arn:aws:s3:::x/${JWT:/sub}")),
+        (1, json!("arn:aws:s3:::x/${self:custom.bucket}")),
+        (1, json!(["*", "arn:aws:s3:::$${jwt:/sub}"])),
         (1, json!("arn:aws:s*:::x")),
         (1, json!("arn:aws-us-gov:s3:::${aws:PrincipalTag/team, 'x'}")),
         (1, json!(format!("arn:aws:s3:::{}/${{session:name}}", "x".repeat(900)))),
@@ -466,6 +469,7 @@ fn any_tags() -> impl Strategy<Value = Value> {
         (1, json!({"team": "a", "TEAM": "a"})),
         (1, json!({"aws:team": "a"})),
         (1, json!({"team": "${aws:userid}"})),
+        (1, json!({"team": "{{resolve:ssm:/team}}"})),
     ];
     any_of(tags)
 }

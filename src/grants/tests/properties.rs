@@ -133,10 +133,10 @@ fn any_leaf() -> impl Strategy<Value = String> {
         2 => "[a-zé/*? _-]{0,12}".prop_map(|text: String| text),
         2 => Just("${jwt:/x}".to_owned()),
         1 => Just("${aws:PrincipalTag/team, 'x'}".to_owned()),
-        1 => Just("$".to_owned()),
+        1 => Just("$-".to_owned()),
         1 => Just("}\"\\".to_owned()),
     ];
-    // A `$` before a `{` would begin a variable: no part begins with `{`.
+    // No part begins with `{`, or ends in what makes a mark of another tool with one.
     prop::collection::vec(part, 0..5).prop_map(|parts| parts.concat())
 }
 
