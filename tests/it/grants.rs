@@ -1,6 +1,6 @@
 //! What is read of the grants, and which grants refuse.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -172,26 +172,25 @@ async fn a_grant_out_of_its_time_is_refused() {
     function.call(world.request()).await.credentials();
 }
 
-#[tokio::test]
-async fn one_unusable_item_makes_the_request_unusable() {
-    let world = World::new().await;
-    let function = world.start().await;
+/// Items of every kind that cannot be used, whoever asks.
+pub fn unusable_items() -> Vec<Value> {
     let with_statement = |statement: Value| json!({"policy": {"Version": "2012-10-17", "Statement": [statement]}});
-    let mut principal = statement(&["s3:GetObject"]);
-    principal["Principal"] = json!("*");
-    let mut unknown = statement(&["s3:GetObject"]);
-    unknown["Effort"] = json!("Allow");
-    let mut maybe = statement(&["s3:GetObject"]);
-    maybe["Effect"] = json!("Maybe");
+    let changed = |name: &str, value: Value| {
+        let mut changed = statement(&["s3:GetObject"]);
+        changed[name] = value;
+        with_statement(changed)
+    };
     let deny = json!({"Effect": "Deny", "Action": "*", "Resource": "*"});
     let mut lapsing = with_statement(deny);
     lapsing["not_after"] = json!(clock::now() + 10_000);
     let mut lapsed = lapsing.clone();
     lapsed["not_after"] = json!(1);
     let many: Vec<String> = (0..11).map(|number| format!("arn:aws:iam::aws:policy/P{number}")).collect();
-    for item in [
+    let fifty_one: BTreeMap<String, &str> = (0..51).map(|number| (format!("t{number}"), "x")).collect();
+    vec![
         json!({"polciy": {}}),
         json!({"notes": "x"}),
+        json!({"aws:repl": false}),
         json!({"policy": 7}),
         json!({"policy": ""}),
         json!({"policy": "{"}),
@@ -199,16 +198,25 @@ async fn one_unusable_item_makes_the_request_unusable() {
         json!({"policy": {}}),
         json!({"policy": "{\"Version\":\"2012-10-17\",\"Version\":\"2012-10-17\",\"Statement\":[]}"}),
         json!({"policy": {"Version": "2020-01-01", "Statement": [statement(&["s3:GetObject"])]}}),
-        with_statement(principal),
-        with_statement(unknown),
-        with_statement(maybe),
+        json!({"policy": {"Version": "2012-10-17", "Statement": vec![statement(&["s3:GetObject"]); 45]}}),
+        changed("Principal", json!("*")),
+        changed("Effort", json!("Allow")),
+        changed("Effect", json!("Maybe")),
+        changed("Resource", json!("arn:aws-foo:s3:::b")),
+        changed("Resource", json!(format!("arn:aws:s3:::{}", "b".repeat(2_048)))),
+        changed("Resource", json!("arn:aws:s3:::${self:custom.bucket}")),
+        changed("Resource", json!("arn:aws:s3:::${jwt:/absent}")),
+        changed("Condition", json!({"StringIs": {"aws:userid": "x"}})),
         with_statement(json!({"Effect": "Allow", "Action": "s3:GetObject"})),
         with_statement(json!({"Effect": "Allow", "Resource": "*"})),
+        with_statement(json!({"Effect": "Allow", "Action": "iam:GetUser", "Resource": "*"})),
         with_statement(json!("s3:GetObject")),
         lapsing,
         lapsed,
         json!({"policy_arns": "arn:aws:iam::aws:policy/A"}),
         json!({"policy_arns": ["not an arn"]}),
+        json!({"policy_arns": ["arn:aws-foo:iam::aws:policy/A"]}),
+        json!({"policy_arns": ["arn:*:iam::aws:policy/A"]}),
         json!({"policy_arns": [7]}),
         json!({ "policy_arns": many }),
         json!({"max_duration": "3600"}),
@@ -229,8 +237,20 @@ async fn one_unusable_item_makes_the_request_unusable() {
         json!({"pin_source_ip": "true"}),
         json!({"allow_iam": 1}),
         json!({"require": "mfa"}),
+        json!({"require": {"acr": []}}),
         json!({"tags": ["team"]}),
-    ] {
+        json!({"tags": {"team": "a,b"}}),
+        json!({"tags": {"team": "{{resolve:ssm:/team}}"}}),
+        json!({"tags": {"team": "${jwt:/absent}"}}),
+        json!({ "tags": fifty_one }),
+    ]
+}
+
+#[tokio::test]
+async fn one_unusable_item_makes_the_request_unusable() {
+    let world = World::new().await;
+    let function = world.start().await;
+    for item in unusable_items() {
         for principal in ["corp/user/carol", "corp/everyone"] {
             world.dynamodb.clear();
             world.dynamodb.grant("corp/group/deployers", "default", &json!({}));

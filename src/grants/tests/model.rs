@@ -52,6 +52,14 @@ impl Case {
         authorize(&caller, &request, matches, now())
     }
 
+    /// What is offered, where the items are those of one grant.
+    pub(super) fn offers(&self) -> Result<Vec<Offer>, Denied> {
+        let caller = self.caller();
+        let blocked = if self.blocked { Principal::of(&caller).split_off(1) } else { Vec::new() };
+        let grants = vec![(GrantName::default(), matches_of(&caller, &self.items).items)];
+        offers(&caller, Holdings { blocked, grants, name_owner: self.owner() }, self.source_ip, now())
+    }
+
     fn owner(&self) -> Option<String> {
         let me = format!("corp/user/{}", self.claims["sub"].as_str().unwrap());
         self.owned_by_me.map(|mine| if mine { me } else { "corp/user/mallory".into() })

@@ -215,6 +215,26 @@ proptest! {
     }
 
     #[test]
+    fn what_is_offered_is_what_asking_gets_perhaps_after_another_sign_in(case in any_case()) {
+        let case = Case { asked: None, ..case };
+        let is_offered = case.offers().is_ok_and(|offers| !offers.is_empty());
+        let gets = match case.decide() {
+            Err(Denied::StepUp(_)) => {
+                let mut stronger = case.clone();
+                for require in stronger.items.iter_mut().filter_map(|item| item["require"].as_object_mut()) {
+                    require.retain(|name, _| name == "claims");
+                }
+                for item in &mut stronger.items {
+                    item.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+                }
+                stronger.decide()
+            }
+            decided => decided,
+        };
+        prop_assert_eq!(is_offered, gets.is_ok(), "{:?}", gets);
+    }
+
+    #[test]
     fn the_order_of_items_is_irrelevant(
         (case, order) in any_case().prop_flat_map(|case| {
             let order: Vec<usize> = (0..case.items.len()).collect();
