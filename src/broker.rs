@@ -134,6 +134,7 @@ impl Broker {
         &self,
         token: Option<&str>,
         parameters: Result<(), Invalid>,
+        source_ip: Option<IpAddr>,
         record: &mut Record,
         now: SystemTime,
     ) -> Result<Vec<Offer>, Failure> {
@@ -145,7 +146,7 @@ impl Broker {
             let begun = Instant::now();
             let holdings = self.store.read_all(&caller).await;
             record.measured.stages.push(("grants", begun.elapsed()));
-            Ok(offers(&caller, holdings?, now)?)
+            Ok(offers(&caller, holdings?, source_ip, now)?)
         };
         let found = allowance.limit(looking).await;
         allowance.end(beside, record).await;

@@ -174,18 +174,19 @@ impl Function {
         if !route.allows(method) {
             return Reply::Problem(Problem::method_not_allowed(route.allow()));
         }
+        let address = context.http.source_ip.as_deref().and_then(|address| address.parse().ok());
         match (route, method) {
             (_, &Method::OPTIONS) => Reply::Preflight,
             (Route::Health, method) => Reply::Health { body: method != Method::HEAD },
             (Route::Credentials | Route::CredentialsOfGrant, _) => {
                 let token = token(&event.headers);
-                let address = context.http.source_ip.as_deref().and_then(|address| address.parse().ok());
                 let deciding = self.broker.credentials(token, parameters(&event, grant), address, record, now);
                 let decided = Box::pin(deciding).await;
                 decided.map_or_else(|failure| Reply::Problem(Problem::of(&failure)), Reply::Credentials)
             }
             (Route::Grants, _) => {
-                let found = self.broker.grants(token(&event.headers), no_parameters(&event), record, now).await;
+                let token = token(&event.headers);
+                let found = self.broker.grants(token, no_parameters(&event), address, record, now).await;
                 found.map_or_else(|failure| Reply::Problem(Problem::of(&failure)), Reply::Grants)
             }
         }

@@ -26,6 +26,9 @@ fuzz_target!(|data: &[u8]| {
     let Ok(statements) = print(&policy) else { return };
     let printed = Policy::print(&statements);
     assert!(printed.chars().all(|c| ('\u{20}'..='\u{ff}').contains(&c)), "{printed}");
+    for mark in ["$${", "&{", "#{", "{{", "${AWS::", "${self:", "${!"] {
+        assert!(!printed.contains(mark), "{printed} holds what another tool should have replaced");
+    }
     let again = json::parse(printed.as_bytes()).expect("what is printed is JSON");
     match Policy::parse(&again, "") {
         Ok(again) => assert_eq!(print(&again).expect("nothing is left to fill in"), statements),

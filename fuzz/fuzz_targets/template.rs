@@ -9,6 +9,9 @@ fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (text, claim) = text.split_once('\0').unwrap_or((text, "payments"));
     let Ok(template) = Template::parse(text) else { return };
+    for mark in ["$${", "&{", "#{", "{{"] {
+        assert!(!text.contains(mark), "{text:?} holds what another tool should have replaced");
+    }
     let Some(caller) = hallpass_fuzz::caller(claim) else { return };
     let name = FederatedName::of(&caller).expect("a name from the subject");
     let Ok(filled) = template.fill(&caller, &name) else { return };

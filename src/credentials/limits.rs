@@ -58,6 +58,16 @@ impl SessionPolicy {
     }
 }
 
+/// The partitions of AWS, which ARNs name. The SDKs know the same ones, by their regions.
+/// <https://github.com/boto/botocore/blob/develop/botocore/data/partitions.json>
+const PARTITIONS: [&str; 8] =
+    ["aws", "aws-cn", "aws-eusc", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-us-gov"];
+
+/// Whether AWS has a partition of this name.
+pub(crate) fn is_partition(name: &str) -> bool {
+    PARTITIONS.contains(&name)
+}
+
 /// The ARN of a managed policy: `arn:PARTITION:iam::ACCOUNT:policy/NAME`, 20 to 2,048 characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PolicyArn(String);
@@ -70,13 +80,13 @@ impl PolicyArn {
         let mut next = || parts.next().unwrap_or_default();
         let (arn, partition, service, region, account, resource) = (next(), next(), next(), next(), next(), next());
         let path = resource.strip_prefix("policy/")?;
+        let name = path.rsplit('/').next().unwrap_or_default();
         let legal = arn == "arn"
-            && (partition == "aws" || partition.starts_with("aws-"))
-            && partition.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            && is_partition(partition)
             && service == "iam"
             && region.is_empty()
             && (account == "aws" || (account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit())))
-            && !path.is_empty()
+            && (1..=128).contains(&name.len())
             && path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@/-".contains(&byte))
             && (20..=2_048).contains(&text.len());
         legal.then(|| Self(text.to_owned()))
@@ -189,7 +199,7 @@ pub fn check_tag_key(key: &str) -> Result<(), TagError> {
 }
 
 /// `[\p{L}\p{Z}\p{N}_.:/=+\-@]`, but for some marks that Unicode counts as alphabetic: those STS itself refuses.
-fn is_tag_character(c: char) -> bool {
+pub(crate) fn is_tag_character(c: char) -> bool {
     c.is_alphanumeric() || (c.is_whitespace() && !c.is_control()) || "_.:/=+-@".contains(c)
 }
 
@@ -222,6 +232,8 @@ mod tests {
             "arn:aws:iam::aws:policy/ReadOnlyAccess",
             "arn:aws:iam::111122223333:policy/team/Reader",
             "arn:aws-us-gov:iam::aws:policy/job-function/ViewOnlyAccess",
+            "arn:aws-eusc:iam::111122223333:policy/Reader",
+            "arn:aws-iso-b:iam::aws:policy/ReadOnlyAccess",
         ] {
             assert_eq!(PolicyArn::new(good).unwrap().as_str(), good);
         }
@@ -234,6 +246,14 @@ mod tests {
             "arn:aws:iam:eu-west-1:aws:policy/ReadOnlyAccess",
             "arn:aws:iam::1111222233334:policy/Reader",
             "arn:azure:iam::aws:policy/ReadOnlyAccess",
+            "arn:aws-foo:iam::aws:policy/ReadOnlyAccess",
+            "arn:aws-:iam::aws:policy/ReadOnlyAccess",
+            "arn:*:iam::aws:policy/ReadOnlyAccess",
+            "arn::iam::aws:policy/ReadOnlyAccess",
+            "arn:aws:iam::*:policy/Reader",
+            "arn:aws:iam::aws:policy/job-function/",
+            "arn:aws:iam::aws:policy/Read*",
+            "arn:aws:iam::${AWS::AccountId}:policy/Reader",
             "arn:aws:iam::aws:policy/Read Only",
             "urn:aws:iam::aws:policy/ReadOnlyAccess",
         ] {

@@ -17,6 +17,7 @@ pub use self::access_key::{AccessKey, NoAccessKey};
 #[cfg(feature = "aws")]
 pub use self::broker_key::{BrokerKey, BrokerKeys, FoundKey, KeyError, MintError};
 pub use self::limits::{PolicyArn, PolicyArns, SessionDuration, SessionPolicy, SessionTags, TagError, check_tag_key};
+pub(crate) use self::limits::{is_partition, is_tag_character};
 pub use self::name::{FederatedName, NameError};
 #[cfg(feature = "aws")]
 pub use self::sts::{Issued, StsError};

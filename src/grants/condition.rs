@@ -3,6 +3,7 @@
 //! The condition block of IAM's grammar: operators with their qualifiers, keys, and values of the operator's type.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html>
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use data_encoding::BASE64;
@@ -10,7 +11,7 @@ use serde_json::{Map, Number, Value};
 
 use super::policy::{OneOrMany, escaped};
 use super::template::{FILLED, Template, VARIABLE};
-use crate::problems::Problems;
+use crate::problems::{Problems, quoted};
 
 /// What an operator compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,17 +124,24 @@ impl Condition {
             let at = format!("{at}/{}", escaped(name));
             let operator = Operator::parse(name);
             if operator.is_none() {
-                problems.add(&at, "is no condition operator of IAM; check its spelling and case");
+                problems.add(&at, "is not a condition operator of IAM; check its spelling and case");
             }
             let Some(block) = block.as_object().filter(|block| !block.is_empty()) else {
                 problems.add(&at, "must be an object of at least one condition key");
                 return None;
             };
             let operator = operator?;
+            let mut folded = BTreeSet::new();
             let keys = block.iter().filter_map(|(key, value)| {
                 let at = format!("{at}/{}", escaped(key));
-                if key.contains("${") || key.is_empty() {
-                    problems.add(&at, "must be the name of a condition key, which holds no variable");
+                match Template::parse(key) {
+                    Ok(plain) if plain.is_plain() && !key.is_empty() => {}
+                    Ok(_) => problems.add(&at, "must be the name of a condition key, in which nothing is filled in"),
+                    Err(error) => problems.add(&at, error),
+                }
+                // IAM does not tell such keys apart, and which of the two it would read is not documented.
+                if !folded.insert(key.to_lowercase()) {
+                    problems.add(&at, "is written twice, in different case; IAM takes the two for one key");
                 }
                 OneOrMany::read(value, &at, problems, |value, at, problems| {
                     operand(operator.family, value).map_err(|remedy| problems.add(at, remedy)).ok()
@@ -165,57 +173,106 @@ impl Condition {
 }
 
 /// Reads a value for an operator of this family.
-fn operand(family: Family, value: &Value) -> Result<Operand, &'static str> {
-    match value {
+fn operand(family: Family, value: &Value) -> Result<Operand, String> {
+    let wrong = match value {
         Value::String(text) => {
-            let template = Template::parse(text)?;
-            check_text(family, &template.outline())?;
-            Ok(Operand::Text(template))
+            let template = Template::parse(text).map_err(|error| error.to_string())?;
+            match mistake(family, &template.outline()) {
+                None => return Ok(Operand::Text(template)),
+                Some(wrong) => wrong,
+            }
         }
         // Its text is gone by now, and what is printed could be another number.
         Value::Number(number) if number.is_f64() => {
-            Err("must be a whole number of at most 64 bits; write any other as a string")
+            "must be a whole number of at most 64 bits; write any other as a string"
         }
-        Value::Number(number) if matches!(family, Family::Number | Family::Date | Family::Text) => {
-            Ok(Operand::Number(number.clone()))
+        Value::Number(number) if matches!(family, Family::Number | Family::Text) => {
+            return Ok(Operand::Number(number.clone()));
         }
-        Value::Bool(truth) if matches!(family, Family::Truth | Family::Text) => Ok(Operand::Truth(*truth)),
-        Value::Number(_) | Value::Bool(_) => Err("is not of the type that this operator compares"),
-        Value::Null | Value::Object(_) | Value::Array(_) => Err("must be a string, number or boolean"),
-    }
+        Value::Number(number) if family == Family::Date => {
+            if is_date(&number.to_string()) {
+                return Ok(Operand::Number(number.clone()));
+            }
+            DATE
+        }
+        Value::Bool(truth) if matches!(family, Family::Truth | Family::Text) => return Ok(Operand::Truth(*truth)),
+        Value::Number(_) | Value::Bool(_) => "is not of the type that this operator compares",
+        Value::Null | Value::Object(_) | Value::Array(_) => "must be a string, number or boolean",
+    };
+    let found = value.as_str().map_or_else(|| quoted(value), quoted);
+    Err(format!("{wrong}: {found}"))
 }
 
-/// What can be known of a value before it is filled in.
-fn check_text(family: Family, outline: &str) -> Result<(), &'static str> {
+const DATE: &str = "must be a date of ISO 8601, such as 2026-11-22T12:00:00Z, or seconds";
+
+/// What can be known to be wrong with a value before it is filled in.
+fn mistake(family: Family, outline: &str) -> Option<&'static str> {
     if matches!(family, Family::Text | Family::Arn) {
         let arn = outline == "*" || outline.starts_with("arn:") || outline.starts_with([FILLED, VARIABLE]);
-        return if family == Family::Text || arn { Ok(()) } else { Err("must be an ARN, or a pattern of one") };
+        return (family == Family::Arn && !arn).then_some("must be an ARN, or a pattern of one");
     }
     if outline.contains(VARIABLE) {
-        return Err("holds a variable of IAM, which is read only by operators for strings and ARNs");
+        return Some("holds a variable of IAM, which is read only by operators for strings and ARNs");
     }
     if outline.contains(FILLED) {
-        return Ok(());
+        return None;
     }
     let (legal, remedy) = match family {
         Family::Text | Family::Arn => (true, ""),
         Family::Number => (is_number(outline), "must be a number"),
-        Family::Date => (is_date(outline), "must be a date of ISO 8601, such as 2026-11-22T12:00:00Z, or seconds"),
+        Family::Date => (is_date(outline), DATE),
         Family::Truth => (["true", "false"].iter().any(|t| outline.eq_ignore_ascii_case(t)), "must be true or false"),
         Family::Binary => (BASE64.decode(outline.as_bytes()).is_ok(), "must be base64"),
         Family::Address => (is_network(outline), "must be an address or a CIDR block"),
     };
-    if legal { Ok(()) } else { Err(remedy) }
+    (!legal).then_some(remedy)
 }
 
 fn is_number(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.".contains(&byte)) && text.parse::<f64>().is_ok()
 }
 
-/// A year at least, and the characters that ISO 8601 has behind it; or seconds since the epoch.
+/// Seconds since the epoch, or a date of ISO 8601 as far as IAM reads it: `year[-month[-day]][Thours[:minutes[:seconds]]]`
+/// with a zone behind seconds. IAM takes a year of any length, and one of fewer than four digits is a mistake.
 fn is_date(text: &str) -> bool {
-    let year = text.get(..4).is_some_and(|year| year.bytes().all(|byte| byte.is_ascii_digit()));
-    is_number(text) || (year && text.bytes().all(|byte| byte.is_ascii_digit() || b"-:.TZ+".contains(&byte)))
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let within = |text: &str, from: u64, to: u64| {
+        digits(text) && text.parse::<u64>().is_ok_and(|number| (from..=to).contains(&number))
+    };
+    if digits(text) {
+        return text.parse::<i64>().is_ok();
+    }
+    let (date, time) = text.split_once(['T', 't']).map_or((text, None), |(date, time)| (date, Some(time)));
+    let (date, latest) = date.strip_prefix('-').map_or((date, 292_278_993), |date| (date, 292_275_054));
+    let mut fields = date.split('-');
+    let year = fields.next().unwrap_or_default();
+    let date_is_legal = year.len() >= 4
+        && within(year, 0, latest)
+        && fields.next().is_none_or(|month| within(month, 1, 12))
+        && fields.next().is_none_or(|day| within(day, 1, 31))
+        && fields.next().is_none();
+    let Some(time) = time.filter(|_| date_is_legal) else { return date_is_legal };
+    let (time, zone) = match time.find(['Z', 'z', '+', '-']) {
+        Some(at) => time.split_at(at),
+        None => (time, ""),
+    };
+    let zone_is_legal = match zone.split_at_checked(1) {
+        None => true,
+        Some(("Z" | "z", rest)) => rest.is_empty(),
+        Some((_, offset)) => {
+            let (hours, minutes) = offset.split_once(':').unwrap_or((offset, "00"));
+            [(hours, 23), (minutes, 59)].iter().all(|(field, most)| field.len() == 2 && within(field, 0, *most))
+        }
+    };
+    let mut fields = time.splitn(3, ':');
+    let seconds = |text: &str| {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        within(whole, 0, 59) && fraction.len() <= 9 && digits(fraction)
+    };
+    zone_is_legal
+        && fields.next().is_some_and(|hours| within(hours, 0, 23))
+        && fields.next().is_none_or(|minutes| within(minutes, 0, 59))
+        && fields.next().is_none_or(seconds)
 }
 
 fn is_network(text: &str) -> bool {

@@ -12,7 +12,11 @@ use super::requirement::Requirement;
 use super::template::{Part, Template};
 use crate::credentials::{PolicyArn, SessionDuration, SessionTags, check_tag_key};
 use crate::json;
-use crate::problems::Problems;
+use crate::problems::{Problems, quoted};
+
+/// How the names begin that DynamoDB's replication gives to attributes of its own, such as `aws:rep:deleting`: global
+/// tables of version 2017.11.29 put them on every item. Nobody grants or limits anything with them.
+const OF_REPLICATION: &str = "aws:rep:";
 
 /// An item's attributes but its key, as JSON. What JSON cannot say is `null`, which no attribute accepts.
 pub type Attributes = Map<String, Value>;
@@ -70,7 +74,7 @@ impl Item {
         if !allow_iam {
             reader.names_no_iam_action(item.policy.as_ref());
         }
-        for name in reader.attributes.keys() {
+        for name in reader.attributes.keys().filter(|name| !name.starts_with(OF_REPLICATION)) {
             reader.problems.add(&format!("/{}", escaped(name)), "is not an attribute that this version knows");
         }
         if reader.problems.is_empty() { Ok(item) } else { Err(reader.problems) }
@@ -108,10 +112,22 @@ impl Reader {
     }
 
     fn policy_arns(&mut self) -> Vec<PolicyArn> {
-        let arns = self.take("policy_arns", "must be a list of ARNs of managed policies", |value| {
-            value.as_array()?.iter().map(|arn| PolicyArn::new(arn.as_str()?)).collect()
-        });
-        arns.unwrap_or_default()
+        let Some(value) = self.attributes.remove("policy_arns") else { return Vec::new() };
+        let Some(list) = value.as_array() else {
+            self.problems.add("/policy_arns", "must be a list of ARNs of managed policies");
+            return Vec::new();
+        };
+        let mut arns = Vec::new();
+        for (index, value) in list.iter().enumerate() {
+            if let Some(arn) = value.as_str().and_then(PolicyArn::new) {
+                arns.push(arn);
+            } else {
+                let found = value.as_str().map_or_else(|| quoted(value), quoted);
+                let remedy = "must be the ARN of a managed policy, `arn:PARTITION:iam::ACCOUNT:policy/NAME`";
+                self.problems.add(&format!("/policy_arns/{index}"), format_args!("{remedy}: {found}"));
+            }
+        }
+        arns
     }
 
     fn tags(&mut self) -> BTreeMap<String, Template> {
@@ -126,7 +142,7 @@ impl Reader {
             if let Err(error) = check_tag_key(key) {
                 self.problems.add(&at, error);
             }
-            match value.as_str().ok_or("must be a text").and_then(tag) {
+            match value.as_str().map_or_else(|| Err(format!("must be a text: {}", quoted(value))), tag) {
                 Ok(template) => drop(tags.insert(key.clone(), template)),
                 Err(remedy) => self.problems.add(&at, remedy),
             }
@@ -180,10 +196,13 @@ impl Reader {
 }
 
 /// A tag's value has no variables of IAM: it is what those stand for.
-fn tag(text: &str) -> Result<Template, &'static str> {
-    let template = Template::parse(text)?;
-    let variable = template.parts().iter().any(|part| matches!(part, Part::Variable(_)));
-    if variable { Err("holds a variable of IAM, which is not read in tags") } else { Ok(template) }
+fn tag(text: &str) -> Result<Template, String> {
+    let template = Template::parse(text).map_err(|error| error.to_string())?;
+    let is_variable = |part: &Part| matches!(part, Part::Variable(_));
+    if template.parts().iter().any(is_variable) {
+        return Err(format!("holds a variable of IAM, which is not read in tags: {}", quoted(text)));
+    }
+    Ok(template)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! What do all the items that match allow together?
 //!
-//! Every rule here narrows: statements of all items are given to STS together, so that a Deny in one holds against an
-//! Allow in another, and of two limits the smaller holds. One unusable item makes the request unusable; leaving it
-//! out could leave out a Deny.
+//! What the items allow adds up, and every limit and every Deny narrows: statements of all items are given to STS
+//! together, so that a Deny in one holds against an Allow in another, and of two limits the smaller holds. One unusable
+//! item makes the request unusable; leaving it out could leave out a Deny.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -270,9 +270,7 @@ pub fn authorize(caller: &Caller, request: &Request, matches: Matches, now: Syst
     }
     let duration = duration(caller, &items, request.duration, now)?;
     let name = FederatedName::of(caller)?;
-    let policy = session_policy(caller, &name, &items, request.source_ip)?;
-    let policy_arns = policy_arns(&items)?;
-    let tags = tags(caller, &name, &items)?;
+    let Contents { policy, policy_arns, tags } = contents(caller, &name, &items, request.source_ip)?;
     let dues = Dues { name: name_to_take(caller, &name, matches.name_owner)?, token: caller.single_use() };
     let made_from = items.into_iter().map(|(principal, item)| Matched { principal, revision: item.revision });
     let session = Session {
@@ -306,18 +304,23 @@ pub struct Offer {
 pub struct Holdings {
     /// The caller's principals that are blocked.
     pub blocked: Vec<Principal>,
-    /// The items of each grant, each in the order of [`Principal::of`], without their policies.
+    /// The items of each grant, each in the order of [`Principal::of`].
     pub grants: Vec<(GrantName, Vec<StoredItem>)>,
     /// Who owns the caller's federated name, where it comes from a claim.
     pub name_owner: Option<String>,
 }
 
-/// Says what a caller could ask for now, by the rules of [`authorize`]. What would be refused is left out, unless
-/// everything would be; what asks for another sign-in is told. Policies are not looked at.
+/// Says what a caller could ask for now from `source_ip`, by the rules of [`authorize`]. A grant that would be refused
+/// is left out, also one that cannot be used, unless everything would be refused. What asks for another sign-in is told.
 ///
 /// # Errors
 /// [`Denied`] where every grant would be refused for what the caller is.
-pub fn offers(caller: &Caller, holdings: Holdings, now: SystemTime) -> Result<Vec<Offer>, Denied> {
+pub fn offers(
+    caller: &Caller,
+    holdings: Holdings,
+    source_ip: Option<IpAddr>,
+    now: SystemTime,
+) -> Result<Vec<Offer>, Denied> {
     if let Some(principal) = holdings.blocked.into_iter().next() {
         return Err(Denied::Blocked(principal));
     }
@@ -325,10 +328,10 @@ pub fn offers(caller: &Caller, holdings: Holdings, now: SystemTime) -> Result<Ve
     name_to_take(caller, &name, holdings.name_owner)?;
     let offer = |(grant, items)| {
         let Merged { items, require } = merge(items, now).ok()?;
-        if require.refused_claim(caller).is_some() || policy_arns(&items).is_err() {
+        if require.refused_claim(caller).is_some() {
             return None;
         }
-        tags(caller, &name, &items).ok()?;
+        contents(caller, &name, &items, source_ip).ok()?;
         let description = items.iter().find_map(|(_, item)| item.description.clone());
         let requires = require.unmet(caller, now);
         Some(longest(caller, &items, now).map(|max_duration| Offer { grant, description, max_duration, requires }))
@@ -401,6 +404,26 @@ fn longest(caller: &Caller, items: &[(Principal, Item)], now: SystemTime) -> Res
         longest = longest.min(SessionDuration::from_secs(left).ok_or(Denied::TokenEndsTooSoon)?);
     }
     Ok(longest)
+}
+
+/// What a session carries to STS, filled in for the caller.
+struct Contents {
+    policy: Option<SessionPolicy>,
+    policy_arns: PolicyArns,
+    tags: SessionTags,
+}
+
+fn contents(
+    caller: &Caller,
+    name: &FederatedName,
+    items: &[(Principal, Item)],
+    source_ip: Option<IpAddr>,
+) -> Result<Contents, Denied> {
+    Ok(Contents {
+        policy: session_policy(caller, name, items, source_ip)?,
+        policy_arns: policy_arns(items)?,
+        tags: tags(caller, name, items)?,
+    })
 }
 
 /// Joins the statements, filled in for the caller and in an order of their own, so that which item said what makes no

@@ -4,6 +4,7 @@
 //! the one [`Session`] that all of them allow. A decision that cannot be made from everything that matched is a
 //! refusal.
 
+mod arn;
 mod condition;
 mod item;
 mod lint;
@@ -15,6 +16,7 @@ mod store;
 mod template;
 #[cfg(test)]
 mod tests;
+mod variable;
 
 use std::fmt;
 
@@ -27,7 +29,7 @@ pub use self::policy::{Policy, Statement};
 pub use self::requirement::StepUp;
 #[cfg(feature = "aws")]
 pub use self::store::{Store, StoreError, Unsettled};
-pub use self::template::{ClaimError, Template};
+pub use self::template::{ClaimError, Template, TemplateError};
 use crate::identity::Caller;
 
 /// The name of a grant: `[a-z0-9][a-z0-9._-]{0,63}`.

@@ -9,10 +9,11 @@ use std::io;
 use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Map, Value, json};
 
+use super::arn::resource;
 use super::condition::Condition;
-use super::template::{FILLED, Template, VARIABLE};
+use super::template::Template;
 pub(super) use crate::json::escaped;
-use crate::problems::Problems;
+use crate::problems::{Problems, quoted};
 
 /// The language version in which `${…}` is a variable; in 2008's it is text.
 const VERSION: &str = "2012-10-17";
@@ -183,14 +184,15 @@ impl<T> OneOrMany<T> {
 }
 
 impl Action {
-    fn parse(text: &str) -> Result<Self, &'static str> {
+    fn parse(text: &str) -> Result<Self, String> {
         let legal = text == "*"
             || text.split_once(':').is_some_and(|(service, name)| {
                 let service_is_literal = service.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
                 let name_is_pattern = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"*?-_".contains(&byte));
                 !service.is_empty() && !name.is_empty() && (service_is_literal || text == "*:*") && name_is_pattern
             });
-        if legal { Ok(Self(text.to_owned())) } else { Err("must be `*` or `service:Action`, the service literal") }
+        let remedy = "must be `*` or `service:Action`, the service literal";
+        if legal { Ok(Self(text.to_owned())) } else { Err(format!("{remedy}: {}", quoted(text))) }
     }
 
     /// Whether it names an action of this service, and not all actions.
@@ -218,9 +220,8 @@ impl Reader {
         let members = self.object(document, at, "must be a JSON object")?;
         self.only(members, at, &["Version", "Id", "Statement"]);
         let version = members.get("Version");
-        match version.map(Value::as_str) {
-            None | Some(Some(VERSION | OLD_VERSION)) => {}
-            Some(_) => self.problems.add(&format!("{at}/Version"), "must be \"2012-10-17\""),
+        if let Some(other) = version.filter(|version| !matches!(version.as_str(), Some(VERSION | OLD_VERSION))) {
+            self.problems.add(&format!("{at}/Version"), format_args!("must be \"2012-10-17\": {}", quoted(other)));
         }
         if version.and_then(Value::as_str) != Some(VERSION) && holds_variable(document) {
             let remedy = "must be \"2012-10-17\", since a string holds `${`: without it that is text, and the merged \
@@ -258,7 +259,9 @@ impl Reader {
             Some("Allow") => Some(Effect::Allow),
             Some("Deny") => Some(Effect::Deny),
             _ => {
-                self.problems.add(&format!("{at}/Effect"), "must be \"Allow\" or \"Deny\"");
+                let found = members.get("Effect").map(|effect| format!(": {}", quoted(effect))).unwrap_or_default();
+                let remedy = format_args!("must be \"Allow\" or \"Deny\"{found}");
+                self.problems.add(&format!("{at}/Effect"), remedy);
                 None
             }
         };
@@ -275,7 +278,7 @@ impl Reader {
         members: &Map<String, Value>,
         at: &str,
         [these, all_but]: [&'static str; 2],
-        parse: fn(&str) -> Result<T, &'static str>,
+        parse: fn(&str) -> Result<T, String>,
     ) -> Option<Scope<T>> {
         let (name, value) = match (members.get(these), members.get(all_but)) {
             (Some(value), None) => (these, value),
@@ -286,7 +289,7 @@ impl Reader {
             }
         };
         let values = OneOrMany::read(value, &format!("{at}/{name}"), &mut self.problems, |value, at, problems| {
-            let parsed = value.as_str().ok_or("must be a string").and_then(parse);
+            let parsed = value.as_str().map_or_else(|| Err(format!("must be a string: {}", quoted(value))), parse);
             parsed.map_err(|remedy| problems.add(at, remedy)).ok()
         })?;
         Some(if name == these { Scope::These(values) } else { Scope::AllBut(values) })
@@ -318,36 +321,6 @@ impl Reader {
         };
         self.problems.add(&format!("{at}/{name}"), remedy);
     }
-}
-
-/// `*`, or an ARN, `arn:partition:service:region:account:resource`. IAM reads its variables only behind the fifth
-/// colon; our templates may also stand for a region or an account.
-fn resource(text: &str) -> Result<Template, &'static str> {
-    const NO_ARN: &str = "must be `*` or an ARN, `arn:partition:service:region:account:resource`";
-    let template = Template::parse(text)?;
-    let outline = template.outline();
-    if outline == "*" {
-        return Ok(template);
-    }
-    let parts: Vec<&str> = outline.splitn(6, ':').collect();
-    let [arn, partition, service, region, account, resource] = parts.as_slice() else { return Err(NO_ARN) };
-    if [partition, service, region, account].iter().any(|part| part.contains(VARIABLE)) {
-        return Err("holds a variable of IAM before the fifth colon, where IAM does not read it");
-    }
-    let of = |part: &str, more: &[u8]| {
-        part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || more.contains(&byte))
-    };
-    let partition_is_known = *partition == "*" || *partition == "aws" || partition.starts_with("aws-");
-    let filled = u8::try_from(FILLED).unwrap_or_default();
-    let legal = *arn == "arn"
-        && partition_is_known
-        && of(partition, b"-*")
-        && !service.is_empty()
-        && of(service, b"-*")
-        && of(region, &[b'-', b'*', b'?', filled])
-        && of(account, &[b'*', b'?', filled])
-        && !resource.is_empty();
-    if legal { Ok(template) } else { Err(NO_ARN) }
 }
 
 fn holds_variable(value: &Value) -> bool {

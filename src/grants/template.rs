@@ -2,13 +2,16 @@
 //!
 //! `${jwt:/pointer}` stands for a claim, `${session:name}` for the federated name. Both are replaced in the string
 //! leaves of a policy that was parsed before, in one pass, by values of an alphabet in which nothing means anything to
-//! IAM: a claim can change what a string says, and never what the policy is. IAM's own variables pass untouched.
+//! IAM: a claim can change what a string says, and never what the policy is. IAM's own variables pass untouched, and what
+//! another tool should have replaced is refused.
 
 use serde_json::Value;
 
+use super::variable;
 use crate::credentials::FederatedName;
 use crate::identity::Caller;
 use crate::json;
+use crate::problems::quoted;
 
 /// Bytes of a value that is filled in.
 const MAX_VALUE_BYTES: usize = 256;
@@ -26,6 +29,35 @@ pub(super) enum Part {
     SessionName,
     /// A variable of IAM: what is between `${` and `}`.
     Variable(String),
+}
+
+/// Why a text is not a template. Quotes it: a grant holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// A `}` is missing.
+    #[error("holds a `${{` that is not closed: {}", quoted(.0))]
+    Open(String),
+    /// What the inner one stands for would decide what the outer one is.
+    #[error("holds a `${{…}}` inside another: {}", quoted(.0))]
+    Nested(String),
+    /// It looks like one of ours.
+    #[error(
+        "holds an unknown form of a template, {}; there are `${{jwt:/pointer}}` and `${{session:name}}`", quoted(.0)
+    )]
+    Unknown(String),
+    /// A tool should have replaced it on the way here.
+    #[error("holds {}, which {tool} should have replaced; {instead}", quoted(.text))]
+    Foreign {
+        /// What it holds.
+        text: String,
+        /// The tool.
+        tool: &'static str,
+        /// What to write.
+        instead: &'static str,
+    },
+    /// IAM would not know it.
+    #[error("holds {}, which is not a variable of IAM; write its value, or a variable as `${{prefix:Key}}`", quoted(.0))]
+    NoVariable(String),
 }
 
 /// Why a template cannot be filled in for this caller. Holds nothing of the claim's value.
@@ -46,12 +78,17 @@ impl Template {
     /// Takes `text` apart.
     ///
     /// # Errors
-    /// What is wrong with a `${…}` in it.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
+    /// [`TemplateError`] says what is wrong with a `${…}` in it, or with what looks like one.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        if let Some((text, tool, instead)) = variable::mark(text) {
+            return Err(TemplateError::Foreign { text: text.to_owned(), tool, instead });
+        }
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((before, behind)) = rest.split_once("${") {
-            let Some((name, behind)) = behind.split_once('}') else { return Err("holds a `${` that is not closed") };
+            let Some((name, behind)) = behind.split_once('}') else {
+                return Err(TemplateError::Open(format!("${{{behind}")));
+            };
             if !before.is_empty() {
                 parts.push(Part::Text(before.to_owned()));
             }
@@ -76,6 +113,11 @@ impl Template {
         &self.0
     }
 
+    /// Whether there is nothing to fill in, neither here nor by IAM.
+    pub(super) fn is_plain(&self) -> bool {
+        self.0.iter().all(|part| matches!(part, Part::Text(_)))
+    }
+
     /// The text with each of our templates as [`FILLED`] and each of IAM's variables as [`VARIABLE`]: what can be
     /// known of it before there is a caller. Text that holds one of these two itself does not pass for it.
     pub(super) fn outline(&self) -> String {
@@ -94,13 +136,12 @@ pub(super) const FILLED: char = '\u{1}';
 pub(super) const VARIABLE: char = '\u{2}';
 
 impl Part {
-    /// A variable of IAM is a name with a colon in it, or one of `*`, `?` and `$`. What looks like one of ours and is
-    /// not is refused, in any case: passed on, IAM would take it for a variable that never matches, and a Deny would
-    /// be lost.
-    /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>
-    fn named(name: &str) -> Result<Self, &'static str> {
+    /// What looks like one of ours and is not is refused, in any case: passed on, IAM would take it for a variable that
+    /// never matches, and a Deny would be lost.
+    fn named(name: &str) -> Result<Self, TemplateError> {
+        let text = format!("${{{name}}}");
         if name.contains("${") {
-            return Err("holds a `${…}` inside another");
+            return Err(TemplateError::Nested(text));
         }
         if name == "session:name" {
             return Ok(Self::SessionName);
@@ -110,12 +151,15 @@ impl Part {
         }
         let folded = name.trim().to_ascii_lowercase();
         if folded.starts_with("jwt") || folded.starts_with("session") {
-            return Err("holds an unknown form of a template; there are `${jwt:/pointer}` and `${session:name}`");
+            return Err(TemplateError::Unknown(text));
         }
-        if folded.contains(':') || ["*", "?", "$"].contains(&name) {
+        if variable::is_of_iam(name) {
             return Ok(Self::Variable(name.to_owned()));
         }
-        Err("holds a `${…}` that is no variable of IAM")
+        Err(match variable::tool(name) {
+            Some((tool, instead)) => TemplateError::Foreign { text, tool, instead },
+            None => TemplateError::NoVariable(text),
+        })
     }
 
     fn fill(&self, caller: &Caller, name: &FederatedName) -> Result<String, ClaimError> {

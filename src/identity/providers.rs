@@ -61,7 +61,7 @@ fn can_be_required(caller: &Caller, claim: &str) -> bool {
     let attributes = json!({ "require": require }).as_object().unwrap().clone();
     let items = vec![StoredItem { principal: Principal::user(caller), attributes }];
     let holdings = Holdings { grants: vec![(GrantName::default(), items)], ..Holdings::default() };
-    let offers = offers(caller, holdings, UNIX_EPOCH + Duration::from_secs(NOW)).unwrap();
+    let offers = offers(caller, holdings, None, UNIX_EPOCH + Duration::from_secs(NOW)).unwrap();
     offers.iter().any(|offer| offer.requires.is_empty())
 }
 

@@ -1,12 +1,12 @@
 //! What is read of the grants, and which grants refuse.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::clock;
-use crate::support::dynamodb::{BatchGet, GRANTS, GrantKey};
+use crate::support::dynamodb::{BatchGet, GRANTS, GrantKey, attribute};
 use crate::support::events::Event;
 use crate::support::server::{Fault, Reply};
 use crate::support::world::{FUNCTION_KEY, World, policy, statement};
@@ -172,26 +172,25 @@ async fn a_grant_out_of_its_time_is_refused() {
     function.call(world.request()).await.credentials();
 }
 
-#[tokio::test]
-async fn one_unusable_item_makes_the_request_unusable() {
-    let world = World::new().await;
-    let function = world.start().await;
+/// Items of every kind that cannot be used, whoever asks.
+pub fn unusable_items() -> Vec<Value> {
     let with_statement = |statement: Value| json!({"policy": {"Version": "2012-10-17", "Statement": [statement]}});
-    let mut principal = statement(&["s3:GetObject"]);
-    principal["Principal"] = json!("*");
-    let mut unknown = statement(&["s3:GetObject"]);
-    unknown["Effort"] = json!("Allow");
-    let mut maybe = statement(&["s3:GetObject"]);
-    maybe["Effect"] = json!("Maybe");
+    let changed = |name: &str, value: Value| {
+        let mut changed = statement(&["s3:GetObject"]);
+        changed[name] = value;
+        with_statement(changed)
+    };
     let deny = json!({"Effect": "Deny", "Action": "*", "Resource": "*"});
     let mut lapsing = with_statement(deny);
     lapsing["not_after"] = json!(clock::now() + 10_000);
     let mut lapsed = lapsing.clone();
     lapsed["not_after"] = json!(1);
     let many: Vec<String> = (0..11).map(|number| format!("arn:aws:iam::aws:policy/P{number}")).collect();
-    for item in [
+    let fifty_one: BTreeMap<String, &str> = (0..51).map(|number| (format!("t{number}"), "x")).collect();
+    vec![
         json!({"polciy": {}}),
         json!({"notes": "x"}),
+        json!({"aws:repl": false}),
         json!({"policy": 7}),
         json!({"policy": ""}),
         json!({"policy": "{"}),
@@ -199,16 +198,25 @@ async fn one_unusable_item_makes_the_request_unusable() {
         json!({"policy": {}}),
         json!({"policy": "{\"Version\":\"2012-10-17\",\"Version\":\"2012-10-17\",\"Statement\":[]}"}),
         json!({"policy": {"Version": "2020-01-01", "Statement": [statement(&["s3:GetObject"])]}}),
-        with_statement(principal),
-        with_statement(unknown),
-        with_statement(maybe),
+        json!({"policy": {"Version": "2012-10-17", "Statement": vec![statement(&["s3:GetObject"]); 45]}}),
+        changed("Principal", json!("*")),
+        changed("Effort", json!("Allow")),
+        changed("Effect", json!("Maybe")),
+        changed("Resource", json!("arn:aws-foo:s3:::b")),
+        changed("Resource", json!(format!("arn:aws:s3:::{}", "b".repeat(2_048)))),
+        changed("Resource", json!("arn:aws:s3:::${self:custom.bucket}")),
+        changed("Resource", json!("arn:aws:s3:::${jwt:/absent}")),
+        changed("Condition", json!({"StringIs": {"aws:userid": "x"}})),
         with_statement(json!({"Effect": "Allow", "Action": "s3:GetObject"})),
         with_statement(json!({"Effect": "Allow", "Resource": "*"})),
+        with_statement(json!({"Effect": "Allow", "Action": "iam:GetUser", "Resource": "*"})),
         with_statement(json!("s3:GetObject")),
         lapsing,
         lapsed,
         json!({"policy_arns": "arn:aws:iam::aws:policy/A"}),
         json!({"policy_arns": ["not an arn"]}),
+        json!({"policy_arns": ["arn:aws-foo:iam::aws:policy/A"]}),
+        json!({"policy_arns": ["arn:*:iam::aws:policy/A"]}),
         json!({"policy_arns": [7]}),
         json!({ "policy_arns": many }),
         json!({"max_duration": "3600"}),
@@ -229,8 +237,20 @@ async fn one_unusable_item_makes_the_request_unusable() {
         json!({"pin_source_ip": "true"}),
         json!({"allow_iam": 1}),
         json!({"require": "mfa"}),
+        json!({"require": {"acr": []}}),
         json!({"tags": ["team"]}),
-    ] {
+        json!({"tags": {"team": "a,b"}}),
+        json!({"tags": {"team": "{{resolve:ssm:/team}}"}}),
+        json!({"tags": {"team": "${jwt:/absent}"}}),
+        json!({ "tags": fifty_one }),
+    ]
+}
+
+#[tokio::test]
+async fn one_unusable_item_makes_the_request_unusable() {
+    let world = World::new().await;
+    let function = world.start().await;
+    for item in unusable_items() {
         for principal in ["corp/user/carol", "corp/everyone"] {
             world.dynamodb.clear();
             world.dynamodb.grant("corp/group/deployers", "default", &json!({}));
@@ -241,6 +261,83 @@ async fn one_unusable_item_makes_the_request_unusable() {
         }
     }
     assert!(world.sts.mints().is_empty());
+}
+
+#[tokio::test]
+async fn an_arn_that_iam_refuses_is_not_sent_to_sts() {
+    let world = World::new().await;
+    let function = world.start().await;
+    let on = |name: &str, resource: &str| {
+        let mut statement = json!({"Effect": "Deny", "Action": "s3:*"});
+        statement[name] = json!(["arn:aws:s3:::shop/*", resource]);
+        json!({"policy": {"Version": "2012-10-17", "Statement": [statement]}})
+    };
+    for name in ["Resource", "NotResource"] {
+        for resource in [
+            "arn:aws:s3:::b",
+            "arn:*:s3:::b",
+            "arn:aws-eusc:s3:::b",
+            "arn:aws-us-gov:sqs:us-gov-*:111122223333:b",
+            "arn:aws:s3:eu-west-1:111122223333:accesspoint/b",
+            "arn:aws:iam::111122223333:role/*",
+        ] {
+            world.dynamodb.grant("corp/user/carol", "default", &on(name, resource));
+            world.sts.server.forget_calls();
+            function.call(world.request()).await.credentials();
+            assert_eq!(world.sts.only_mint().statements()[0][name][1], resource);
+        }
+        world.sts.server.forget_calls();
+        for resource in [
+            "arn:aws:*:*:111122223333:*",
+            "arn:aws:s*:::b",
+            "arn:aws-foo:s3:::b",
+            "arn:aws*:s3:::b",
+            "arn:aws:s3:eu-west-1::b",
+            "arn:aws:s3::b",
+            "arn:aws:iam::111122223333:b",
+            "arn:aws:iam:eu-west-1:111122223333:role/b",
+            "b",
+        ] {
+            world.dynamodb.grant("corp/user/carol", "default", &on(name, resource));
+            let answer = function.call(world.request()).await;
+            assert_eq!(answer.status, 500, "{resource}: {answer:?}");
+            answer.refusal(500, "grant_unusable");
+        }
+        assert!(world.sts.mints().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_replication_adds_to_every_item_is_no_obstacle() {
+    let mut world = World::new().await;
+    world.trust_with(&json!({"name_claim": "/preferred_username", "single_use": true}));
+    let replicated = [
+        ("aws:rep:deleting", json!({"BOOL": false})),
+        ("aws:rep:updatetime", json!({"N": "1795348800.123456"})),
+        ("aws:rep:updateregion", json!({"S": "eu-west-1"})),
+        ("aws:rep:later", json!({"B": "AAAA"})),
+    ];
+    let replicated = || replicated.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+    let item = json!({"policy": policy(&["s3:PutObject"]), "max_duration": 7200});
+    let attributes = item.as_object().unwrap().iter().map(|(name, value)| (name.clone(), attribute(value)));
+    world.dynamodb.grant_typed("corp/user/carol", "default", attributes.chain(replicated()).collect());
+    let owner = json!({"owner": "corp/user/carol", "aws:rep:deleting": false, "aws:rep:updatetime": 1.5});
+    world.dynamodb.record("name#carol", &owner);
+    let function = world.start().await;
+    let mut claims = world.claims_with("preferred_username", "carol");
+    claims["jti"] = json!("token-1");
+    function.call(world.request_with(&claims)).await.credentials();
+    assert_eq!(world.sts.only_mint().statements()[0]["Action"], json!(["s3:PutObject"]));
+
+    // A token that was spent stays spent, and a block holds.
+    let mut spent = world.dynamodb.records().into_iter().find(|(id, _)| id.starts_with("jti#")).unwrap();
+    spent.1["aws:rep:deleting"] = json!(false);
+    spent.1.as_object_mut().unwrap().remove("id");
+    world.dynamodb.record(&spent.0, &spent.1);
+    function.call(world.request_with(&claims)).await.refusal(401, "invalid_token");
+    world.dynamodb.grant_typed("corp/everyone", "#blocked", replicated().collect());
+    claims["jti"] = json!("token-2");
+    function.call(world.request_with(&claims)).await.refusal(403, "access_denied");
 }
 
 #[tokio::test]

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::grants::unusable_items;
 use crate::support::clock;
 use crate::support::dynamodb;
 use crate::support::events::Event;
 use crate::support::function::Function;
-use crate::support::server::Fault;
+use crate::support::server::{Fault, Reply};
 use crate::support::world::{World, policy};
 
 /// The most `Query` calls that are in flight at one time.
@@ -151,7 +152,74 @@ async fn who_is_blocked_is_told_nothing() {
 }
 
 #[tokio::test]
-async fn the_list_costs_one_query_a_principal_and_fetches_no_policy() {
+async fn a_grant_that_cannot_be_used_is_not_listed() {
+    let world = World::new().await;
+    let items = unusable_items();
+    for (number, item) in items.iter().enumerate() {
+        world.dynamodb.grant("corp/user/carol", &format!("u{number}"), item);
+        world.dynamodb.grant("corp/group/deployers", &format!("g{number}"), item);
+        for name in ["u", "g"] {
+            world.dynamodb.grant(
+                "corp/everyone",
+                &format!("{name}{number}"),
+                &json!({"description": "fine by itself"}),
+            );
+        }
+    }
+    let function = world.start().await;
+    assert_eq!(names(&listed(&world, &function).await), ["default"]);
+    for (number, item) in items.iter().enumerate() {
+        for name in ["u", "g"] {
+            let answer = function.call(world.request().query(&format!("grant={name}{number}"))).await;
+            assert_eq!(answer.status, 500, "{item}: {answer:?}");
+            answer.refusal(500, "grant_unusable");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_attribute_that_this_version_does_not_know_keeps_a_grant_out_of_the_list() {
+    let world = World::new().await;
+    world.dynamodb.grant("corp/everyone", "later", &json!({"policy": policy(&["s3:ListBucket"])}));
+    let function = world.start().await;
+    assert_eq!(names(&listed(&world, &function).await), ["default", "later"]);
+    let item = json!({"policy": policy(&["s3:ListBucket"]), "max_uses": 3});
+    world.dynamodb.grant("corp/everyone", "later", &item);
+    assert_eq!(names(&listed(&world, &function).await), ["default"]);
+    function.call(world.request().query("grant=later")).await.refusal(500, "grant_unusable");
+}
+
+#[tokio::test]
+async fn what_is_too_large_together_is_not_listed() {
+    let world = World::new().await;
+    let large = |action: &str| {
+        let resources: Vec<String> = (0..25).map(|number| format!("arn:aws:s3:::{action}-{number:030}/*")).collect();
+        json!({"policy": {"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": "s3:GetObject", "Resource": resources}]}})
+    };
+    world.dynamodb.grant("corp/user/carol", "large", &large("a"));
+    let function = world.start().await;
+    assert_eq!(names(&listed(&world, &function).await), ["default", "large"]);
+    world.dynamodb.grant("corp/everyone", "large", &large("b"));
+    assert_eq!(names(&listed(&world, &function).await), ["default"]);
+    function.call(world.request().query("grant=large")).await.refusal(500, "grant_unusable");
+}
+
+#[tokio::test]
+async fn a_pinned_grant_is_listed_for_those_who_have_an_address() {
+    let world = World::new().await;
+    let pinned = json!({"policy": policy(&["s3:ListBucket"]), "pin_source_ip": true});
+    world.dynamodb.grant("corp/everyone", "pinned", &pinned);
+    let function = world.start().await;
+    assert_eq!(names(&listed(&world, &function).await), ["default", "pinned"]);
+    let nowhere = |event: Event| event.with(|event| event["requestContext"]["http"]["sourceIp"] = json!("unknown"));
+    let body = function.call(nowhere(request(&world))).await.credentials();
+    assert_eq!(names(body["grants"].as_array().unwrap()), ["default"]);
+    function.call(nowhere(world.request().query("grant=pinned"))).await.refusal(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn the_list_costs_one_query_a_principal_which_reads_whole_items() {
     let world = World::new().await;
     let function = world.start().await;
     world.dynamodb.server.forget_calls();
@@ -162,10 +230,7 @@ async fn the_list_costs_one_query_a_principal_and_fetches_no_policy() {
     let expected = ["corp/user/carol", "corp/group/deployers", "corp/group/readers", "corp/everyone"];
     assert_eq!((queries.len(), principals), (4, expected.into()));
     assert_eq!(world.dynamodb.server.calls().len(), 4);
-    for query in &queries {
-        let projection = query.projection.as_ref().expect("a projection");
-        assert!(!projection.contains("policy") && projection.contains("grant"), "{projection:?}");
-    }
+    assert!(queries.iter().all(|query| query.is_whole && query.is_consistent), "{queries:?}");
     assert!(world.dynamodb.refused().is_empty());
 }
 
@@ -187,6 +252,8 @@ async fn all_pages_are_read() {
     world.dynamodb.page(2);
     world.dynamodb.grant("corp/everyone", "e", &json!({"enabled": false}));
     assert_eq!(names(&listed(&world, &function).await), ["a", "b", "c", "d"]);
+    world.dynamodb.grant("corp/everyone", "d", &json!({"colour": "red"}));
+    assert_eq!(names(&listed(&world, &function).await), ["a", "b", "c"]);
     world.dynamodb.block("corp/everyone");
     function.call(request(&world)).await.refusal(403, "access_denied");
 }
@@ -271,5 +338,25 @@ async fn a_list_that_is_not_whole_is_not_told() {
         assert_eq!(names(&listed(&world, &function).await), ["default"]);
         world.dynamodb.server.fail_operation("Query", 1, &fault);
         assert_eq!(names(&listed(&world, &function).await), ["default"], "one {fault:?} is invisible");
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_says_too_little_or_too_much_is_a_failure() {
+    let item = |principal: &str| json!({"principal": {"S": principal}, "grant": {"S": "default"}});
+    for (answer, status, code) in [
+        (json!({}), 503, "temporarily_unavailable"),
+        (json!({"Count": 1}), 503, "temporarily_unavailable"),
+        (json!({"Items": [item("corp/user/dave")]}), 500, "internal"),
+        (json!({"Items": [{"principal": {"S": "corp/user/carol"}}]}), 500, "internal"),
+        (json!({"Items": [{"grant": {"S": "default"}}]}), 500, "internal"),
+    ] {
+        let world = World::new().await;
+        let function = world.start().await;
+        let reply = Reply::new(200, "application/x-amz-json-1.0", answer.to_string());
+        world.dynamodb.server.fail_operation("Query", 1, &Fault::Answers(reply));
+        let refused = function.call(request(&world)).await;
+        assert_eq!(refused.status, status, "{answer}: {refused:?}");
+        refused.refusal(status, code);
     }
 }

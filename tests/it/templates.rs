@@ -62,18 +62,39 @@ async fn the_federated_name_reaches_sts_in_a_resource_and_a_tag() {
 #[tokio::test]
 async fn iams_own_variables_are_left_to_iam() {
     let world = World::new().await;
-    let item = json!({"policy": {"Version": "2012-10-17", "Statement": [{
-        "Effect": "Allow",
-        "Action": "s3:GetObject",
-        "Resource": ["arn:aws:s3:::shop/${aws:username}/${jwt:/sub}/${*}${?}${$}", "arn:aws:s3:::${aws:PrincipalTag/team, 'none'}"],
-        "Condition": {"StringLike": {"s3:prefix": "${aws:userid}/*", "aws:Referer": "${s3:x-amz-acl}"}},
-    }]}});
-    world.dynamodb.grant("corp/user/carol", "default", &item);
+    let variables = [
+        "${aws:username}",
+        "${aws:username, 'anonymous'}",
+        "${AWS:UserId}",
+        "${aws:PrincipalTag/team, 'company-wide'}",
+        "${aws:PrincipalTag/Cost Center}",
+        "${aws:PrincipalTag/eks:eks-cluster-name}",
+        "${s3:x-amz-acl}",
+        "${ssm:resourceTag/Name}",
+        "${kms:EncryptionContext:service}",
+        "${www.amazon.com:user_id}",
+        "${graph.facebook.com:id}",
+        "${accounts.google.com:sub}",
+        "${cognito-identity.amazonaws.com:sub}",
+        "${oidc.eks.eu-west-1.amazonaws.com/id/ABC:sub}",
+        "${saml:sub}",
+        "${*}${?}${$}",
+    ];
     let function = world.start().await;
-    function.call(world.request()).await.credentials();
-    let mut expected = item["policy"]["Statement"][0].clone();
-    expected["Resource"][0] = json!("arn:aws:s3:::shop/${aws:username}/carol/${*}${?}${$}");
-    assert_eq!(world.sts.only_mint().statements(), [expected]);
+    for variable in variables {
+        let item = json!({"policy": {"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow",
+            "Action": "s3:GetObject",
+            "Resource": [format!("arn:aws:s3:::shop/{variable}/${{jwt:/sub}}")],
+            "Condition": {"StringLike": {"s3:prefix": format!("{variable}/*")}},
+        }]}});
+        world.dynamodb.grant("corp/user/carol", "default", &item);
+        world.sts.server.forget_calls();
+        function.call(world.request()).await.credentials();
+        let mut expected = item["policy"]["Statement"][0].clone();
+        expected["Resource"][0] = json!(format!("arn:aws:s3:::shop/{variable}/carol"));
+        assert_eq!(world.sts.only_mint().statements(), [expected]);
+    }
 }
 
 #[tokio::test]
@@ -157,6 +178,109 @@ async fn a_template_in_another_place_or_form_makes_the_grant_unusable() {
         answer.refusal(500, "grant_unusable");
     }
     assert!(world.sts.mints().is_empty());
+}
+
+/// Placeholders that another tool should have replaced, as they are pasted from its files.
+const OF_OTHER_TOOLS: [&str; 24] = [
+    "${AWS::AccountId}",
+    "${AWS::Partition}",
+    "${!jwt:/sub}",
+    "${!aws:username}",
+    "${self:custom.bucket}",
+    "${env:BUCKET}",
+    "${opt:stage}",
+    "${opt:stage, 'dev'}",
+    "${param:bucket}",
+    "${file(./buckets.yml):shop}",
+    "${cf:stack.Output}",
+    "${ssm:/shop/bucket}",
+    "${ssm:bucket}",
+    "${s3:shop/bucket}",
+    "${aws:accountId}",
+    "${var.bucket}",
+    "${local.bucket}",
+    "${data.aws_caller_identity.current.account_id}",
+    "${Token[AWS.AccountId.0]}",
+    "${BUCKET:-shop}",
+    "$${jwt:/sub}",
+    "&{jwt:/sub}",
+    "#{AWS::AccountId}",
+    "{{resolve:ssm:/shop/bucket}}",
+];
+
+#[tokio::test]
+async fn what_another_tool_should_have_replaced_makes_the_grant_unusable() {
+    let world = World::new().await;
+    let function = world.start().await;
+    // A Deny, which would be lost without a word.
+    let denying = |name: &str, value: Value| {
+        let mut statement = json!({"Effect": "Deny", "Action": "s3:*", "Resource": "*"});
+        if name == "NotResource" {
+            statement.as_object_mut().unwrap().remove("Resource");
+        }
+        statement[name] = value;
+        json!({"policy": {"Version": "2012-10-17", "Statement": [statement]}})
+    };
+    let places = |text: &str| {
+        let arn = format!("arn:aws:s3:::shop/{text}/*");
+        let as_text = denying("Resource", json!(arn))["policy"].to_string();
+        [
+            denying("Resource", json!(arn)),
+            denying("Resource", json!(["*", arn])),
+            denying("NotResource", json!(arn)),
+            denying("Condition", json!({"StringLike": {"s3:prefix": ["x", format!("{text}/*")]}})),
+            denying("Condition", json!({"ArnLike": {"aws:SourceArn": arn}})),
+            denying("Condition", json!({"StringEquals": {format!("aws:PrincipalTag/{text}"): "x"}})),
+            json!({ "policy": as_text }),
+            json!({"tags": {"team": format!("team-{text}")}}),
+            json!({"tags": {format!("team-{text}"): "x"}}),
+            json!({"policy_arns": [format!("arn:aws:iam::aws:policy/{text}")]}),
+        ]
+    };
+    for item in places("x") {
+        world.dynamodb.grant("corp/user/carol", "default", &item);
+        function.call(world.request()).await.credentials();
+    }
+    world.sts.server.forget_calls();
+    for text in OF_OTHER_TOOLS {
+        for item in places(text) {
+            world.dynamodb.grant("corp/user/carol", "default", &item);
+            let answer = function.call(world.request()).await;
+            assert_eq!(answer.status, 500, "{item}: {answer:?}");
+            answer.refusal(500, "grant_unusable");
+        }
+    }
+    assert!(world.sts.mints().is_empty());
+}
+
+#[tokio::test]
+async fn the_log_names_the_tool_that_a_placeholder_is_of() {
+    let world = World::new().await;
+    let function = world.start().await;
+    let told = [
+        (
+            "${AWS::AccountId}",
+            "holds `${AWS::AccountId}`, which CloudFormation's `Fn::Sub` should have replaced; write",
+        ),
+        ("${!jwt:/sub}", "holds `${!jwt:/sub}`, which CloudFormation's `Fn::Sub` should have replaced; leave out"),
+        (
+            "${self:custom.bucket}",
+            "holds `${self:custom.bucket}`, which the Serverless Framework should have replaced;",
+        ),
+        ("$${jwt:/sub}", "holds `$${jwt:/sub}`, which Terraform should have replaced; write `${`"),
+        ("&{jwt:/sub}", "holds `&{jwt:/sub}`, which Terraform's `aws_iam_policy_document` should have replaced; write"),
+        ("${bucket}", "holds `${bucket}`, which is not a variable of IAM; write its value"),
+    ];
+    for (text, _) in told {
+        world.dynamodb.grant("corp/user/carol", "default", &allowing(&format!("arn:aws:s3:::{text}/*")));
+        function.call(world.request()).await.refusal(500, "grant_unusable");
+    }
+    let outcomes = function.end().await.audit("outcome");
+    assert_eq!(outcomes.len(), told.len());
+    for (outcome, (_, told)) in outcomes.iter().zip(told) {
+        let detail = outcome["detail"].as_str().unwrap();
+        assert!(detail.contains(&format!("/policy/Statement/0/Resource {told}")), "{detail}");
+    }
 }
 
 #[tokio::test]

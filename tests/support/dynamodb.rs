@@ -20,6 +20,9 @@ pub const STATE: &str = "hallpass-state";
 /// The text of `DynamoDB`'s own errors, which no client may ever see.
 pub const UPSTREAM_TEXT: &str = "text of dynamodb";
 
+/// What makes an answer to a `Query` leave out items or attributes.
+const PARTIAL: [&str; 5] = ["ProjectionExpression", "AttributesToGet", "Select", "FilterExpression", "Limit"];
+
 /// The most keys of one `BatchGetItem`.
 const BATCH_LIMIT: usize = 100;
 
@@ -97,8 +100,9 @@ pub struct Put {
 #[derive(Clone, Debug)]
 pub struct Query {
     pub principal: String,
-    /// The attributes that are fetched; all where nothing is said.
-    pub projection: Option<BTreeSet<String>>,
+    /// Whether all attributes of all items are asked for.
+    pub is_whole: bool,
+    pub is_consistent: bool,
 }
 
 impl DynamoDb {
@@ -185,7 +189,8 @@ impl DynamoDb {
             let condition = expressions.condition("KeyConditionExpression").unwrap().unwrap();
             Query {
                 principal: condition.equal_to("principal").unwrap()["S"].as_str().unwrap().to_owned(),
-                projection: expressions.projection().unwrap(),
+                is_whole: PARTIAL.iter().all(|member| request.get(member).is_none()),
+                is_consistent: request["ConsistentRead"] == true,
             }
         };
         self.calls("Query").iter().map(query).collect()

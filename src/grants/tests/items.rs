@@ -12,16 +12,17 @@ fn mistakes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
     let epoch = "must be whole seconds since the epoch";
     let (flag, string, known) = ("must be true or false", "must be a string", "is not an attribute that this version");
     let arns = "must be a list of ARNs of managed policies";
-    let words = "must be a list of 1 to 16 texts of visible ASCII without spaces, `\"` and `\\`";
-    let scalars = "must be a list of at least one string or boolean";
-    let pointer = "must be named by a JSON pointer, such as `/department` (RFC 6901)";
+    let arn = "must be the ARN of a managed policy, `arn:PARTITION:iam::ACCOUNT:policy/NAME`: `";
     let key = "the tag key ";
-    let long = |length: usize| "a".repeat(length);
     vec![
         ("colour", json!("red"), "/colour", known),
         ("Policy", json!({}), "/Policy", known),
         ("grant", json!("default"), "/grant", known),
         ("a/b~c", json!(1), "/a~1b~0c", known),
+        ("aws:rep", json!(true), "/aws:rep", known),
+        ("aws:repdeleting", json!(true), "/aws:repdeleting", known),
+        ("AWS:rep:deleting", json!(true), "/AWS:rep:deleting", known),
+        (" aws:rep:deleting", json!(true), "/ aws:rep:deleting", known),
         ("policy", json!(null), "/policy", "must be a JSON object"),
         ("policy", json!(7), "/policy", "must be a JSON object"),
         ("policy", json!("[]"), "/policy", "must be a JSON object"),
@@ -29,9 +30,12 @@ fn mistakes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ("policy", json!("{\"Statement\":[],\"Statement\":[]}"), "/policy", "is not JSON: an object has two members"),
         ("policy", json!({}), "/policy/Statement", "must be a statement or a list of at least one"),
         ("policy_arns", json!("arn:aws:iam::aws:policy/ReadOnlyAccess"), "/policy_arns", arns),
-        ("policy_arns", json!(["arn:aws:iam::aws:policy/ReadOnlyAccess", 7]), "/policy_arns", arns),
-        ("policy_arns", json!(["arn:aws:iam::aws:role/ReadOnlyAccess"]), "/policy_arns", arns),
-        ("policy_arns", json!(["arn:aws:iam::aws:policy/${jwt:/sub}"]), "/policy_arns", arns),
+        ("policy_arns", json!(["arn:aws:iam::aws:policy/ReadOnlyAccess", 7]), "/policy_arns/1", arn),
+        ("policy_arns", json!(["arn:aws:iam::aws:role/ReadOnlyAccess"]), "/policy_arns/0", arn),
+        ("policy_arns", json!(["arn:aws:iam::aws:policy/${jwt:/sub}"]), "/policy_arns/0", arn),
+        ("policy_arns", json!(["arn:aws:iam::${AWS::AccountId}:policy/Reader"]), "/policy_arns/0", arn),
+        ("policy_arns", json!(["arn:aws-foo:iam::aws:policy/ReadOnlyAccess"]), "/policy_arns/0", arn),
+        ("policy_arns", json!(["arn:*:iam::aws:policy/ReadOnlyAccess"]), "/policy_arns/0", arn),
         ("policy_arns", json!(null), "/policy_arns", arns),
         ("max_duration", json!(899), "/max_duration", seconds),
         ("max_duration", json!(129_601), "/max_duration", seconds),
@@ -53,10 +57,44 @@ fn mistakes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ("tags", json!({"${jwt:/sub}": "a"}), "/tags/${jwt:~1sub}", key),
         ("tags", json!({"team": "${aws:userid}"}), "/tags/team", "holds a variable of IAM, which is not read in tags"),
         ("tags", json!({"team": "${*}"}), "/tags/team", "holds a variable of IAM, which is not read in tags"),
+        (
+            "tags",
+            json!({"team": "${opt:team}"}),
+            "/tags/team",
+            "holds `${opt:team}`, which the Serverless Framework should",
+        ),
+        (
+            "tags",
+            json!({"team": "{{resolve:ssm:/t}}"}),
+            "/tags/team",
+            "holds `{{resolve:ssm:/t}}`, which CloudFormation",
+        ),
+        ("tags", json!({"${self:x}": "a"}), "/tags/${self:x}", key),
         ("tags", json!({"team": "${jwt:sub}"}), "/tags/team", "holds an unknown form of a template"),
         ("tags", json!({"team": "${"}), "/tags/team", "holds a `${` that is not closed"),
         ("tags", json!({"team": "a", "Team": "a"}), "/tags", "has two keys that differ in case alone"),
         ("tags", json!({"é": "a", "É": "a"}), "/tags", "has two keys that differ in case alone"),
+        ("pin_source_ip", json!("true"), "/pin_source_ip", flag),
+        ("pin_source_ip", json!(1), "/pin_source_ip", flag),
+        ("allow_iam", json!(null), "/allow_iam", flag),
+        ("enabled", json!("false"), "/enabled", flag),
+        ("not_before", json!("2026-11-22"), "/not_before", epoch),
+        ("not_before", json!(1.5), "/not_before", epoch),
+        ("not_after", json!(u64::MAX), "/not_after", epoch),
+        ("not_after", json!(null), "/not_after", epoch),
+        ("description", json!(7), "/description", string),
+        ("revision", json!(7), "/revision", string),
+        ("updated_by", json!(["carol"]), "/updated_by", string),
+        ("updated_at", json!(true), "/updated_at", "must be a string or a number"),
+    ]
+}
+
+fn mistakes_in_requirements() -> Vec<(&'static str, Value, &'static str, &'static str)> {
+    let words = "must be a list of 1 to 16 texts of visible ASCII without spaces, `\"` and `\\`";
+    let scalars = "must be a list of at least one string or boolean";
+    let pointer = "must be named by a JSON pointer, such as `/department` (RFC 6901)";
+    let long = |length: usize| "a".repeat(length);
+    vec![
         ("require", json!([]), "/require", "must be a map of `acr`, `amr`, `max_age` and `claims`"),
         ("require", json!(true), "/require", "must be a map of `acr`, `amr`, `max_age` and `claims`"),
         ("require", json!({"mfa": true}), "/require/mfa", "is not a requirement that this version knows"),
@@ -88,24 +126,12 @@ fn mistakes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ("require", json!({"claims": {"/team": ["a", 7]}}), "/require/claims/~1team", scalars),
         ("require", json!({"claims": {"/team": [null]}}), "/require/claims/~1team", scalars),
         ("require", json!({"claims": {"/team": [["a"]]}}), "/require/claims/~1team", scalars),
-        ("pin_source_ip", json!("true"), "/pin_source_ip", flag),
-        ("pin_source_ip", json!(1), "/pin_source_ip", flag),
-        ("allow_iam", json!(null), "/allow_iam", flag),
-        ("enabled", json!("false"), "/enabled", flag),
-        ("not_before", json!("2026-11-22"), "/not_before", epoch),
-        ("not_before", json!(1.5), "/not_before", epoch),
-        ("not_after", json!(u64::MAX), "/not_after", epoch),
-        ("not_after", json!(null), "/not_after", epoch),
-        ("description", json!(7), "/description", string),
-        ("revision", json!(7), "/revision", string),
-        ("updated_by", json!(["carol"]), "/updated_by", string),
-        ("updated_at", json!(true), "/updated_at", "must be a string or a number"),
     ]
 }
 
 #[test]
 fn every_mistake_in_an_item_is_told_at_its_place_with_its_remedy() {
-    for (name, value, place, remedy) in mistakes() {
+    for (name, value, place, remedy) in mistakes().into_iter().chain(mistakes_in_requirements()) {
         let problems = told(json!({ name: value }));
         assert_eq!(problems.len(), 1, "{name}: {value}: {problems:?}");
         let expected = format!("{place} {remedy}");
@@ -131,6 +157,23 @@ fn every_attribute_can_be_said() {
     });
     assert_eq!(told(everything), Vec::<String>::new());
     assert_eq!(told(json!({"updated_at": 1_800_000_000, "require": {}, "tags": {}, "policy_arns": []})), [""; 0]);
+}
+
+#[test]
+fn what_replication_adds_to_an_item_changes_nothing() {
+    let plain = item("s3:*");
+    let mut replicated = plain.clone();
+    for (name, value) in [
+        ("aws:rep:deleting", json!(false)),
+        ("aws:rep:updatetime", json!(1_795_348_800.123_456)),
+        ("aws:rep:updateregion", json!("eu-west-1")),
+        ("aws:rep:", json!(null)),
+        ("aws:rep:later", json!({"a": [1]})),
+    ] {
+        replicated[name] = value;
+    }
+    assert_eq!(session(&[replicated.clone()]), session(&[plain]));
+    assert_eq!(told(replicated), Vec::<String>::new());
 }
 
 #[test]
@@ -200,7 +243,7 @@ fn a_policy_in_json_text_is_read_with_its_pointers() {
     let text = |document: &str| told(json!({ "policy": document }));
     assert_eq!(text(&policy("Allow", "s3:*").to_string()), Vec::<String>::new());
     let problems = text(r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"x","Resource":"*"}]}"#);
-    assert_eq!(problems, ["/policy/Statement/0/Action must be `*` or `service:Action`, the service literal"]);
+    assert_eq!(problems, ["/policy/Statement/0/Action must be `*` or `service:Action`, the service literal: `x`"]);
     assert!(text("{} {}")[0].starts_with("/policy is not JSON: "));
     assert!(text(&"[".repeat(65))[0].starts_with("/policy is not JSON: "));
 }

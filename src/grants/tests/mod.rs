@@ -10,6 +10,7 @@ mod offering;
 mod policies;
 mod properties;
 mod templates;
+mod verdicts;
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -77,9 +78,13 @@ fn claiming(changed: &Value, items: &[Value]) -> Result<Session, Denied> {
     authorize(&caller, &request(None), matches_of(&caller, items), now()).map(|pending| pending.session)
 }
 
+fn address() -> IpAddr {
+    "203.0.113.7".parse().unwrap()
+}
+
 fn request(seconds: Option<i64>) -> Request {
     let duration = seconds.map(|seconds| SessionDuration::from_secs(seconds).unwrap());
-    Request { grant: GrantName::default(), duration, source_ip: Some("203.0.113.7".parse().unwrap()) }
+    Request { grant: GrantName::default(), duration, source_ip: Some(address()) }
 }
 
 fn session(items: &[Value]) -> Result<Session, Denied> {

@@ -52,6 +52,14 @@ impl Case {
         authorize(&caller, &request, matches, now())
     }
 
+    /// What is offered, where the items are those of one grant.
+    pub(super) fn offers(&self) -> Result<Vec<Offer>, Denied> {
+        let caller = self.caller();
+        let blocked = if self.blocked { Principal::of(&caller).split_off(1) } else { Vec::new() };
+        let grants = vec![(GrantName::default(), matches_of(&caller, &self.items).items)];
+        offers(&caller, Holdings { blocked, grants, name_owner: self.owner() }, self.source_ip, now())
+    }
+
     fn owner(&self) -> Option<String> {
         let me = format!("corp/user/{}", self.claims["sub"].as_str().unwrap());
         self.owned_by_me.map(|mine| if mine { me } else { "corp/user/mallory".into() })
@@ -188,12 +196,13 @@ fn is_malformed(item: &Value) -> bool {
         || seconds_are_wrong("max_duration")
         || seconds_are_wrong("duration")
         || (is_old && names(&policy, "${"))
-        || names(&policy, "${JWT:")
+        || ["${JWT:", "${self:", "$${", ":s*:"].iter().any(|text| names(&policy, text))
         || list.iter().any(|one| lapsing && one["Effect"] == "Deny")
         || list.iter().any(|one| one["Effect"] == "Allow" && names(one, "iam:") && item["allow_iam"] != json!(true))
         || folded.len() < tags.len()
         || tags.keys().any(|key| key.starts_with("aws:"))
         || names(&item["tags"], "${aws:")
+        || names(&item["tags"], "{{")
         || names(&item["require"], "[]")
 }
 
@@ -387,6 +396,10 @@ fn any_statement() -> impl Strategy<Value = Value> {
         (1, json!("arn:aws:s3:::n/${jwt:/nested/unit}")),
         (1, json!("arn:aws:s3:::x/${jwt:/absent}")),
         (1, json!("arn:aws:s3:::x/${JWT:/sub}")),
+        (1, json!("arn:aws:s3:::x/${self:custom.bucket}")),
+        (1, json!(["*", "arn:aws:s3:::$${jwt:/sub}"])),
+        (1, json!("arn:aws:s*:::x")),
+        (1, json!("arn:aws-us-gov:s3:::${aws:PrincipalTag/team, 'x'}")),
         (1, json!(format!("arn:aws:s3:::{}/${{session:name}}", "x".repeat(900)))),
         (1, json!(format!("arn:aws:s3:::{}/*", "y".repeat(900)))),
     ]);
@@ -470,6 +483,7 @@ fn any_tags() -> impl Strategy<Value = Value> {
         (1, json!({"team": "a", "TEAM": "a"})),
         (1, json!({"aws:team": "a"})),
         (1, json!({"team": "${aws:userid}"})),
+        (1, json!({"team": "{{resolve:ssm:/team}}"})),
     ];
     any_of(tags)
 }
@@ -485,10 +499,11 @@ pub(super) fn any_item() -> impl Strategy<Value = Value> {
         weighted(0.3, any::<bool>()),
         weighted(0.25, any::<bool>()),
         weighted(0.01, Just("red")),
+        weighted(0.1, Just(false)),
     );
     let contents = (weighted(0.7, any_policy()), arns, weighted(0.25, any_tags()), weighted(0.25, any_requirement()));
     (contents, seconds(), seconds(), time(-1_000..200), time(-500..4_000), flags).prop_map(
-        |((policy, arns, tags, require), maximum, default, begin, end, (enabled, pin, allow_iam, colour))| {
+        |((policy, arns, tags, require), maximum, default, begin, end, (enabled, pin, allow_iam, colour, deleting))| {
             let all = [
                 ("policy", policy),
                 ("policy_arns", arns.map(Value::from)),
@@ -502,6 +517,7 @@ pub(super) fn any_item() -> impl Strategy<Value = Value> {
                 ("pin_source_ip", pin.map(Value::from)),
                 ("allow_iam", allow_iam.map(Value::from)),
                 ("colour", colour.map(Value::from)),
+                ("aws:rep:deleting", deleting.map(Value::from)),
             ];
             Value::Object(all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
         },

@@ -9,7 +9,7 @@ fn holdings(caller: &Caller, grants: &[(&str, &[Value])]) -> Holdings {
 
 fn offered(grants: &[(&str, &[Value])]) -> Vec<Offer> {
     let caller = caller();
-    offers(&caller, holdings(&caller, grants), now()).unwrap()
+    offers(&caller, holdings(&caller, grants), Some(address()), now()).unwrap()
 }
 
 fn names(offers: &[Offer]) -> Vec<&str> {
@@ -42,7 +42,12 @@ fn what_would_be_refused_is_left_out() {
         json!({"policy_arns": arns.collect::<Vec<_>>()})
     };
     let (good, tagged) = (json!({}), |value: &str| json!({"tags": {"team": value}}));
-    let left_out: [(&str, Vec<Value>); 12] = [
+    let on = |resource: &str| {
+        let statement = json!({"Effect": "Deny", "Action": "s3:*", "Resource": resource});
+        json!({"policy": {"Version": "2012-10-17", "Statement": statement}})
+    };
+    let large = |letter: &str| on(&format!("arn:aws:s3:::{}", letter.repeat(1_100)));
+    let left_out: [(&str, Vec<Value>); 18] = [
         ("disabled", vec![good.clone(), json!({"enabled": false})]),
         ("early", vec![json!({"not_before": NOW + 1})]),
         ("late", vec![json!({"not_after": NOW + 899})]),
@@ -55,6 +60,12 @@ fn what_would_be_refused_is_left_out() {
         ("case", vec![tagged("a"), json!({"tags": {"Team": "a"}})]),
         ("arns", vec![arns(0), arns(5)]),
         ("nothing", vec![]),
+        ("policy", vec![json!({"policy": {}})]),
+        ("placeholder", vec![on("arn:aws:s3:::${self:custom.bucket}")]),
+        ("arn", vec![good.clone(), on("arn:aws:s*:::b")]),
+        ("claim-of-policy", vec![on("arn:aws:s3:::${jwt:/absent}")]),
+        ("large", vec![large("a"), large("b")]),
+        ("iam", vec![json!({"policy": policy("Allow", "iam:GetUser")})]),
     ];
     for (name, items) in &left_out {
         assert_eq!(names(&offered(&[("a", &[json!({})]), (name, items), ("z", &[json!({})])])), ["a", "z"], "{name}");
@@ -67,7 +78,9 @@ fn what_this_sign_in_does_not_meet_is_told_and_nothing_else() {
     let require = json!({"require": {"acr": ["gold", "silver"], "amr": ["mfa", "hwk"], "max_age": 900}});
     let requires = |claims: Value| {
         let caller = caller_claiming(&json!({}), &claims);
-        let offers = offers(&caller, holdings(&caller, &[("default", std::slice::from_ref(&require))]), now()).unwrap();
+        let offers =
+            offers(&caller, holdings(&caller, &[("default", std::slice::from_ref(&require))]), Some(address()), now())
+                .unwrap();
         offers[0].requires.clone()
     };
     let all = StepUp {
@@ -94,7 +107,7 @@ fn the_longest_session_is_cut_to_the_grants_end_and_to_the_tokens() {
     let ending = |exp: u64| {
         let caller = caller_claiming(&json!({"session_ends_with_token": true}), &json!({"exp": NOW + exp}));
         let grants: [(&str, &[Value]); 2] = [("a", &[json!({"max_duration": 7_200})]), ("b", &[json!({})])];
-        let offers = offers(&caller, holdings(&caller, &grants), now());
+        let offers = offers(&caller, holdings(&caller, &grants), Some(address()), now());
         offers.map(|offers| offers.iter().map(|offer| offer.max_duration.as_secs()).collect::<Vec<_>>())
     };
     assert_eq!(ending(5_000), Ok(vec![5_000, 3_600]));
@@ -107,13 +120,16 @@ fn whoever_is_blocked_or_has_another_s_name_is_offered_nothing() {
     let caller = caller();
     let mut blocked = holdings(&caller, &[("default", &[json!({})])]);
     blocked.blocked = Principal::of(&caller).split_off(3);
-    assert_eq!(offers(&caller, blocked, now()), Err(Denied::Blocked(Principal::of(&caller)[3].clone())));
+    assert_eq!(
+        offers(&caller, blocked, Some(address()), now()),
+        Err(Denied::Blocked(Principal::of(&caller)[3].clone()))
+    );
 
     let named = caller_claiming(&json!({"name_claim": "/u"}), &json!({"u": "Carol"}));
     let of = |owner: Option<&str>| {
         let mut holdings = holdings(&named, &[("default", &[json!({})])]);
         holdings.name_owner = owner.map(str::to_owned);
-        offers(&named, holdings, now()).map(|offers| offers.len())
+        offers(&named, holdings, Some(address()), now()).map(|offers| offers.len())
     };
     assert_eq!(of(Some("corp/user/carol")), Ok(1));
     assert_eq!(of(None), Err(Denied::NameOwned { name: "carol".into(), owner: None }));
@@ -121,12 +137,26 @@ fn whoever_is_blocked_or_has_another_s_name_is_offered_nothing() {
     assert_eq!(of(other.as_deref()), Err(Denied::NameOwned { name: "carol".into(), owner: other }));
 
     let unfit = caller_claiming(&json!({"name_claim": "/u"}), &json!({}));
-    let nothing = offers(&unfit, Holdings::default(), now());
+    let nothing = offers(&unfit, Holdings::default(), Some(address()), now());
     assert_eq!(nothing, Err(Denied::Name(NameError::Missing("/u".into()))));
+}
+
+#[test]
+fn a_grant_that_pins_is_offered_to_those_who_have_an_address() {
+    let caller = caller();
+    let pinned = [json!({"policy": policy("Allow", "s3:*"), "pin_source_ip": true})];
+    let count = |source_ip| {
+        let grants: [(&str, &[Value]); 2] = [("a", &[json!({})]), ("b", &pinned)];
+        offers(&caller, holdings(&caller, &grants), source_ip, now()).unwrap().len()
+    };
+    assert_eq!((count(Some(address())), count(None)), (2, 1));
 }
 
 #[test]
 fn a_name_that_would_be_taken_at_its_first_use_is_no_obstacle() {
     let caller = caller_claiming(&json!({"name_claim": "/u", "name_owners": "first_use"}), &json!({"u": "carol"}));
-    assert_eq!(offers(&caller, holdings(&caller, &[("default", &[json!({})])]), now()).unwrap().len(), 1);
+    assert_eq!(
+        offers(&caller, holdings(&caller, &[("default", &[json!({})])]), Some(address()), now()).unwrap().len(),
+        1
+    );
 }

@@ -53,8 +53,6 @@ fn policies_of_iams_grammar_are_understood() {
 /// Each mistake in a statement that is good but for it, with its place in the statement and how the remedy begins.
 fn mistakes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
     let action = "must be `*` or `service:Action`, the service literal";
-    let arn = "must be `*` or an ARN, `arn:partition:service:region:account:resource`";
-    let early = "holds a variable of IAM before the fifth colon, where IAM does not read it";
     let element = "is not an element of IAM's grammar here; check its spelling and case";
     vec![
         ("Principal", json!("*"), "/Principal", "belongs in resource policies; remove it"),
@@ -89,6 +87,35 @@ fn mistakes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ("Resource", json!([]), "/Resource", "must not be empty"),
         ("Resource", json!(7), "/Resource", "must be a string"),
         ("Resource", json!(["*", null]), "/Resource/1", "must be a string"),
+        ("Resource", json!("arn:aws:s3:::a/${"), "/Resource", "holds a `${` that is not closed"),
+        ("Resource", json!("arn:aws:s3:::a/${x}"), "/Resource", "holds `${x}`, which is not a variable of IAM"),
+        (
+            "Resource",
+            json!("arn:aws:s3:::a/${self:x}"),
+            "/Resource",
+            "holds `${self:x}`, which the Serverless Framework",
+        ),
+        ("Resource", json!("arn:aws:s3:::${AWS::AccountId}"), "/Resource", "holds `${AWS::AccountId}`, which Cloud"),
+        ("Resource", json!("{{resolve:ssm:/a}}"), "/Resource", "holds `{{resolve:ssm:/a}}`, which CloudFormation"),
+        ("Resource", json!("arn:aws:s3:::a/${aws:${*}}"), "/Resource", "holds a `${…}` inside another"),
+        ("Resource", json!("arn:aws:s3:::a/${jwt:sub}"), "/Resource", "holds an unknown form of a template, `${jwt"),
+        ("Condition", json!([]), "/Condition", "must be an object of operators"),
+        ("Condition", json!("x"), "/Condition", "must be an object of operators"),
+    ]
+}
+
+/// Each mistake in a resource, like those.
+fn mistakes_in_resources() -> Vec<(&'static str, Value, &'static str, &'static str)> {
+    let arn = "must be `*` or an ARN, `arn:partition:service:region:account:resource`";
+    let early = "holds a variable of IAM before the fifth colon, where IAM does not read it";
+    let partition =
+        "must name a partition that AWS has, such as `aws`, `aws-cn` or `aws-us-gov`, or `*` for all: `arn:";
+    let service = "must name one service, in lower case; IAM takes no wildcard there: `arn:";
+    let region = "must name a region as AWS writes it, such as `eu-west-1`, with wildcards, or none: `arn:";
+    let account = "must name an account by its 12 digits, with wildcards, or none: `arn:";
+    let of_iam = "must end in `*`, or in a resource of IAM with its kind, such as `user/carol` or `role/*`: `arn:";
+    let of_s3 = "must not name a region, since a bucket and its objects have none: `arn:aws:s3:";
+    vec![
         ("Resource", json!(""), "/Resource", arn),
         ("Resource", json!("**"), "/Resource", arn),
         ("Resource", json!("shop"), "/Resource", arn),
@@ -97,47 +124,69 @@ fn mistakes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ("Resource", json!("ARN:aws:s3:::shop"), "/Resource", arn),
         ("Resource", json!("urn:aws:s3:::shop"), "/Resource", arn),
         ("Resource", json!("*:aws:s3:::shop"), "/Resource", arn),
-        ("Resource", json!("arn:azure:s3:::shop"), "/Resource", arn),
-        ("Resource", json!("arn:awscn:s3:::shop"), "/Resource", arn),
-        ("Resource", json!("arn:aws-CN:s3:::shop"), "/Resource", arn),
-        ("Resource", json!("arn::s3:::shop"), "/Resource", arn),
-        ("Resource", json!("arn:aws::::shop"), "/Resource", arn),
-        ("Resource", json!("arn:aws:S3:::shop"), "/Resource", arn),
-        ("Resource", json!("arn:aws:s3:EU:111122223333:shop"), "/Resource", arn),
-        ("Resource", json!("arn:aws:s3:eu/1:111122223333:shop"), "/Resource", arn),
-        ("Resource", json!("arn:aws:s3::1111 2222:shop"), "/Resource", arn),
-        ("Resource", json!("arn:aws:s3::1111-2222:shop"), "/Resource", arn),
-        ("Resource", json!("arn:${jwt:/sub}:s3:::shop"), "/Resource", arn),
-        ("Resource", json!("arn:aws-${jwt:/sub}:s3:::shop"), "/Resource", arn),
-        ("Resource", json!("arn:aws:${jwt:/sub}:::shop"), "/Resource", arn),
+        ("Resource", json!("arn:azure:s3:::shop"), "/Resource", partition),
+        ("Resource", json!("arn:awscn:s3:::shop"), "/Resource", partition),
+        ("Resource", json!("arn:aws-CN:s3:::shop"), "/Resource", partition),
+        ("Resource", json!("arn::s3:::shop"), "/Resource", partition),
+        ("Resource", json!("arn:aws::::shop"), "/Resource", service),
+        ("Resource", json!("arn:aws:S3:::shop"), "/Resource", service),
+        ("Resource", json!("arn:aws:s3:EU:111122223333:shop"), "/Resource", region),
+        ("Resource", json!("arn:aws:s3:eu/1:111122223333:shop"), "/Resource", region),
+        ("Resource", json!("arn:aws:s3::1111 2222:shop"), "/Resource", account),
+        ("Resource", json!("arn:aws:s3::1111-2222:shop"), "/Resource", account),
+        ("Resource", json!("arn:${jwt:/sub}:s3:::shop"), "/Resource", partition),
+        ("Resource", json!("arn:aws-${jwt:/sub}:s3:::shop"), "/Resource", partition),
+        ("Resource", json!("arn:aws:${jwt:/sub}:::shop"), "/Resource", service),
         ("Resource", json!("${jwt:/sub}"), "/Resource", arn),
         ("Resource", json!("${jwt:/sub}:aws:s3:::shop"), "/Resource", arn),
-        ("Resource", json!("arn:aws:s3:\u{1}::shop"), "/Resource", arn),
-        ("Resource", json!("arn:aws:s3::\u{2}:shop"), "/Resource", arn),
+        ("Resource", json!("arn:aws:s3:\u{1}::shop"), "/Resource", region),
+        ("Resource", json!("arn:aws:s3::\u{2}:shop"), "/Resource", account),
         ("Resource", json!("arn:aws:s3:${aws:RequestedRegion}::shop"), "/Resource", early),
         ("Resource", json!("arn:aws:s3::${aws:PrincipalAccount}:shop"), "/Resource", early),
         ("Resource", json!("arn:${aws:Partition}:s3:::shop"), "/Resource", early),
         ("Resource", json!("arn:aws:${aws:Service}:::shop"), "/Resource", early),
-        ("Resource", json!("arn:aws:s3:::a/${"), "/Resource", "holds a `${` that is not closed"),
-        ("Resource", json!("arn:aws:s3:::a/${x}"), "/Resource", "holds a `${…}` that is no variable of IAM"),
-        ("Resource", json!("arn:aws:s3:::a/${aws:${*}}"), "/Resource", "holds a `${…}` inside another"),
-        ("Resource", json!("arn:aws:s3:::a/${jwt:sub}"), "/Resource", "holds an unknown form of a template; there are"),
-        ("Condition", json!([]), "/Condition", "must be an object of operators"),
-        ("Condition", json!("x"), "/Condition", "must be an object of operators"),
+        ("Resource", json!("arn:aws-foo:s3:::b"), "/Resource", partition),
+        ("Resource", json!("arn:aws*:s3:::b"), "/Resource", partition),
+        ("Resource", json!("arn:a?s:s3:::b"), "/Resource", partition),
+        ("Resource", json!("arn:**:s3:::b"), "/Resource", partition),
+        ("Resource", json!("arn:aws-:s3:::b"), "/Resource", partition),
+        ("Resource", json!("arn:aws:*:*:111122223333:*"), "/Resource", service),
+        ("Resource", json!("arn:aws:s*:::b"), "/Resource", service),
+        ("Resource", json!("arn:aws:s?:::b"), "/Resource", service),
+        ("Resource", json!("arn:*:*:*:*:*"), "/Resource", service),
+        ("Resource", json!("arn:aws:s_3:::b"), "/Resource", service),
+        ("Resource", json!("arn:aws:ec2:region:account-id:instance/*"), "/Resource", account),
+        ("Resource", json!("arn:aws:iam:::shop"), "/Resource", of_iam),
+        ("Resource", json!("arn:aws:iam::111122223333:carol"), "/Resource", of_iam),
+        ("Resource", json!("arn:aws:iam::111122223333:user"), "/Resource", of_iam),
+        ("Resource", json!("arn:aws:iam::111122223333:users/carol"), "/Resource", of_iam),
+        ("Resource", json!("arn:aws:iam::111122223333:r*"), "/Resource", of_iam),
+        ("Resource", json!("arn:aws:iam::111122223333:shop/${jwt:/sub}"), "/Resource", of_iam),
+        (
+            "Resource",
+            json!("arn:aws:iam:eu-west-1:111122223333:user/a"),
+            "/Resource",
+            "must not name a region, since IAM",
+        ),
+        ("Resource", json!("arn:aws:iam:*:111122223333:user/a"), "/Resource", "must not name a region, since IAM"),
+        ("Resource", json!("arn:aws:s3:us-east-1::shop"), "/Resource", of_s3),
+        ("Resource", json!("arn:aws:s3:eu-west-1:111122223333:shop/*"), "/Resource", of_s3),
+        ("Resource", json!("arn:aws:s3:*:*:shop"), "/Resource", of_s3),
+        ("Resource", json!("arn:aws:s3:${jwt:/region}::shop-${jwt:/sub}"), "/Resource", of_s3),
     ]
 }
 
 /// Each mistake in a condition, with its place in the condition and how the remedy begins.
 fn mistakes_in_conditions() -> Vec<(&'static str, Value, &'static str, &'static str)> {
-    let operator = "is no condition operator of IAM; check its spelling and case";
+    let operator = "is not a condition operator of IAM; check its spelling and case";
     let block = "must be an object of at least one condition key";
-    let key = "must be the name of a condition key, which holds no variable";
+    let key = "must be the name of a condition key, in which nothing is filled in";
+    let twice = "is written twice, in different case; IAM takes the two for one key";
     let kind = "must be a string, number or boolean";
     let of_type = "is not of the type that this operator compares";
     let variable = "holds a variable of IAM, which is read only by operators for strings and ARNs";
     let whole = "must be a whole number of at most 64 bits; write any other as a string";
     let (number, truth, base64) = ("must be a number", "must be true or false", "must be base64");
-    let date = "must be a date of ISO 8601, such as 2026-11-22T12:00:00Z, or seconds";
     let (network, arn) = ("must be an address or a CIDR block", "must be an ARN, or a pattern of one");
     vec![
         ("stringEquals", json!({"k": "v"}), "", operator),
@@ -159,13 +208,38 @@ fn mistakes_in_conditions() -> Vec<(&'static str, Value, &'static str, &'static 
         ("StringEquals", json!({"": "v"}), "/", key),
         ("StringEquals", json!({"${aws:userid}": "v"}), "/${aws:userid}", key),
         ("StringEquals", json!({"aws:PrincipalTag/${jwt:/x}": "v"}), "/aws:PrincipalTag~1${jwt:~1x}", key),
+        (
+            "StringEquals",
+            json!({"aws:PrincipalTag/${": "v"}),
+            "/aws:PrincipalTag~1${",
+            "holds a `${` that is not closed",
+        ),
+        ("StringEquals", json!({"${self:x}": "v"}), "/${self:x}", "holds `${self:x}`, which the Serverless Framework"),
+        ("StringEquals", json!({"aws:&{x}": "v"}), "/aws:&{x}", "holds `&{x}`, which Terraform's"),
+        (
+            "StringEquals",
+            json!({"{{resolve:ssm:a}}": "v"}),
+            "/{{resolve:ssm:a}}",
+            "holds `{{resolve:ssm:a}}`, which Cloud",
+        ),
+        ("StringEquals", json!({"aws:userid": "v", "aws:UserId": "v"}), "/aws:userid", twice),
         ("StringEquals", json!({"k": []}), "/k", "must not be empty"),
         ("StringEquals", json!({"k": null}), "/k", kind),
         ("StringEquals", json!({"k": {"a": "b"}}), "/k", kind),
         ("StringEquals", json!({"k": ["v", ["w"]]}), "/k/1", kind),
         ("StringEquals", json!({"k": 1.5}), "/k", whole),
         ("StringEquals", json!({"k": "${"}), "/k", "holds a `${` that is not closed"),
-        ("StringLike", json!({"a/b": ["x", "${jwt}"]}), "/a~1b/1", "holds an unknown form of a template; there are"),
+        (
+            "StringEquals",
+            json!({"k": "${AWS::Region}"}),
+            "/k",
+            "holds `${AWS::Region}`, which CloudFormation's `Fn::Sub`",
+        ),
+        ("NumericLessThan", json!({"k": "${opt:n}"}), "/k", "holds `${opt:n}`, which the Serverless Framework"),
+        ("DateLessThan", json!({"k": "&{aws:CurrentTime}"}), "/k", "holds `&{aws:CurrentTime}`, which Terraform's"),
+        ("Bool", json!({"k": "{{ x }}"}), "/k", "holds `{{ x }}`, which a template engine"),
+        ("ArnLike", json!({"k": "$${x}"}), "/k", "holds `$${x}`, which Terraform"),
+        ("StringLike", json!({"a/b": ["x", "${jwt}"]}), "/a~1b/1", "holds an unknown form of a template, `${jwt"),
         ("NumericEquals", json!({"k": 1e3}), "/k", whole),
         ("NumericLessThan", json!({"k": true}), "/k", of_type),
         ("NumericLessThan", json!({"k": "ten"}), "/k", number),
@@ -177,11 +251,6 @@ fn mistakes_in_conditions() -> Vec<(&'static str, Value, &'static str, &'static 
         ("NumericLessThan", json!({"k": "\u{1}"}), "/k", number),
         ("NumericLessThan", json!({"k": "${aws:MultiFactorAuthAge}"}), "/k", variable),
         ("DateLessThan", json!({"k": true}), "/k", of_type),
-        ("DateLessThan", json!({"k": "tomorrow"}), "/k", date),
-        ("DateLessThan", json!({"k": "26-11-22"}), "/k", date),
-        ("DateLessThan", json!({"k": "2026-11-22 12:00"}), "/k", date),
-        ("DateLessThan", json!({"k": ""}), "/k", date),
-        ("DateLessThan", json!({"k": "202é"}), "/k", date),
         ("DateLessThan", json!({"k": "${aws:CurrentTime}"}), "/k", variable),
         ("Bool", json!({"k": 1}), "/k", of_type),
         ("Bool", json!({"k": "yes"}), "/k", truth),
@@ -211,6 +280,39 @@ fn mistakes_in_conditions() -> Vec<(&'static str, Value, &'static str, &'static 
     ]
 }
 
+/// Each mistake in a date, like those.
+fn mistakes_in_dates() -> Vec<(&'static str, Value, &'static str, &'static str)> {
+    let date = "must be a date of ISO 8601, such as 2026-11-22T12:00:00Z, or seconds";
+    vec![
+        ("DateLessThan", json!({"k": "tomorrow"}), "/k", date),
+        ("DateLessThan", json!({"k": "26-11-22"}), "/k", date),
+        ("DateLessThan", json!({"k": "2026-11-22 12:00"}), "/k", date),
+        ("DateLessThan", json!({"k": ""}), "/k", date),
+        ("DateLessThan", json!({"k": "202é"}), "/k", date),
+        ("DateLessThan", json!({"k": "-1"}), "/k", date),
+        ("DateLessThan", json!({"k": -1}), "/k", date),
+        ("DateLessThan", json!({"k": u64::MAX}), "/k", date),
+        ("DateLessThan", json!({"k": "1.5"}), "/k", date),
+        ("DateLessThan", json!({"k": "9223372036854775808"}), "/k", date),
+        ("DateLessThan", json!({"k": "01T"}), "/k", date),
+        ("DateLessThan", json!({"k": "2026-13"}), "/k", date),
+        ("DateLessThan", json!({"k": "2026-00-01"}), "/k", date),
+        ("DateLessThan", json!({"k": "2026-11-32"}), "/k", date),
+        ("DateLessThan", json!({"k": "2026-11-22-01"}), "/k", date),
+        ("DateLessThan", json!({"k": "2026-11-22T"}), "/k", date),
+        ("DateLessThan", json!({"k": "2026-11-22T24:00:00Z"}), "/k", date),
+        ("DateLessThan", json!({"k": "2026-11-22T12:60:00Z"}), "/k", date),
+        ("DateLessThan", json!({"k": "2026-11-22T12:00:60Z"}), "/k", date),
+        ("DateLessThan", json!({"k": "2026-11-22T12:00:00.Z"}), "/k", date),
+        ("DateLessThan", json!({"k": "2026-11-22T12:00:00.0123456789Z"}), "/k", date),
+        ("DateLessThan", json!({"k": "2026-11-22T12:00:00ZZ"}), "/k", date),
+        ("DateLessThan", json!({"k": "2026-11-22T12:00:00+1"}), "/k", date),
+        ("DateLessThan", json!({"k": "2026-11-22T12:00:00+24:00"}), "/k", date),
+        ("DateLessThan", json!({"k": "2026-11-22T12:00:00+01:60"}), "/k", date),
+        ("DateLessThan", json!({"k": "292278994-01-01"}), "/k", date),
+    ]
+}
+
 #[track_caller]
 fn assert_told(document: &Value, pointer: &str, place: &str, remedy: &str) {
     let problems = Policy::parse(document, pointer).expect_err(&document.to_string());
@@ -221,7 +323,7 @@ fn assert_told(document: &Value, pointer: &str, place: &str, remedy: &str) {
 
 #[test]
 fn every_mistake_in_a_statement_is_told_at_its_place_with_its_remedy() {
-    for (name, value, place, remedy) in mistakes() {
+    for (name, value, place, remedy) in mistakes().into_iter().chain(mistakes_in_resources()) {
         let listed = statement_with(name, value.clone());
         assert_told(&listed, "", &format!("/Statement/0{place}"), remedy);
         let single = json!({"Version": "2012-10-17", "Statement": listed["Statement"][0]});
@@ -238,7 +340,7 @@ fn every_mistake_in_a_statement_is_told_at_its_place_with_its_remedy() {
 
 #[test]
 fn every_mistake_in_a_condition_is_told_at_its_place_with_its_remedy() {
-    for (operator, block, place, remedy) in mistakes_in_conditions() {
+    for (operator, block, place, remedy) in mistakes_in_conditions().into_iter().chain(mistakes_in_dates()) {
         let document = statement_with("Condition", json!({ operator: block }));
         let operator = operator.replace('/', "~1");
         assert_told(&document, "", &format!("/Statement/0/Condition/{operator}{place}"), remedy);
@@ -376,6 +478,13 @@ fn values_that_each_operator_compares_are_understood() {
                 "2026-11-22",
                 "2026-11-22T12:00:00Z",
                 "2026-11-22T12:00:00.5+01:00",
+                "2026-11-22t2:00:00.593194-23",
+                "2026-11-22T12",
+                "2026-11-22T12:00",
+                "2026-11-22T12:00:00z",
+                "-292275054",
+                "292278993-12-31",
+                "9223372036854775807",
                 "1800000000",
                 1_800_000_000,
                 "${jwt:/end}"
@@ -440,13 +549,37 @@ fn resources_of_iams_grammar_are_understood() {
         "arn:aws-us-gov:s3:::shop",
         "arn:aws-cn:ec2:cn-north-1:111122223333:instance/*",
         "arn:aws:logs:*:*:*",
-        "arn:aws:*:*:111122223333:*",
+        "arn:*:ec2:*:*:instance/*",
+        "arn:aws-eusc:s3:::shop",
+        "arn:aws-iso:s3:::shop",
+        "arn:aws-iso-b:s3:::shop",
+        "arn:aws-iso-e:s3:::shop",
+        "arn:aws-iso-f:s3:::shop",
+        "arn:aws:iam::111122223333:*",
+        "arn:aws:iam::*:root",
+        "arn:aws:iam::111122223333:user/carol",
+        "arn:aws:iam::111122223333:${jwt:/kind}/carol",
+        "arn:aws:iam::111122223333:us${aws:userid}",
+        "arn:aws:iam::aws:AWSTemplate",
+        "arn:aws:iam::111122223333:role/aws-service-role/*",
+        "arn:aws:s3::111122223333:accesspoint/mrap",
+        "arn:aws:s3::111122223333:shop",
+        "arn:aws:s3:us-west-2:111122223333:accesspoint/shop/object/*",
+        "arn:aws:s3:*:*:accesspoint/*",
+        "arn:aws:s3:eu-west-1:111122223333:access-grants/default/grant/*",
+        "arn:aws:s3:us-west-2:111122223333:async-request/mrap/*",
+        "arn:aws:s3:eu-west-1:111122223333:job/*",
+        "arn:aws:s3:eu-west-1:111122223333:storage-lens/*",
+        "arn:aws:s3:eu-west-1:111122223333:storage-lens-group/*",
+        "arn:aws:s3:eu-west-1:111122223333:access*",
+        "arn:aws:s3:${jwt:/region}:${jwt:/account}:accesspoint/${session:name}",
+        "arn:aws:invalid-service:us-east-1::shop",
         "arn:aws:ec2:us-*-?:1111????3333:instance/i-?",
         "arn:aws:iam::aws:policy/ReadOnlyAccess",
         "arn:aws:apigateway:eu-west-1::/restapis/*",
         "arn:aws:sns:eu-west-1:111122223333:a:b:c",
         "arn:aws:s3:::${aws:PrincipalTag/team, 'x:y'}/${jwt:/sub}",
-        "arn:aws:s3:${jwt:/region}:${jwt:/account}:${session:name}",
+        "arn:aws:sqs:${jwt:/region}:${jwt:/account}:${session:name}",
         "arn:aws:s3:::\u{1}",
     ] {
         assert_eq!(problems(&statement_with("Resource", good.into())), Vec::<String>::new(), "{good}");

@@ -19,7 +19,8 @@ fn claims_and_the_sessions_name_are_filled_in() {
         ("${jwt:/https:~1~1example.com~1unit}", "u1"),
         ("${jwt:/a~0b}", "t"),
         ("${session:name}${session:name}", "carol-3o2jzrlhnfnbcarol-3o2jzrlhnfnb"),
-        ("$${jwt:/sub}{x}", "$carol{x}"),
+        ("$-${jwt:/sub}{x}", "$-carol{x}"),
+        ("${$}${jwt:/sub}", "${$}carol"),
         ("", ""),
         ("}", "}"),
         ("$", "$"),
@@ -28,28 +29,161 @@ fn claims_and_the_sessions_name_are_filled_in() {
     }
 }
 
+/// Of AWS's documentation and of its managed policies, one of each form.
+pub(super) const OF_IAM: [&str; 52] = [
+    "${aws:username}",
+    "${aws:userid}",
+    "${AWS:UserId}",
+    "${aws:PrincipalTag/team}",
+    "${aws:PrincipalTag/team, 'none'}",
+    "${aws:PrincipalTag/team, 'company-wide'}",
+    "${aws:PrincipalTag/team, ''}",
+    "${aws:PrincipalTag/team, 'it''s a, b: c'}",
+    "${aws:PrincipalTag/team,  'two spaces'}",
+    "${aws:username, 'anonymous'}",
+    "${aws:PrincipalTag/Cost Center}",
+    "${aws:PrincipalTag/eks:eks-cluster-name}",
+    "${aws:PrincipalTag/a/b+c=d@e.f_g-h}",
+    "${aws:PrincipalTag/Größe}",
+    "${aws:ResourceTag/aws:cloudformation:stack-name}",
+    "${aws:RequestTag/Owner}",
+    "${aws:PrincipalAccount}",
+    "${aws:PrincipalOrgID}",
+    "${aws:ResourceAccount}",
+    "${aws:RequestedRegion}",
+    "${aws:SourceIdentity}",
+    "${aws:CurrentTime}",
+    "${aws:FederatedProvider}",
+    "${s3:prefix}",
+    "${S3:Prefix}",
+    "${s3:x-amz-acl}",
+    "${s3:max-keys}",
+    "${s3:ExistingObjectTag/class}",
+    "${sns:Endpoint}",
+    "${ec2:SourceInstanceARN}",
+    "${ec2:ResourceTag/Owner}",
+    "${ssm:resourceTag/Name}",
+    "${ssm:resourceTag/aws:ssmmessages:session-id}",
+    "${ssm:SourceInstanceARN}",
+    "${kms:EncryptionContext:service}",
+    "${kms:EncryptionContext:aws:s3:arn}",
+    "${secretsmanager:resource/AllowRotationLambdaArn}",
+    "${iot:Connection.Thing.ThingName}",
+    "${rds:db-tag/stage}",
+    "${transfer:UserName}",
+    "${sagemaker:DomainId}",
+    "${deadline:PrincipalId}",
+    "${saml:sub}",
+    "${www.amazon.com:user_id}",
+    "${accounts.google.com:sub}",
+    "${graph.facebook.com:id}",
+    "${cognito-identity.amazonaws.com:sub}",
+    "${oidc.eks.eu-west-1.amazonaws.com/id/ABC0123:sub}",
+    "${login.example.com/realms/corp_1:email}",
+    "${*}",
+    "${?}",
+    "${$}",
+];
+
 #[test]
 fn variables_of_iam_pass_untouched() {
-    for text in [
-        "${aws:username}",
-        "${aws:PrincipalTag/team}",
-        "${aws:PrincipalTag/team, 'none'}",
-        "${s3:prefix}",
-        "${saml:sub}/${cognito-identity.amazonaws.com:sub}",
-        "${*}${?}${$}",
-        "${ aws:userid }",
-        "${AWS:UserId}",
-    ] {
-        assert_eq!(filled(text, &json!({})).as_deref(), Ok(text));
+    for variable in OF_IAM {
+        for text in [variable.to_owned(), format!("home/{variable}/{variable}*"), format!("${{$}}{variable}")] {
+            assert_eq!(filled(&text, &json!({})).as_deref(), Ok(text.as_str()));
+        }
     }
+}
+
+/// What other tools should have replaced, and the tool.
+pub(super) const FOREIGN: [(&str, &str); 52] = [
+    ("${AWS::AccountId}", "CloudFormation's `Fn::Sub`"),
+    ("${AWS::Region}", "CloudFormation's `Fn::Sub`"),
+    ("${!jwt:/sub}", "CloudFormation's `Fn::Sub`"),
+    ("${!aws:username}", "CloudFormation's `Fn::Sub`"),
+    ("${!x:y}", "CloudFormation's `Fn::Sub`"),
+    ("${Token[AWS.AccountId.0]}", "the AWS CDK"),
+    ("${Token[TOKEN.12]}", "the AWS CDK"),
+    ("${self:custom.bucket}", "the Serverless Framework"),
+    ("${self:provider.stage, 'dev'}", "the Serverless Framework"),
+    ("${env:BUCKET}", "the Serverless Framework"),
+    ("${opt:stage}", "the Serverless Framework"),
+    ("${opt:stage, 'dev'}", "the Serverless Framework"),
+    ("${param:bucket}", "the Serverless Framework"),
+    ("${custom:bucket}", "the Serverless Framework"),
+    ("${file(./buckets.yml):shop}", "the Serverless Framework"),
+    ("${cf:stack.Output}", "the Serverless Framework"),
+    ("${cf.eu-west-1:stack.Output}", "the Serverless Framework"),
+    ("${cf(eu-west-1):stack.Output}", "the Serverless Framework"),
+    ("${ssm:/shop/bucket}", "the Serverless Framework"),
+    ("${ssm:bucket}", "the Serverless Framework"),
+    ("${ssm:shop/bucket}", "the Serverless Framework"),
+    ("${ssm.eu-west-1:/shop/bucket}", "the Serverless Framework"),
+    ("${ssm(raw):/shop/bucket}", "the Serverless Framework"),
+    ("${s3:shop/bucket.json}", "the Serverless Framework"),
+    ("${aws:accountId}", "the Serverless Framework"),
+    ("${aws:region}", "the Serverless Framework"),
+    ("${sls:stage}", "the Serverless Framework"),
+    ("${git:branch}", "the Serverless Framework"),
+    ("${vault:secret/data/x.y}", "the Serverless Framework"),
+    ("${terraform:outputs:bucket}", "the Serverless Framework"),
+    ("${strToBool(true)}", "the Serverless Framework"),
+    ("${var.bucket}", "Terraform"),
+    ("${local.bucket}", "Terraform"),
+    ("${data.aws_caller_identity.current.account_id}", "Terraform"),
+    ("${module.shop.bucket_arn}", "Terraform"),
+    ("${each.value}", "Terraform"),
+    ("${each.key}:x", "Terraform"),
+    ("${path.module}", "Terraform"),
+    ("${terraform.workspace}", "Terraform"),
+    ("${aws_s3_bucket.shop.arn}", "Terraform"),
+    ("${var.prod ? 'a:b' : 'c'}", "Terraform"),
+    ("$${jwt:/sub}", "Terraform"),
+    ("$${aws:username}", "Terraform"),
+    ("&{jwt:/sub}", "Terraform's `aws_iam_policy_document`"),
+    ("&{aws:username}", "Terraform's `aws_iam_policy_document`"),
+    ("#{AWS::AccountId}", "serverless-pseudo-parameters"),
+    ("${{ secrets.BUCKET }}", "GitHub Actions"),
+    ("{{resolve:ssm:/shop/bucket}}", "CloudFormation (dynamic references)"),
+    ("{{resolve:secretsmanager:shop:SecretString:bucket}}", "CloudFormation (dynamic references)"),
+    ("{{ bucket }}", "a template engine, such as Helm or Ansible"),
+    ("{{.Values.bucket}}", "a template engine, such as Helm or Ansible"),
+    ("{{bucket", "a template engine, such as Helm or Ansible"),
+];
+
+#[test]
+fn what_another_tool_should_have_replaced_is_refused_and_the_tool_named() {
+    for (text, tool) in FOREIGN {
+        for whole in [text.to_owned(), format!("a/{text}"), format!("${{jwt:/sub}}/{text}/${{aws:userid}}")] {
+            let refused = Template::parse(&whole).expect_err(&whole).to_string();
+            assert!(refused.contains(&format!("which {tool} should have replaced; ")), "{whole}: {refused}");
+            let start: String = text.chars().take(9).collect();
+            assert!(refused.starts_with(&format!("holds `{start}")), "{whole}: {refused}");
+        }
+    }
+    let refused = |text: &str| Template::parse(text).unwrap_err().to_string();
+    assert_eq!(
+        refused("a/${self:custom.bucket}/*"),
+        "holds `${self:custom.bucket}`, which the Serverless Framework should have replaced; write its value"
+    );
+    assert_eq!(
+        refused("a/${!jwt:/sub}/*"),
+        "holds `${!jwt:/sub}`, which CloudFormation's `Fn::Sub` should have replaced; leave out its `!`"
+    );
+    assert_eq!(refused("a/$${jwt:/sub}/*"), "holds `$${jwt:/sub}`, which Terraform should have replaced; write `${`");
+    assert_eq!(
+        refused("x{{resolve:ssm:/a}}y"),
+        "holds `{{resolve:ssm:/a}}`, which CloudFormation (dynamic references) should have replaced; write its value"
+    );
+    let long = refused(&format!("${{self:{}}}", "x".repeat(1_000)));
+    assert!(long.len() < 250 && long.contains("x…`, which"), "{long}");
 }
 
 #[test]
 fn what_is_neither_ours_nor_iams_is_refused() {
-    let unknown = "holds an unknown form of a template";
-    let no_variable = "holds a `${…}` that is no variable of IAM";
-    let unclosed = "holds a `${` that is not closed";
-    let nested = "holds a `${…}` inside another";
+    let unknown = "holds an unknown form of a template, `";
+    let no_variable = "holds `";
+    let unclosed = "holds a `${` that is not closed: `${";
+    let nested = "holds a `${…}` inside another: `${";
     for (text, remedy) in [
         ("${jwt}", unknown),
         ("${jwt:}", unknown),
@@ -70,7 +204,43 @@ fn what_is_neither_ours_nor_iams_is_refused() {
         ("${SESSION:NAME}", unknown),
         ("${}", no_variable),
         ("${ }", no_variable),
+        ("${:}", no_variable),
         ("${username}", no_variable),
+        ("${BUCKET}", no_variable),
+        ("${Bucket.Arn}", no_variable),
+        ("${BUCKET:-default}", no_variable),
+        ("${BUCKET:default}", no_variable),
+        ("${stage:dev}", no_variable),
+        ("${aws}", no_variable),
+        ("${aws:}", no_variable),
+        ("${aws:/username}", no_variable),
+        ("${aws::username}", no_variable),
+        ("${aws:1name}", no_variable),
+        ("${aws:user name}", no_variable),
+        ("${aws:username }", no_variable),
+        ("${ aws:username}", no_variable),
+        ("${aws :username}", no_variable),
+        ("${aws: username}", no_variable),
+        ("${aws:user_name*}", no_variable),
+        ("${aws:PrincipalTag/}", no_variable),
+        ("${aws:PrincipalTag/ team}", no_variable),
+        ("${aws:PrincipalTag/a*}", no_variable),
+        ("${aws:PrincipalTag/a\tb}", no_variable),
+        ("${aws:username, none}", no_variable),
+        ("${aws:username, 'none}", no_variable),
+        ("${aws:username, none'}", no_variable),
+        ("${aws:username, '}", no_variable),
+        ("${aws:username,'none'}", no_variable),
+        ("${aws:username , 'none'}", no_variable),
+        ("${aws:username,}", no_variable),
+        ("${aws:username, 'a' }", no_variable),
+        ("${no-service-of-aws:key}", no_variable),
+        ("${localhost:sub}", no_variable),
+        ("${example.com}", no_variable),
+        ("${.com:sub}", no_variable),
+        ("${a..com:sub}", no_variable),
+        ("${example.1:sub}", no_variable),
+        ("${https://example.com:sub}", no_variable),
         ("${**}", no_variable),
         ("${ *}", no_variable),
         ("${", unclosed),
@@ -81,8 +251,24 @@ fn what_is_neither_ours_nor_iams_is_refused() {
         ("${aws:PrincipalTag/team, '${session:name}'}", nested),
         ("${${*}}", nested),
     ] {
-        let refused = Template::parse(text).expect_err(text);
+        let refused = Template::parse(text).expect_err(text).to_string();
         assert!(refused.starts_with(remedy), "{text}: {refused}");
+        let says_why = remedy != no_variable || refused.contains("`, which is not a variable of IAM; write its value");
+        assert!(says_why, "{text}: {refused}");
+    }
+}
+
+#[test]
+fn the_services_are_listed_as_they_are_looked_up() {
+    let services: Vec<&str> = include_str!("../services.txt").lines().collect();
+    assert!(services.len() > 400 && services.is_sorted_by(|a, b| a < b), "sorted, each once");
+    let of = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    assert!(services.iter().all(|service| !service.is_empty() && service.chars().all(of)));
+    for known in ["s3", "ec2", "iam", "sts", "kms", "ssm", "sns", "sqs", "rds-db", "execute-api", "transfer"] {
+        assert!(services.contains(&known), "{known}");
+    }
+    for of_tools in ["self", "env", "opt", "param", "custom", "file", "cf", "sls", "git", "vault", "var", "local"] {
+        assert!(!services.contains(&of_tools), "{of_tools}");
     }
 }
 
