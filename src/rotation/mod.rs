@@ -29,7 +29,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use self::access_keys::AccessKeys;
 pub use self::event::{Event, EventError, StackEvent, StackRequest, Step};
-use self::secret::{Secret, Standing, Versions};
+use self::secret::{NotKept, Secret, Standing, Versions};
 use self::stack::StackClient;
 use crate::audit::Audit;
 use crate::config::RotatorConfig;
@@ -40,6 +40,9 @@ use crate::upstream::{AtMost, SdkConfig, Upstream, attempts_of};
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// Nobody waits for a rotation: a throttled call is worth more than one retry.
 const ATTEMPTS: u32 = 4;
+/// The wait before each attempt at a change that the SDK does not repeat by itself.
+const PAUSES: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 /// A function that read the secret just before the promotion reads it again after 5 min at most, or when refused.
 const OVERLAP: Duration = Duration::from_mins(15);
 /// A new key works everywhere after some seconds; trials of one step go on for so long at most.
@@ -215,7 +218,18 @@ impl Rotator {
             self.keys.delete(id).await?;
         }
         let made = self.keys.create().await?;
-        self.secret.put_pending(token, &made).await
+        let refusal = match self.secret.put_pending(token, &made).await {
+            Ok(()) => return Ok(()),
+            // It may still be kept, and then another invocation goes on with it.
+            Err(NotKept::InDoubt(error)) => return Err(error.into()),
+            Err(NotKept::Refused(error)) => error.into(),
+            Err(NotKept::Taken) => RotationError::Overtaken,
+        };
+        // No version holds it, and nobody else knows it.
+        if let Err(error) = self.keys.delete(made.id()).await {
+            tracing::warn!(%error, "the new access key is left for a later rotation to delete");
+        }
+        Err(refusal)
     }
 
     /// Waits until STS takes the pending key. A version whose key can never be taken is given up: it would be tried again

@@ -1,8 +1,12 @@
 //! Two processes play the same step at once: Lambda delivers an event twice, or retries what is under way still.
 
+use super::steps::deleted;
 use super::{Rotation, STEPS, Start, each};
 use crate::support::function::Function;
 use crate::support::server::Fault;
+
+/// What the rotator says when another invocation has done its work.
+const FASTER: &str = "another invocation of this step was faster";
 
 #[tokio::test]
 async fn a_step_may_be_overtaken_by_itself_at_any_call() {
@@ -39,6 +43,25 @@ async fn two_processes_that_play_each_step_at_once_end_in_one_rotation() {
             finishes(rotation).await;
         }
     }
+}
+
+#[tokio::test]
+async fn the_slower_of_two_first_rotations_deletes_its_own_key() {
+    let (rotation, slow) = Rotation::played(Start::Placeholder, &[]).await;
+    let (server, fast) = (&rotation.account.server, rotation.rotator().await);
+    server.fail_operation("PutSecretValue", 1, &Fault::Hangs);
+    let overtaking = async {
+        server.held().await;
+        rotation.play(&fast, &STEPS[..1]).await;
+        assert_eq!(rotation.account.keys().len(), 2);
+        server.release();
+    };
+    let (outcome, ()) = tokio::join!(rotation.step(&slow, "createSecret"), overtaking);
+    assert!(outcome.unwrap_err().to_string().contains(FASTER));
+    let [slow_one, _] = rotation.account.keys_ever().try_into().unwrap();
+    assert_eq!(deleted(&rotation), [slow_one.id]);
+    rotation.play(&fast, &STEPS[1..]).await;
+    rotation.assert_finished();
 }
 
 /// Holds one call of a step while another process plays all of that step, and lets it go on.
