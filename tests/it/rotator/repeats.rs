@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::steps::{SHORT, changes_nothing};
-use super::{Rotation, STEPS, Start, each, environment, rotator};
+use super::{ABANDONED, Rotation, STEPS, Start, each, environment, rotator};
 use crate::support::secrets::{SECRET, SECRET_ARN};
 
 #[tokio::test]
@@ -143,6 +143,7 @@ async fn a_version_without_a_label_is_refused() {
     let (first, rotator) = Rotation::played(Start::OneKey, &STEPS[..1]).await;
     let token = first.token.clone();
     first.account.forget_pending();
+    first.account.age(ABANDONED);
     let second = first.next();
     second.play(&rotator, &STEPS[..1]).await;
     for step in STEPS {
