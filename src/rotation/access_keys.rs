@@ -20,6 +20,8 @@ use crate::upstream::{AtMost, SdkConfig, Upstream};
 pub(super) const LIMIT: usize = 2;
 /// A user has one page of keys. An answer that never ends does not come from IAM.
 const PAGES: usize = 10;
+/// The lengths of an access key id: <https://docs.aws.amazon.com/IAM/latest/APIReference/API_AccessKey.html>
+const ID_LENGTHS: std::ops::RangeInclusive<usize> = 16..=128;
 
 /// The access keys of one user.
 #[derive(Debug)]
@@ -95,11 +97,13 @@ impl AccessKeys {
         let ask = self.iam.create_access_key().user_name(&self.user).customize().config_override(once());
         let made = ask.send().await.map_err(|error| Upstream::of("IAM", &error))?.access_key;
         let made = made.ok_or(RotationError::Incomplete("IAM"))?;
+        tracing::info!(key = legible(&made.access_key_id), "made an access key");
         AccessKey::new(made.access_key_id, made.secret_access_key.into()).map_err(|_| RotationError::Incomplete("IAM"))
     }
 
     /// Deletes a key, or finds it gone.
     pub(super) async fn delete(&self, id: &str) -> Result<(), RotationError> {
+        tracing::info!(key = legible(id), "deleting an access key");
         let ask = self.iam.delete_access_key().user_name(&self.user).access_key_id(id);
         match ask.customize().config_override(once()).send().await {
             Ok(_) => Ok(()),
@@ -112,6 +116,7 @@ impl AccessKeys {
 
     /// Turns a key off, or finds it gone.
     pub(super) async fn turn_off(&self, id: &str) -> Result<(), RotationError> {
+        tracing::info!(key = legible(id), "turning an access key off");
         let ask = self.iam.update_access_key().user_name(&self.user).access_key_id(id).status(StatusType::Inactive);
         match ask.customize().config_override(once()).send().await {
             Ok(_) => Ok(()),
@@ -128,6 +133,14 @@ fn once() -> Builder {
     Builder::new().retry_config(RetryConfig::disabled())
 }
 
+/// An access key id is public, as CloudTrail shows it. Anything that does not look like one may be a secret, so it is not
+/// logged. A secret has lower-case letters.
+fn legible(id: &str) -> &str {
+    let known =
+        ID_LENGTHS.contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    if known { id } else { "an unreadable id" }
+}
+
 /// IAM has no user of this name.
 #[derive(Debug)]
 struct NoSuchUser;
@@ -135,6 +148,18 @@ struct NoSuchUser;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_is_logged_if_it_looks_like_one() {
+        for id in ["AKIAIOSFODNN7EXAMPLE", "AKIA0123456789AB"] {
+            assert_eq!(legible(id), id);
+        }
+        let long = "A".repeat(129);
+        for other in ["", "AKIA", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "wJalrXUtnFEMIaK7MDENG", "AKIA\n", &long]
+        {
+            assert_eq!(legible(other), "an unreadable id", "{other}");
+        }
+    }
 
     #[test]
     fn a_key_from_the_future_has_no_age() {
