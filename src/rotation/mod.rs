@@ -196,12 +196,16 @@ impl Rotator {
             Standing::Current => return Ok(()),
             Standing::Pending if !versions.rotates() => return Err(RotationError::NotEnabled),
             Standing::Pending => {}
-            Standing::Other => return Err(RotationError::NotPending),
+            Standing::Unlabelled if step == Step::TestSecret && !self.secret.holds(token).await? => {
+                nothing_to_test();
+                return Ok(());
+            }
+            Standing::Other | Standing::Unlabelled => return Err(RotationError::NotPending),
         }
         match step {
             Step::CreateSecret => self.create(&versions, token, now).await,
             Step::SetSecret => Ok(()),
-            Step::TestSecret => self.test(token, deadline, now).await,
+            Step::TestSecret => self.test(&versions, token, deadline, now).await,
             Step::FinishSecret => self.finish(&versions, token, deadline).await,
         }
     }
@@ -260,13 +264,24 @@ impl Rotator {
 
     /// Waits until STS takes the pending key. A version whose key can never be taken is given up: it would be tried again
     /// and again, and every later rotation refused because of it.
-    async fn test(&self, token: &str, deadline: Instant, now: SystemTime) -> Result<(), RotationError> {
+    async fn test(
+        &self,
+        versions: &Versions,
+        token: &str,
+        deadline: Instant,
+        now: SystemTime,
+    ) -> Result<(), RotationError> {
         let pending = match self.secret.pending_key(token).await {
-            Err(RotationError::Malformed(_)) => {
-                self.secret.give_up(token).await?;
-                return Err(RotationError::GivenUp);
-            }
-            read => read?,
+            Ok(Some(key)) => Some(key),
+            Err(RotationError::NotCreated) => None,
+            // A copy of the placeholder.
+            Ok(None) if self.current_key(versions).await?.is_none() => None,
+            Ok(None) | Err(RotationError::Malformed(_)) => return self.give_up(token).await,
+            Err(error) => return Err(error),
+        };
+        let Some(pending) = pending else {
+            nothing_to_test();
+            return Ok(());
         };
         let trial = self.try_out(&pending, TRIALS, deadline).await;
         if let Err(RotationError::NotTaken(StsError::KeyRefused(_))) = &trial {
@@ -274,16 +289,24 @@ impl Rotator {
             let key = listed.iter().find(|key| key.id == pending.id());
             let may_come = key.is_some_and(|key| key.is_active && key.age(now) < KNOWN_EVERYWHERE);
             if !may_come {
-                self.secret.give_up(token).await?;
-                return Err(RotationError::GivenUp);
+                return self.give_up(token).await;
             }
         }
         trial
     }
 
+    async fn give_up(&self, token: &str) -> Result<(), RotationError> {
+        self.secret.give_up(token).await?;
+        Err(RotationError::GivenUp)
+    }
+
     /// Promotes the pending key.
     async fn finish(&self, versions: &Versions, token: &str, deadline: Instant) -> Result<(), RotationError> {
-        let pending = self.secret.pending_key(token).await?;
+        let pending = match self.secret.pending_key(token).await {
+            Ok(None) | Err(RotationError::Malformed(_)) => return self.give_up(token).await,
+            Ok(Some(key)) => key,
+            Err(error) => return Err(error),
+        };
         self.try_out(&pending, 1, deadline).await?;
         // STS takes other users' keys too, with other ceilings.
         while !self.keys.list().await?.iter().any(|key| key.id == pending.id() && key.is_active) {
@@ -391,6 +414,12 @@ impl Rotator {
             }
         }
     }
+}
+
+/// Secrets Manager invokes `testSecret` alone to try a rotation's configuration out, by a version that it makes and removes
+/// again (`RotateImmediately` false). In a rotation nothing depends on this answer: `finishSecret` tries the key itself.
+fn nothing_to_test() {
+    tracing::info!("no key is being made; there is nothing to test");
 }
 
 /// Asks for a change until it is answered, each time after another look. An attempt without an answer may be carried out

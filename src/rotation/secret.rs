@@ -31,7 +31,10 @@ pub(super) struct Secret {
 pub(super) enum Standing {
     Current,
     Pending,
+    /// It has other labels.
     Other,
+    /// It has no label, or does not exist.
+    Unlabelled,
 }
 
 /// Why a key is not kept as the pending version.
@@ -82,7 +85,8 @@ impl Versions {
     }
 
     pub(super) fn standing(&self, version: &str) -> Standing {
-        let has = |stage: &str| self.stages.get(version).is_some_and(|stages| stages.iter().any(|held| held == stage));
+        let Some(stages) = self.stages.get(version) else { return Standing::Unlabelled };
+        let has = |stage: &str| stages.iter().any(|held| held == stage);
         if has(CURRENT) {
             Standing::Current
         } else if has(PENDING) {
@@ -129,9 +133,10 @@ impl Secret {
         AccessKey::parse(&text).map_err(|NoAccessKey| RotationError::Malformed(name))
     }
 
-    pub(super) async fn pending_key(&self, token: &str) -> Result<AccessKey, RotationError> {
+    /// The key of the version that is being made; none if it is the placeholder.
+    pub(super) async fn pending_key(&self, token: &str) -> Result<Option<AccessKey>, RotationError> {
         let text = self.text(token).await?.ok_or(RotationError::NotCreated)?;
-        AccessKey::parse(&text).ok().flatten().ok_or(RotationError::Malformed("pending"))
+        AccessKey::parse(&text).map_err(|NoAccessKey| RotationError::Malformed("pending"))
     }
 
     /// The value of a version; none where Secrets Manager says that there is none.

@@ -146,6 +146,24 @@ impl Account {
         lock(&self.state).secret.rotate()
     }
 
+    /// What `RotateSecret` does with `RotateImmediately` false, before it invokes the rotator with `testSecret` alone: a
+    /// version under AWSPENDING, with this value. Afterwards it removes the version: [`Self::remove_pending`].
+    pub fn try_rotation(&self, value: Option<String>) -> String {
+        lock(&self.state).secret.add(value, "AWSPENDING")
+    }
+
+    /// Removes the version under AWSPENDING.
+    pub fn remove_pending(&self) {
+        let secret = &mut lock(&self.state).secret;
+        let id = secret.holder("AWSPENDING").unwrap().to_owned();
+        secret.versions.remove(&id);
+    }
+
+    /// The text under this staging label.
+    pub fn text_under(&self, stage: &str) -> Option<String> {
+        lock(&self.state).secret.value(stage).map(str::to_owned)
+    }
+
     /// Makes all that happened so far happen so much earlier.
     pub fn age(&self, by: Duration) {
         let state = &mut *lock(&self.state);
