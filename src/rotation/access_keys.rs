@@ -2,22 +2,26 @@
 //!
 //! IAM allows two: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_iam::Client;
+use aws_sdk_iam::config::Builder;
 use aws_sdk_iam::config::retry::RetryConfig;
 use aws_sdk_iam::operation::delete_access_key::DeleteAccessKeyError;
 use aws_sdk_iam::operation::list_access_keys::ListAccessKeysError;
+use aws_sdk_iam::operation::update_access_key::UpdateAccessKeyError;
 use aws_sdk_iam::types::StatusType;
 
 use super::RotationError;
 use crate::credentials::AccessKey;
 use crate::upstream::{AtMost, SdkConfig, Upstream};
 
-/// So many keys may a user have.
+/// The most keys that a user can have.
 pub(super) const LIMIT: usize = 2;
-/// A user has one page of keys; an answer that never ends is none of IAM's.
+/// A user has one page of keys. An answer that never ends does not come from IAM.
 const PAGES: usize = 10;
+/// The lengths of an access key id: <https://docs.aws.amazon.com/IAM/latest/APIReference/API_AccessKey.html>
+const ID_LENGTHS: std::ops::RangeInclusive<usize> = 16..=128;
 
 /// The access keys of one user.
 #[derive(Debug)]
@@ -34,9 +38,16 @@ pub(super) struct ListedKey {
     pub(super) made_at: SystemTime,
 }
 
+impl ListedKey {
+    /// A key that was made just now comes from the future if our clock is slow.
+    pub(super) fn age(&self, now: SystemTime) -> Duration {
+        now.duration_since(self.made_at).unwrap_or(Duration::ZERO)
+    }
+}
+
 impl AccessKeys {
     pub(super) fn new(sdk: &SdkConfig, user: String) -> Self {
-        let iam = aws_sdk_iam::config::Builder::from(sdk).interceptor(AtMost::SMALL).build();
+        let iam = Builder::from(sdk).interceptor(AtMost::SMALL).build();
         Self { iam: Client::from_conf(iam), user }
     }
 
@@ -80,19 +91,21 @@ impl AccessKeys {
         Err(RotationError::Incomplete("IAM"))
     }
 
-    /// Makes a key. Asked once: where the answer is lost there is a key that nobody knows, and a second attempt would
-    /// make another. The next rotation deletes it.
+    /// Makes a key. If the answer is lost, there is a key that nobody knows, and a second attempt would make another.
+    /// A later rotation deletes it.
     pub(super) async fn create(&self) -> Result<AccessKey, RotationError> {
-        let once = aws_sdk_iam::config::Builder::new().retry_config(RetryConfig::disabled());
-        let asked = self.iam.create_access_key().user_name(&self.user).customize().config_override(once).send().await;
-        let made = asked.map_err(|error| Upstream::of("IAM", &error))?.access_key;
+        let ask = self.iam.create_access_key().user_name(&self.user).customize().config_override(once());
+        let made = ask.send().await.map_err(|error| Upstream::of("IAM", &error))?.access_key;
         let made = made.ok_or(RotationError::Incomplete("IAM"))?;
+        tracing::info!(key = legible(&made.access_key_id), "made an access key");
         AccessKey::new(made.access_key_id, made.secret_access_key.into()).map_err(|_| RotationError::Incomplete("IAM"))
     }
 
     /// Deletes a key, or finds it gone.
     pub(super) async fn delete(&self, id: &str) -> Result<(), RotationError> {
-        match self.iam.delete_access_key().user_name(&self.user).access_key_id(id).send().await {
+        tracing::info!(key = legible(id), "deleting an access key");
+        let ask = self.iam.delete_access_key().user_name(&self.user).access_key_id(id);
+        match ask.customize().config_override(once()).send().await {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {
                 Some(DeleteAccessKeyError::NoSuchEntityException(_)) => Ok(()),
@@ -101,12 +114,59 @@ impl AccessKeys {
         }
     }
 
-    pub(super) async fn deactivate(&self, id: &str) -> Result<(), RotationError> {
-        let update = self.iam.update_access_key().user_name(&self.user).access_key_id(id).status(StatusType::Inactive);
-        update.send().await.map(drop).map_err(|error| Upstream::of("IAM", &error).into())
+    /// Turns a key off, or finds it gone.
+    pub(super) async fn turn_off(&self, id: &str) -> Result<(), RotationError> {
+        tracing::info!(key = legible(id), "turning an access key off");
+        let ask = self.iam.update_access_key().user_name(&self.user).access_key_id(id).status(StatusType::Inactive);
+        match ask.customize().config_override(once()).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateAccessKeyError::NoSuchEntityException(_)) => Ok(()),
+                _ => Err(Upstream::of("IAM", &error).into()),
+            },
+        }
     }
+}
+
+/// The SDK repeats no change of the keys by itself: what was true at the first attempt may not be true at the next.
+fn once() -> Builder {
+    Builder::new().retry_config(RetryConfig::disabled())
+}
+
+/// An access key id is public, as CloudTrail shows it. Anything that does not look like one may be a secret, so it is not
+/// logged. A secret has lower-case letters.
+fn legible(id: &str) -> &str {
+    let known =
+        ID_LENGTHS.contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    if known { id } else { "an unreadable id" }
 }
 
 /// IAM has no user of this name.
 #[derive(Debug)]
 struct NoSuchUser;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_logged_if_it_looks_like_one() {
+        for id in ["AKIAIOSFODNN7EXAMPLE", "AKIA0123456789AB"] {
+            assert_eq!(legible(id), id);
+        }
+        let long = "A".repeat(129);
+        for other in ["", "AKIA", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "wJalrXUtnFEMIaK7MDENG", "AKIA\n", &long]
+        {
+            assert_eq!(legible(other), "an unreadable id", "{other}");
+        }
+    }
+
+    #[test]
+    fn a_key_from_the_future_has_no_age() {
+        let made_at = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
+        let key = ListedKey { id: "AKIAIOSFODNN7EXAMPLE".into(), is_active: true, made_at };
+        for (now, age) in [(0, 0), (99, 0), (100, 0), (101, 1), (1_000, 900)] {
+            assert_eq!(key.age(SystemTime::UNIX_EPOCH + Duration::from_secs(now)), Duration::from_secs(age));
+        }
+    }
+}

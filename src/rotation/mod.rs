@@ -12,10 +12,25 @@
 //! Fifteen minutes later at the least, when every function reads the new key, an hourly invocation deactivates the one
 //! before it. The next rotation deletes it. The first rotation begins with a placeholder and is like any other.
 //!
-//! Each step may be repeated, may come at the wrong time, and may die between any two calls. What it does then follows
-//! from what Secrets Manager and IAM say, never from memory. A key is deleted only when the secret was read and does not
-//! hold it, or when it is the older of two; and only a key that STS takes and IAM lists for the user becomes current.
+//! Each step may be repeated, may come at the wrong time, may run twice at once, and may die between any two calls. What
+//! it does then follows from what Secrets Manager and IAM say, never from memory. Only a key that STS takes and IAM lists
+//! for the user becomes current.
 //! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html>
+//!
+//! # Which keys are deleted or turned off
+//!
+//! IAM may carry out a request long after it was sent. Between the two, another invocation may make a key current. So it
+//! is not enough that a key is not in use when we look.
+//!
+//! INVARIANT: a key is deleted or turned off only if no invocation can make it current from then on. These are three:
+//!
+//! - **An abandoned key**: no version holds it, and it is older than `ABANDONED`. Only the invocation that made it knows
+//!   its secret, and that one has ended. A younger key is left alone, also if a rotation fails because of it: its
+//!   invocation may be about to keep it, to test it and to promote it.
+//! - **The previous key**. Only a pending version becomes current, and each has a key that was made for it.
+//! - **This invocation's own key**, once Secrets Manager has refused to keep it. Nobody else knows it.
+//!
+//! A request is repeated only after another look at the secret, and never by the SDK: `insist`.
 
 mod access_keys;
 mod event;
@@ -29,7 +44,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use self::access_keys::AccessKeys;
 pub use self::event::{Event, EventError, StackEvent, StackRequest, Step};
-use self::secret::{Secret, Standing, Versions};
+use self::secret::{NotKept, Secret, Standing, Versions};
 use self::stack::StackClient;
 use crate::audit::Audit;
 use crate::config::RotatorConfig;
@@ -40,6 +55,13 @@ use crate::upstream::{AtMost, SdkConfig, Upstream, attempts_of};
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// Nobody waits for a rotation: a throttled call is worth more than one retry.
 const ATTEMPTS: u32 = 4;
+/// The wait before each attempt at a change. The SDK repeats none of them by itself.
+const PAUSES: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+/// At this age a key that no version holds was abandoned by the invocation that made it. That invocation ran for 2 minutes
+/// at most (`Timeout` in the template). What it sent last arrives within 5 minutes, because AWS refuses older signatures:
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html>. The rest is for clocks that differ.
+const ABANDONED: Duration = Duration::from_mins(15);
 /// A function that read the secret just before the promotion reads it again after 5 min at most, or when refused.
 const OVERLAP: Duration = Duration::from_mins(15);
 /// A new key works everywhere after some seconds; trials of one step go on for so long at most.
@@ -95,6 +117,9 @@ pub enum RotationError {
     /// The user has two keys that are both needed.
     #[error("the user has two access keys, and neither can be deleted")]
     NoRoom,
+    /// The user has two keys, and another invocation may be about to keep one of them.
+    #[error("the user has two access keys, and one is too young to be deleted; try again in 15 minutes")]
+    TooYoung,
     /// The key in use is gone.
     #[error("the current key does not exist in IAM, or is not active; rotate now")]
     CurrentKeyDead,
@@ -171,18 +196,22 @@ impl Rotator {
             Standing::Current => return Ok(()),
             Standing::Pending if !versions.rotates() => return Err(RotationError::NotEnabled),
             Standing::Pending => {}
-            Standing::Other => return Err(RotationError::NotPending),
+            Standing::Unlabelled if step == Step::TestSecret && !self.secret.holds(token).await? => {
+                nothing_to_test();
+                return Ok(());
+            }
+            Standing::Other | Standing::Unlabelled => return Err(RotationError::NotPending),
         }
         match step {
-            Step::CreateSecret => self.create(&versions, token).await,
+            Step::CreateSecret => self.create(&versions, token, now).await,
             Step::SetSecret => Ok(()),
-            Step::TestSecret => self.test(token, deadline, now).await,
+            Step::TestSecret => self.test(&versions, token, deadline, now).await,
             Step::FinishSecret => self.finish(&versions, token, deadline).await,
         }
     }
 
     /// Makes the new key, and keeps it as the pending version.
-    async fn create(&self, versions: &Versions, token: &str) -> Result<(), RotationError> {
+    async fn create(&self, versions: &Versions, token: &str, now: SystemTime) -> Result<(), RotationError> {
         // Listed before the secret is read: a key that another invocation makes meanwhile is not in the list, and one
         // that it has kept meanwhile is in the secret.
         let listed = self.keys.list().await?;
@@ -194,58 +223,90 @@ impl Rotator {
         let is = |key: &Option<AccessKey>, id: &str| key.as_ref().is_some_and(|key| key.id() == id);
         let (kept, unknown): (Vec<_>, Vec<_>) =
             listed.iter().partition(|key| is(&current, &key.id) || is(&previous, &key.id));
-        // What no version holds is of an attempt that died before it could keep the key: nobody has its secret. A secret
-        // without a current version does not tell what is in use.
-        let mut deleted: Vec<&str> = Vec::new();
-        if versions.current().is_some() {
-            deleted.extend(unknown.iter().map(|key| key.id.as_str()));
-        }
+        // A secret without a current version does not say what is in use.
+        let is_known = versions.current().is_some();
+        let (abandoned, left): (Vec<_>, Vec<_>) =
+            unknown.into_iter().partition(|key| is_known && key.age(now) >= ABANDONED);
+        let mut deleted: Vec<&str> = abandoned.iter().map(|key| key.id.as_str()).collect();
         if kept.len() >= access_keys::LIMIT {
             let previous = previous.as_ref().filter(|previous| !is(&current, previous.id()));
             deleted.push(previous.ok_or(RotationError::NoRoom)?.id());
+        } else if kept.len().saturating_add(left.len()) >= access_keys::LIMIT {
+            return Err(if is_known { RotationError::TooYoung } else { RotationError::NoRoom });
         }
         for id in deleted {
             // Another invocation of this step may have gone on while this one waited for an answer.
-            let again = self.secret.versions().await?;
-            let overtaken = again.standing(token) != Standing::Pending || again.current() != versions.current();
-            if overtaken || self.secret.holds(token).await? {
-                return Err(RotationError::Overtaken);
-            }
-            tracing::warn!("deleting an access key that is not in use");
-            self.keys.delete(id).await?;
+            let is_not_overtaken = async || {
+                let again = self.secret.versions().await?;
+                let overtaken = again.standing(token) != Standing::Pending || again.current() != versions.current();
+                if overtaken || self.secret.holds(token).await? { Err(RotationError::Overtaken) } else { Ok(()) }
+            };
+            insist(is_not_overtaken, async || self.keys.delete(id).await).await?;
         }
         let made = self.keys.create().await?;
-        self.secret.put_pending(token, &made).await
+        let refusal = match self.secret.put_pending(token, &made).await {
+            Ok(()) => return Ok(()),
+            // It may still be kept, and then another invocation goes on with it.
+            Err(NotKept::InDoubt(error)) => return Err(error.into()),
+            Err(NotKept::Refused(error)) => error.into(),
+            Err(NotKept::Taken) => RotationError::Overtaken,
+        };
+        if let Err(error) = self.delete(made.id()).await {
+            tracing::warn!(%error, "the new access key is left for a later rotation to delete");
+        }
+        Err(refusal)
+    }
+
+    /// Deletes a key that must go, whatever the secret says.
+    async fn delete(&self, id: &str) -> Result<(), RotationError> {
+        insist(async || Ok(()), async || self.keys.delete(id).await).await
     }
 
     /// Waits until STS takes the pending key. A version whose key can never be taken is given up: it would be tried again
     /// and again, and every later rotation refused because of it.
-    async fn test(&self, token: &str, deadline: Instant, now: SystemTime) -> Result<(), RotationError> {
+    async fn test(
+        &self,
+        versions: &Versions,
+        token: &str,
+        deadline: Instant,
+        now: SystemTime,
+    ) -> Result<(), RotationError> {
         let pending = match self.secret.pending_key(token).await {
-            Err(RotationError::Malformed(_)) => {
-                self.secret.give_up(token).await?;
-                return Err(RotationError::GivenUp);
-            }
-            read => read?,
+            Ok(Some(key)) => Some(key),
+            Err(RotationError::NotCreated) => None,
+            // A copy of the placeholder.
+            Ok(None) if self.current_key(versions).await?.is_none() => None,
+            Ok(None) | Err(RotationError::Malformed(_)) => return self.give_up(token).await,
+            Err(error) => return Err(error),
+        };
+        let Some(pending) = pending else {
+            nothing_to_test();
+            return Ok(());
         };
         let trial = self.try_out(&pending, TRIALS, deadline).await;
         if let Err(RotationError::NotTaken(StsError::KeyRefused(_))) = &trial {
             let listed = self.keys.list().await?;
             let key = listed.iter().find(|key| key.id == pending.id());
-            // By a clock that is slow, a key that was made just now comes from the future.
-            let age = |made_at| now.duration_since(made_at).unwrap_or(Duration::ZERO);
-            let may_come = key.is_some_and(|key| key.is_active && age(key.made_at) < KNOWN_EVERYWHERE);
+            let may_come = key.is_some_and(|key| key.is_active && key.age(now) < KNOWN_EVERYWHERE);
             if !may_come {
-                self.secret.give_up(token).await?;
-                return Err(RotationError::GivenUp);
+                return self.give_up(token).await;
             }
         }
         trial
     }
 
+    async fn give_up(&self, token: &str) -> Result<(), RotationError> {
+        self.secret.give_up(token).await?;
+        Err(RotationError::GivenUp)
+    }
+
     /// Promotes the pending key.
     async fn finish(&self, versions: &Versions, token: &str, deadline: Instant) -> Result<(), RotationError> {
-        let pending = self.secret.pending_key(token).await?;
+        let pending = match self.secret.pending_key(token).await {
+            Ok(None) | Err(RotationError::Malformed(_)) => return self.give_up(token).await,
+            Ok(Some(key)) => key,
+            Err(error) => return Err(error),
+        };
         self.try_out(&pending, 1, deadline).await?;
         // STS takes other users' keys too, with other ceilings.
         while !self.keys.list().await?.iter().any(|key| key.id == pending.id() && key.is_active) {
@@ -289,7 +350,7 @@ impl Rotator {
         }
     }
 
-    /// Deactivates the previous key, once nobody can still use it, and reports the current one's age.
+    /// Turns the previous key off, once nobody can still use it, and reports the current one's age.
     async fn tidy(&self, now: SystemTime) -> Result<(), RotationError> {
         let versions = self.secret.versions().await?;
         let Some(current) = self.current_key(&versions).await? else {
@@ -299,19 +360,27 @@ impl Rotator {
         let keys = self.keys.list().await?;
         let in_use = keys.iter().find(|key| key.id == current.id() && key.is_active);
         let in_use = in_use.ok_or(RotationError::CurrentKeyDead)?;
-        let age = now.duration_since(in_use.made_at).unwrap_or(Duration::ZERO);
-        self.audit.measure("BrokerKeyAge", "Seconds", age.as_secs(), now);
+        self.audit.measure("BrokerKeyAge", "Seconds", in_use.age(now).as_secs(), now);
 
         let Some(previous) = self.previous_key(&versions).await? else { return Ok(()) };
         let superseded =
             previous.id() != current.id() && keys.iter().any(|key| key.id == previous.id() && key.is_active);
         // Not promoted later than this, whatever else changed.
         let changed_at = versions.changed_at().ok_or(RotationError::Incomplete("Secrets Manager"))?;
-        if superseded && now.duration_since(changed_at).is_ok_and(|ago| ago > OVERLAP) {
-            self.keys.deactivate(previous.id()).await?;
-            tracing::info!("deactivated the previous access key");
+        let is_over = now.duration_since(changed_at).is_ok_and(|ago| ago > OVERLAP);
+        if !(superseded && is_over) {
+            return Ok(());
         }
-        Ok(())
+        let is_unchanged = async || {
+            let again = self.secret.versions().await?;
+            let unchanged = again.current() == versions.current() && again.previous() == versions.previous();
+            if unchanged { Ok(()) } else { Err(RotationError::Overtaken) }
+        };
+        match insist(is_unchanged, async || self.keys.turn_off(previous.id()).await).await {
+            // A rotation has finished meanwhile. The next hour looks at what it left.
+            Err(RotationError::Overtaken) => Ok(()),
+            done => done,
+        }
     }
 
     async fn current_key(&self, versions: &Versions) -> Result<Option<AccessKey>, RotationError> {
@@ -339,12 +408,36 @@ impl Rotator {
             StackRequest::Create | StackRequest::Update => Ok(()),
             StackRequest::Delete => {
                 for key in self.keys.list_if_any().await? {
-                    self.keys.delete(&key.id).await?;
+                    self.delete(&key.id).await?;
                 }
                 Ok(())
             }
         }
     }
+}
+
+/// Secrets Manager invokes `testSecret` alone to try a rotation's configuration out, by a version that it makes and removes
+/// again (`RotateImmediately` false). In a rotation nothing depends on this answer: `finishSecret` tries the key itself.
+fn nothing_to_test() {
+    tracing::info!("no key is being made; there is nothing to test");
+}
+
+/// Asks for a change until it is answered, each time after another look. An attempt without an answer may be carried out
+/// late: the look says whether the change is right still.
+async fn insist(
+    look: impl AsyncFn() -> Result<(), RotationError>,
+    ask: impl AsyncFn() -> Result<(), RotationError>,
+) -> Result<(), RotationError> {
+    let mut answer = Ok(());
+    for pause in PAUSES {
+        sleep(pause).await;
+        look().await?;
+        answer = ask().await;
+        if !matches!(answer, Err(RotationError::Upstream(Upstream::Unavailable { .. }))) {
+            break;
+        }
+    }
+    answer
 }
 
 /// When trials end, so that of an invocation's time a quarter is left for what comes after them.

@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::config::retry::RetryConfig;
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
 use aws_sdk_secretsmanager::operation::get_secret_value::{GetSecretValueError, GetSecretValueOutput};
+use aws_sdk_secretsmanager::operation::put_secret_value::PutSecretValueError;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::sleep;
 
-use super::RotationError;
+use super::{PAUSES, RotationError};
 use crate::credentials::{AccessKey, NoAccessKey};
 use crate::upstream::{AtMost, SdkConfig, Upstream};
 
@@ -28,7 +31,21 @@ pub(super) struct Secret {
 pub(super) enum Standing {
     Current,
     Pending,
+    /// It has other labels.
     Other,
+    /// It has no label, or does not exist.
+    Unlabelled,
+}
+
+/// Why a key is not kept as the pending version.
+#[derive(Debug)]
+pub(super) enum NotKept {
+    /// The version holds another value, and a value never changes.
+    Taken,
+    /// It was refused, and no attempt before could have succeeded.
+    Refused(Upstream),
+    /// An attempt without an answer may still succeed.
+    InDoubt(Upstream),
 }
 
 /// The versions of the secret and their stages, as Secrets Manager describes them.
@@ -68,7 +85,8 @@ impl Versions {
     }
 
     pub(super) fn standing(&self, version: &str) -> Standing {
-        let has = |stage: &str| self.stages.get(version).is_some_and(|stages| stages.iter().any(|held| held == stage));
+        let Some(stages) = self.stages.get(version) else { return Standing::Unlabelled };
+        let has = |stage: &str| stages.iter().any(|held| held == stage);
         if has(CURRENT) {
             Standing::Current
         } else if has(PENDING) {
@@ -115,9 +133,10 @@ impl Secret {
         AccessKey::parse(&text).map_err(|NoAccessKey| RotationError::Malformed(name))
     }
 
-    pub(super) async fn pending_key(&self, token: &str) -> Result<AccessKey, RotationError> {
+    /// The key of the version that is being made; none if it is the placeholder.
+    pub(super) async fn pending_key(&self, token: &str) -> Result<Option<AccessKey>, RotationError> {
         let text = self.text(token).await?.ok_or(RotationError::NotCreated)?;
-        AccessKey::parse(&text).ok().flatten().ok_or(RotationError::Malformed("pending"))
+        AccessKey::parse(&text).map_err(|NoAccessKey| RotationError::Malformed("pending"))
     }
 
     /// The value of a version; none where Secrets Manager says that there is none.
@@ -137,11 +156,29 @@ impl Secret {
         }
     }
 
+    /// Keeps a key as the pending version. The attempts are counted here, not by the SDK: it matters whether one before
+    /// the last was left without an answer.
     #[expect(clippy::disallowed_methods, reason = "written to Secrets Manager, which is where it is kept")]
-    pub(super) async fn put_pending(&self, token: &str, key: &AccessKey) -> Result<(), RotationError> {
+    pub(super) async fn put_pending(&self, token: &str, key: &AccessKey) -> Result<(), NotKept> {
+        let once = aws_sdk_secretsmanager::config::Builder::new().retry_config(RetryConfig::disabled());
         let put = self.client.put_secret_value().secret_id(&self.id).client_request_token(token);
         let put = put.version_stages(PENDING).secret_string(key.to_text().expose_secret());
-        put.send().await.map(drop).map_err(|error| failed(&error))
+        let mut in_doubt = None;
+        for pause in PAUSES {
+            sleep(pause).await;
+            let put = put.clone().customize().config_override(once.clone());
+            let Err(error) = put.send().await else { return Ok(()) };
+            // The same value again would be accepted.
+            if let Some(PutSecretValueError::ResourceExistsException(_)) = error.as_service_error() {
+                return Err(NotKept::Taken);
+            }
+            match Upstream::of("Secrets Manager", &error) {
+                later @ Upstream::Unavailable { .. } => in_doubt = Some(later),
+                refused @ Upstream::Refused { .. } if in_doubt.is_none() => return Err(NotKept::Refused(refused)),
+                refused @ Upstream::Refused { .. } => return Err(NotKept::InDoubt(refused)),
+            }
+        }
+        Err(NotKept::InDoubt(in_doubt.unwrap_or_else(|| Upstream::timeout("Secrets Manager"))))
     }
 
     /// Makes the pending version current. `AWSPREVIOUS` moves by itself, and `AWSPENDING` is left where it is: taking

@@ -198,13 +198,14 @@ def test_the_key_before_is_turned_off_by_the_hour_but_not_at_once(
     assert 0 <= metric["BrokerKeyAge"] < 3600
 
 
-def test_the_rotator_writes_no_key(stack: Stack, deployed: Deployment, front: Api) -> None:
+def test_the_rotator_names_its_keys_and_writes_no_secret(stack: Stack, deployed: Deployment, front: Api) -> None:
     secret, rotator = parts(deployed)
     token = rotations.begin(stack.aws, secret, rotator)
     wrote = "".join(rotations.step(stack.aws, secret, rotator, step, token) for step in STEPS)
     wrote += rotations.hour(stack.aws, rotator)
     key = rotations.current(stack.aws, secret)
     assert "BrokerKeyAge" in wrote, "the search would find it"
+    assert key.id in wrote, "its public half, which CloudTrail has too"
     assert key.secret not in wrote
 
 

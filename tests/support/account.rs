@@ -84,6 +84,13 @@ impl Account {
         lock(&self.state).user.make()
     }
 
+    /// A new key of which the secret will never know: who made it died an hour ago, before the key was kept.
+    pub fn make_orphan(&self) -> Key {
+        let key = self.make_key();
+        self.change_key(&key.id, |key| key.created -= 3_600);
+        key
+    }
+
     /// Changes a key behind everybody's back.
     pub fn change_key(&self, id: &str, change: impl FnOnce(&mut Key)) {
         change(lock(&self.state).user.keys.get_mut(id).unwrap());
@@ -137,6 +144,24 @@ impl Account {
     /// When another version is pending still.
     pub fn rotate(&self) -> Result<String, &'static str> {
         lock(&self.state).secret.rotate()
+    }
+
+    /// What `RotateSecret` does with `RotateImmediately` false, before it invokes the rotator with `testSecret` alone: a
+    /// version under AWSPENDING, with this value. Afterwards it removes the version: [`Self::remove_pending`].
+    pub fn try_rotation(&self, value: Option<String>) -> String {
+        lock(&self.state).secret.add(value, "AWSPENDING")
+    }
+
+    /// Removes the version under AWSPENDING.
+    pub fn remove_pending(&self) {
+        let secret = &mut lock(&self.state).secret;
+        let id = secret.holder("AWSPENDING").unwrap().to_owned();
+        secret.versions.remove(&id);
+    }
+
+    /// The text under this staging label.
+    pub fn text_under(&self, stage: &str) -> Option<String> {
+        lock(&self.state).secret.value(stage).map(str::to_owned)
     }
 
     /// Makes all that happened so far happen so much earlier.

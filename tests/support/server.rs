@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -105,7 +106,8 @@ pub enum Fault {
     Answers(Reply),
     /// Answers as it should, but late.
     Slow(Duration),
-    /// Takes the request, and neither does nor answers anything until [`Server::release`].
+    /// Takes the request, and neither does nor answers anything until [`Server::release`]. Then it does what was asked,
+    /// also if nobody waits for the answer any more.
     Hangs,
     /// Takes the request and resets the connection.
     Resets,
@@ -251,9 +253,19 @@ impl Server {
 
     /// Pends until a call was left without an answer, by [`Fault::Hangs`] or [`Fault::KeepsAnswer`].
     pub async fn held(&self) {
+        self.held_are(1).await;
+    }
+
+    /// Pends until so many calls were left without an answer.
+    pub async fn held_are(&self, calls: usize) {
         let mut held = self.wire.held.subscribe();
-        let is_held = tokio::time::timeout(PATIENCE, held.wait_for(|held| *held > 0)).await;
-        is_held.expect("a call that is held").unwrap();
+        let are_held = tokio::time::timeout(PATIENCE, held.wait_for(|held| *held >= calls)).await;
+        are_held.expect("calls that are held").unwrap();
+    }
+
+    /// Goes on with the one call that was left without an answer first.
+    pub fn release_first(&self) {
+        self.wire.release.notify_one();
     }
 
     /// Goes on with every call that was left without an answer so far.
@@ -300,7 +312,8 @@ impl Wire {
     }
 
     async fn hold(&self) {
-        let released = self.release.notified();
+        let mut released = pin!(self.release.notified());
+        released.as_mut().enable();
         self.held.send_modify(|held| *held += 1);
         released.await;
     }
@@ -328,8 +341,12 @@ async fn serve(stream: TcpStream, number: usize, wire: Arc<Wire>, handler: Arc<i
             let _in_flight = InFlight::enter(&wire);
             match fault {
                 Some(Fault::Hangs) => {
-                    wire.hold().await;
-                    Ok(response(handler.answer(call).await))
+                    let (wire, handler) = (Arc::clone(&wire), Arc::clone(&handler));
+                    let late = tokio::spawn(async move {
+                        wire.hold().await;
+                        handler.answer(call).await
+                    });
+                    Ok(response(late.await.map_err(io::Error::other)?))
                 }
                 Some(Fault::KeepsAnswer) => {
                     let reply = handler.answer(call).await;

@@ -2,7 +2,7 @@
 //!
 //! Secrets Manager repeats a rotation from its first step, and Lambda the step that failed; both with the same token.
 
-use super::{Rotation, STEPS, Start, each};
+use super::{ABANDONED, Rotation, STEPS, Start, each};
 use crate::support::server::Fault;
 
 /// Where the steps are taken up again after a crash.
@@ -99,6 +99,7 @@ async fn the_rotation_after_a_crash_is_an_ordinary_one() {
         (crash.clone(), async move {
             let rotation = Rotation::new(Start::TwoKeys).await;
             recovers(&rotation, &crash).await;
+            rotation.assert_finished();
             let rotation = rotation.next();
             rotation.play(&rotation.rotator().await, &STEPS).await;
             rotation.assert_finished();
@@ -122,8 +123,10 @@ async fn creating_a_key_survives_a_crash_at_any_call_and_another_at_any_call_of_
             let rotation = Rotation::new(Start::TwoKeys).await;
             first.befalls(&rotation, only).await.expect("a crash");
             rotation.account.server.forget_calls();
+            rotation.account.age(ABANDONED);
             second.befalls(&rotation, only).await;
             rotation.account.server.heal();
+            rotation.account.age(ABANDONED);
             rotation.play(&rotation.rotator().await, &STEPS).await;
             rotation.assert_finished();
             assert_eq!(rotation.account.over_quota(), 0);
@@ -145,6 +148,8 @@ async fn a_rotation_that_dies_again_and_again_makes_no_third_key() {
         }
         rotator.end().await;
         assert!(rotation.account.keys().len() <= 2);
+        rotation.refuses(&rotation.rotator().await, &rotation.event("createSecret")).await;
+        rotation.account.age(ABANDONED);
     }
     rotation.play(&rotation.rotator().await, &STEPS).await;
     rotation.assert_finished();
@@ -153,18 +158,21 @@ async fn a_rotation_that_dies_again_and_again_makes_no_third_key() {
 
 async fn survives(start: Start) {
     let crashes = Crash::everywhere(start).await;
-    each(
-        crashes
-            .into_iter()
-            .map(|crash| (crash.clone(), async move { recovers(&Rotation::new(start).await, &crash).await })),
-    )
+    each(crashes.into_iter().map(|crash| {
+        (crash.clone(), async move {
+            let rotation = Rotation::new(start).await;
+            recovers(&rotation, &crash).await;
+            let rotator = rotation.rotator().await;
+            rotation.ends(&rotator).await;
+        })
+    }))
     .await;
 }
 
 /// Lets a rotation crash, and plays it to its end.
 async fn recovers(rotation: &Rotation, crash: &Crash) {
     let again = crash.befalls(rotation, &STEPS).await.expect("a crash: this call was never made");
-    rotation.play(&rotation.rotator().await, again).await;
-    rotation.assert_finished();
+    rotation.play_on(&rotation.rotator().await, again).await;
+    rotation.assert_current();
     assert_eq!(rotation.account.over_quota(), 0);
 }

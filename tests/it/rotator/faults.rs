@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::steps::{SHORT, deleted};
-use super::{CASES_AT_ONCE, Rotation, STEPS, Start, each_of};
+use super::{ABANDONED, CASES_AT_ONCE, Rotation, STEPS, Start, TOO_YOUNG, each_of};
 use crate::support::secrets;
 use crate::support::server::{Call, Fault, Reply};
 use crate::support::sts;
@@ -136,11 +136,17 @@ async fn fails_once(start: Start) {
         for step in STEPS {
             while let Err(error) = rotation.step(&rotator, step).await {
                 failed += 1;
-                assert!(failed < 2, "{step} fails again: {error}");
                 rotation.account.assert_sound();
+                // The answer that named the key was lost.
+                if failed == 2 && error.to_string().contains(TOO_YOUNG) {
+                    assert_eq!(call.operation(), Some("CreateAccessKey"), "{failure:?}");
+                    rotation.account.age(ABANDONED);
+                    continue;
+                }
+                assert!(failed < 2, "{step} fails again: {error}");
             }
         }
-        rotation.assert_finished();
+        rotation.ends(&rotator).await;
     })
     .await;
 }
@@ -168,8 +174,8 @@ async fn goes_on_failing(start: Start) {
             assert_eq!(asked, 1, "a key is asked for again");
         }
         rotation.account.server.heal();
-        rotation.play(&rotator, &STEPS).await;
-        rotation.assert_finished();
+        rotation.play_on(&rotator, &STEPS).await;
+        rotation.ends(&rotator).await;
     })
     .await;
 }

@@ -1,12 +1,13 @@
-//! No key is ever written down: with all logging switched on the rotator is led through everything that it does and that
-//! can go wrong, and all that it writes and answers is searched.
+//! The log names every key that is made, turned off or deleted, by the half that is public. The secret half is never
+//! written: with all logging switched on the rotator is led through everything that it does and that can go wrong, and all
+//! that it writes and answers is searched.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::steps::SHORT;
-use super::{Rotation, STEPS, Start, each, environment};
+use super::{ABANDONED, Rotation, STEPS, Start, each, environment, hourly, stack};
 use crate::canaries::found;
 use crate::support::account::Account;
 use crate::support::function::{Ended, Function};
@@ -45,15 +46,16 @@ fn answered(outcome: &Outcome) -> String {
     format!("{outcome:?}\n")
 }
 
-/// Asserts that nothing of the account's keys is in what was written or answered.
+/// Asserts that no secret is in what was written or answered, and no key's id in an answer.
 fn assert_silent(account: &Account, ended: &Ended, said: &str) {
     assert!(ended.log.contains(CONTROL), "what is meant to be logged was not captured: {}", ended.log);
     let keys = account.keys_ever();
-    let mut canaries: Vec<&str> = keys.iter().flat_map(|key| [key.id.as_str(), key.secret.as_str()]).collect();
+    let mut canaries: Vec<&str> = keys.iter().map(|key| key.secret.as_str()).collect();
     let session = sts::access_key_id(0);
     canaries.extend([&session, sts::SESSION_SECRET, sts::SESSION_TOKEN, FUNCTION_SECRET, FUNCTION_SESSION_TOKEN]);
     canaries.extend([STRAY, sts::UPSTREAM_TEXT, secrets::UPSTREAM_TEXT]);
     assert_eq!(found(&canaries, &ended.log), Vec::<String>::new(), "in the log: {}", ended.log);
+    canaries.extend(keys.iter().map(|key| key.id.as_str()));
     assert_eq!(found(&canaries, said), Vec::<String>::new(), "in an answer: {said}");
 }
 
@@ -64,8 +66,88 @@ async fn control(rotator: &Function) -> String {
     answered(&outcome)
 }
 
+/// What the log says of keys: the message and the key's id.
+fn logged_keys(ended: &Ended) -> Vec<(String, String)> {
+    let mut lines = ended.records();
+    lines.retain(|line| line.get("key").is_some());
+    let text = |line: &Value, name: &str| line[name].as_str().unwrap().to_owned();
+    let told = lines.iter().map(|line| {
+        assert_eq!(line["level"], "INFO", "{line}");
+        (text(line, "message"), text(line, "key"))
+    });
+    told.collect()
+}
+
+/// The changes of keys that IAM was asked for, as the log has to name them.
+fn changed_keys(account: &Account) -> Vec<(String, String)> {
+    let mut made = account.keys_ever().into_iter().filter(|key| key.is_made_by_call).map(|key| key.id);
+    let calls = account.server.calls();
+    let changes = calls.iter().filter_map(|call| {
+        let message = match call.operation()? {
+            "CreateAccessKey" => return Some(("made an access key".to_owned(), made.next()?)),
+            "DeleteAccessKey" => "deleting an access key",
+            "UpdateAccessKey" => "turning an access key off",
+            _ => return None,
+        };
+        Some((message.to_owned(), call.form()["AccessKeyId"].clone()))
+    });
+    changes.collect()
+}
+
 #[tokio::test]
-async fn no_key_is_written_or_answered_in_rotations() {
+async fn every_key_that_is_made_turned_off_or_deleted_is_named_in_the_log() {
+    // The previous key is deleted, a new one is made; the one before it is turned off, and deleted by the next rotation.
+    let (mut rotation, rotator) = Rotation::played(Start::TwoKeys, &[]).await;
+    for _ in 0..2 {
+        rotation.play(&rotator, &STEPS).await;
+        rotation.account.age(2 * ABANDONED);
+        assert!(rotator.invoke(&hourly::event()).await.is_ok());
+        rotation = rotation.next();
+    }
+    // Two that nobody can use: one that was lost in a crash, and one that Secrets Manager does not keep.
+    rotation.play(&rotator, &STEPS).await;
+    let previous = rotation.account.key_under("AWSPREVIOUS").unwrap();
+    rotation.account.delete_key(&previous);
+    rotation.account.make_orphan();
+    rotation = rotation.next();
+    let denied = Fault::Answers(secrets::error(400, "AccessDeniedException"));
+    rotation.account.server.fail_operation("PutSecretValue", 1, &denied);
+    assert!(rotation.step(&rotator, "createSecret").await.is_err());
+
+    let (told, asked) = (logged_keys(&rotator.end().await), changed_keys(&rotation.account));
+    assert_eq!(told, asked);
+    let count = |message: &str| told.iter().filter(|(told, _)| told.starts_with(message)).count();
+    assert_eq!((count("made"), count("turning"), count("deleting")), (4, 2, 5), "{told:#?}");
+}
+
+#[tokio::test]
+async fn every_key_that_goes_with_the_stack_is_named_in_the_log() {
+    let (account, bucket, rotator) = stack::set_up(Start::TwoKeys).await;
+    let keys = account.keys();
+    assert!(rotator.invoke(&stack::event("Delete", &bucket)).await.is_ok());
+    let deleted = keys.into_iter().map(|key| ("deleting an access key".to_owned(), key.id));
+    assert_eq!(logged_keys(&rotator.end().await), deleted.collect::<Vec<_>>());
+}
+
+/// A proxy may answer anything: what is in the place of an id is written down only if it is one.
+#[tokio::test]
+async fn what_does_not_look_like_an_id_is_not_logged_as_one() {
+    let (rotation, rotator) = Rotation::played(Start::OneKey, &[]).await;
+    let said = control(&rotator).await;
+    let made = format!(
+        "<CreateAccessKeyResponse><CreateAccessKeyResult><AccessKey><UserName>x</UserName><AccessKeyId>{STRAY}\
+         </AccessKeyId><Status>Active</Status><SecretAccessKey>{STRAY}</SecretAccessKey></AccessKey>\
+         </CreateAccessKeyResult></CreateAccessKeyResponse>"
+    );
+    rotation.account.server.fail_operation("CreateAccessKey", 1, &Fault::Answers(Reply::new(200, "text/xml", made)));
+    rotation.play(&rotator, &STEPS[..1]).await;
+    let ended = rotator.end().await;
+    assert_eq!(logged_keys(&ended), [("made an access key".to_owned(), "an unreadable id".to_owned())]);
+    assert_silent(&rotation.account, &ended, &said);
+}
+
+#[tokio::test]
+async fn no_secret_is_written_or_answered_in_rotations() {
     for start in Start::ALL {
         let rotation = Rotation::new(start).await;
         let rotator = loud_rotator(&rotation.account).await;
@@ -98,7 +180,7 @@ async fn no_key_is_written_or_answered_in_rotations() {
 }
 
 #[tokio::test]
-async fn no_key_is_written_or_answered_where_a_service_says_something_else() {
+async fn no_secret_is_written_or_answered_where_a_service_says_something_else() {
     let made = format!("<a><AccessKeyId>{STRAY}</AccessKeyId><SecretAccessKey>{STRAY}</SecretAccessKey></a>");
     let secret = json!({"SecretString": STRAY, "ARN": 7}).to_string();
     let error = json!({"__type": "AccessDeniedException", "Message": STRAY}).to_string();

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::steps::{SHORT, changes_nothing};
-use super::{Rotation, STEPS, Start, each, environment, rotator};
-use crate::support::secrets::{SECRET, SECRET_ARN};
+use super::{ABANDONED, Rotation, STEPS, Start, each, environment, rotator};
+use crate::support::account::Account;
+use crate::support::secrets::{self, SECRET, SECRET_ARN};
 
 #[tokio::test]
 async fn a_step_that_comes_again_changes_nothing() {
@@ -68,6 +69,11 @@ async fn no_order_but_the_right_one_changes_what_is_current() {
                     // Nothing is proven by a test but that the key works: finishing tries it for itself.
                     "finishSecret" if is_created => {}
                     "setSecret" => assert_eq!(after, before, "{step} of {order:?}: {outcome:?}"),
+                    // Without a key there is nothing to test.
+                    "testSecret" => {
+                        assert_eq!(after, before, "{step} of {order:?}: {outcome:?}");
+                        assert!(outcome.is_ok(), "{step} of {order:?}: {outcome:?}");
+                    }
                     _ => {
                         assert_eq!(after, before, "{step} of {order:?}: {outcome:?}");
                         assert_eq!(outcome.is_ok(), is_created, "{step} of {order:?}: {outcome:?}");
@@ -100,7 +106,7 @@ async fn what_is_no_step_of_this_rotation_is_refused() {
             with("SecretId", json!(format!("{SECRET_ARN}x"))),
             with("SecretId", json!(null)),
             with("SecretId", json!([SECRET_ARN])),
-            with("ClientRequestToken", json!(stray)),
+            with("ClientRequestToken", json!(if step == "testSecret" { "" } else { stray })),
             with("ClientRequestToken", json!(previous)),
             with("ClientRequestToken", json!("")),
             with("ClientRequestToken", json!(null)),
@@ -118,6 +124,51 @@ async fn what_is_no_step_of_this_rotation_is_refused() {
     assert!(asked.iter().all(|operation| operation == "DescribeSecret"), "{asked:?}");
     rotation.play(&rotator, &STEPS).await;
     rotation.assert_finished();
+}
+
+/// `RotateSecret` with `RotateImmediately` false. AWS does not say what the version holds that it makes for it: nothing, or
+/// what the current one holds; nor whether it is there still when the event arrives.
+#[tokio::test]
+async fn the_test_of_a_rotations_configuration_is_answered_without_an_alarm() {
+    for start in Start::ALL {
+        let account = Account::start().await;
+        start.set_up(&account);
+        let rotator = rotator(&environment(&account)).await;
+        let test = |token: &str| json!({"Step": "testSecret", "SecretId": SECRET_ARN, "ClientRequestToken": token});
+        let copy = account.text_under("AWSCURRENT");
+        for value in [None, copy] {
+            let token = account.try_rotation(value.clone());
+            let before = account.sight();
+            let outcome = rotator.invoke(&test(&token)).await;
+            assert!(outcome.is_ok(), "{start:?} {value:?}: {outcome:?}");
+            assert_eq!(account.sight(), before);
+            account.remove_pending();
+            let outcome = rotator.invoke(&test(&token)).await;
+            assert!(outcome.is_ok(), "{start:?} {value:?}, removed: {outcome:?}");
+            for step in STEPS.into_iter().filter(|step| *step != "testSecret") {
+                let mut event = test(&token);
+                event["Step"] = json!(step);
+                assert!(rotator.invoke(&event).await.is_err(), "{step}");
+            }
+        }
+        let asked = account.operations();
+        let harmless = ["DescribeSecret", "GetSecretValue", "GetFederationToken"];
+        assert!(asked.iter().all(|operation| harmless.contains(&operation.as_str())), "{asked:?}");
+        let rotation = Rotation::of(account);
+        rotation.play(&rotator, &STEPS).await;
+        rotation.assert_finished();
+    }
+}
+
+#[tokio::test]
+async fn a_test_without_a_key_does_not_let_a_rotation_finish() {
+    let (rotation, rotator) = Rotation::played(Start::TwoKeys, &[]).await;
+    rotation.play(&rotator, &["testSecret"]).await;
+    rotation.refuses(&rotator, &rotation.event("finishSecret")).await;
+    rotation.account.spoil("AWSPENDING", Some(&secrets::access_key("", "")));
+    assert!(rotation.step(&rotator, "finishSecret").await.is_err());
+    assert_eq!(rotation.account.version_under("AWSPENDING"), None, "every later rotation would be refused");
+    rotation.account.assert_sound();
 }
 
 #[tokio::test]
@@ -143,6 +194,7 @@ async fn a_version_without_a_label_is_refused() {
     let (first, rotator) = Rotation::played(Start::OneKey, &STEPS[..1]).await;
     let token = first.token.clone();
     first.account.forget_pending();
+    first.account.age(ABANDONED);
     let second = first.next();
     second.play(&rotator, &STEPS[..1]).await;
     for step in STEPS {

@@ -12,7 +12,7 @@ use crate::support::server::{Call, Fault, Handle, Reply, Server, lock};
 use crate::support::sts;
 
 /// Where CloudFormation waits for the answer: an object of S3, by a signed address.
-struct Bucket {
+pub(super) struct Bucket {
     server: Server,
     puts: Arc<Mutex<Vec<Call>>>,
 }
@@ -48,7 +48,7 @@ impl Bucket {
 }
 
 /// What CloudFormation sends.
-fn event(request: &str, bucket: &Bucket) -> Value {
+pub(super) fn event(request: &str, bucket: &Bucket) -> Value {
     let mut event = json!({
         "RequestType": request,
         "ResponseURL": bucket.url(),
@@ -67,7 +67,7 @@ fn event(request: &str, bucket: &Bucket) -> Value {
     event
 }
 
-async fn set_up(start: Start) -> (Account, Bucket, Function) {
+pub(super) async fn set_up(start: Start) -> (Account, Bucket, Function) {
     let (account, bucket) = (Account::start().await, Bucket::start().await);
     start.set_up(&account);
     let rotator = rotator(&environment(&account)).await;

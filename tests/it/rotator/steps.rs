@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Rotation, STEPS, Start, each, environment, rotator};
+use super::{ABANDONED, Rotation, STEPS, Start, each, environment, rotator};
 use crate::support::account::{Account, Sight};
 use crate::support::function::Function;
 use crate::support::secrets::{self, SECRET};
@@ -165,6 +165,7 @@ async fn without_a_current_version_nothing_is_deleted() {
 async fn a_previous_version_that_is_no_key_is_in_nobodys_way() {
     let (rotation, rotator) = Rotation::played(Start::TwoKeys, &[]).await;
     rotation.account.spoil("AWSPREVIOUS", Some("not json"));
+    rotation.account.age(ABANDONED);
     rotation.play(&rotator, &STEPS).await;
     rotation.assert_finished();
 }
@@ -272,8 +273,8 @@ async fn a_pending_version_of_no_use_makes_way_for_the_next_rotation() {
             rotation.refuses(&rotator, &rotation.event("createSecret")).await;
             let next = rotation.next();
             rotator.runtime.set_time_limit(super::TIME_LIMIT);
-            next.play(&rotator, &STEPS).await;
-            next.assert_finished();
+            next.play_on(&rotator, &STEPS).await;
+            next.ends(&rotator).await;
         })
     }))
     .await;
@@ -344,7 +345,7 @@ async fn a_key_is_asked_for_once_in_an_invocation_whatever_comes_back() {
         assert!(rotation.step(&rotator, "createSecret").await.is_err(), "{fault:?}");
         let asked = rotation.account.operations().into_iter().filter(|operation| operation == "CreateAccessKey");
         assert_eq!(asked.count(), 1, "{fault:?}");
-        rotation.play(&rotator, &STEPS).await;
+        rotation.play_on(&rotator, &STEPS).await;
         rotation.assert_finished();
     }
 }

@@ -22,6 +22,8 @@ pub struct Key {
     pub is_active: bool,
     /// In seconds since the epoch.
     pub created: u64,
+    /// Whether `CreateAccessKey` made it, and not the test.
+    pub is_made_by_call: bool,
     /// Not where the key is another user's, whom STS takes just as well.
     pub is_listed: bool,
     /// Whether STS knows this key already, for each of the next times it is asked; then it does.
@@ -52,6 +54,7 @@ impl User {
             secret: format!("made-secret-{number:05}/EXAMPLE+KEY00000000000000"),
             is_active: true,
             created: clock::now(),
+            is_made_by_call: false,
             is_listed: true,
             known: self.known.clone(),
         };
@@ -73,6 +76,7 @@ impl User {
             }
             "CreateAccessKey" => {
                 let key = self.make();
+                self.ever.last_mut().unwrap().is_made_by_call = true;
                 let secret = &key.secret;
                 let made =
                     format!("<AccessKey>{}<SecretAccessKey>{secret}</SecretAccessKey></AccessKey>", metadata(&key));
