@@ -654,7 +654,7 @@ mod tests {
             let (_, problems) = parse(&json!([entry(&changes)]));
             let (name, value) = changes.as_object().unwrap().iter().next_back().unwrap();
             if name == "required_claims" {
-                assert!(problems.to_string().contains("`"), "{problems}");
+                assert!(problems.to_string().contains('`'), "{problems}");
                 continue;
             }
             // What no issuer has may be a secret.

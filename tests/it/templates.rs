@@ -171,6 +171,10 @@ async fn a_template_in_another_place_or_form_makes_the_grant_unusable() {
         json!({"tags": {"${jwt:/sub}": "a"}}),
         json!({"tags": {"team": "${jwt:sub}"}}),
         json!({"policy_arns": ["arn:aws:iam::aws:policy/${jwt:/sub}"]}),
+        json!({"require": {"acr": ["${var.acr}"]}}),
+        json!({"require": {"amr": ["mfa", "{{amr}}"]}}),
+        json!({"require": {"claims": {"/sub": ["carol", "${jwt:/sub}"]}}}),
+        json!({"require": {"claims": {"/sub": ["carol", "${AWS::StackName}"]}}}),
     ] {
         world.dynamodb.grant("corp/user/carol", "default", &item);
         let answer = function.call(world.request()).await;
