@@ -144,7 +144,7 @@ fn all_plain(value: &Value, at: &str, problems: &mut Problems) {
         Value::String(text) => match Template::parse(text) {
             Ok(template) if template.is_plain() => {}
             Ok(_) => {
-                problems.add(at, format_args!("holds a `${{…}}`, and nothing is filled in here: {}", quoted(text)))
+                problems.add(at, format_args!("holds a `${{…}}`, and nothing is filled in here: {}", quoted(text)));
             }
             Err(error) => problems.add(at, error),
         },
