@@ -20,28 +20,23 @@
     doc = "[`rotation`], a function of its own, changes the long-term key with which credentials are minted."
 )]
 
-#[cfg(feature = "aws")]
 pub mod audit;
 #[cfg(feature = "aws")]
 pub mod broker;
 pub mod config;
+#[cfg(feature = "aws")]
 pub mod credentials;
 pub mod grants;
-#[cfg(feature = "lambda")]
 pub mod http;
 pub mod identity;
-pub mod json;
 #[cfg(feature = "lambda")]
-pub mod logging;
-pub mod namespace;
-pub mod parameters;
-pub mod problems;
-pub mod refreshed;
-mod required_claims;
+pub mod lambda;
+pub mod net;
+pub mod read;
 #[cfg(feature = "rotator")]
 pub mod rotation;
-#[cfg(feature = "aws")]
-pub mod upstream;
+pub mod session;
+pub mod time;
 
 #[cfg(test)]
 #[path = "../tests/support"]

@@ -2,7 +2,7 @@
 
 use aws_sdk_iam::config::http::HttpResponse;
 use aws_sdk_iam::error::{ProvideErrorMetadata, SdkError};
-use hallpass::upstream::Upstream;
+use hallpass::net::aws::Upstream;
 
 /// One line for whoever called the command: what failed, for which resource, and what helps.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,7 @@ use aws_sdk_cloudformation::types::Stack as Description;
 use aws_sdk_iam::config::ProvideCredentials as _;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use hallpass::upstream::SdkConfig;
+use hallpass::net::aws::SdkConfig;
 
 use crate::failure::Failure;
 

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::json;
-use crate::problems::{Problems, quoted};
+use crate::read::json;
+use crate::read::problems::{Problems, quoted};
 
 /// Claims by JSON pointer, each with the values of which it must have one.
 // INVARIANT: each name is a JSON pointer; no list of values is empty; each value is a string or a boolean.

@@ -24,7 +24,7 @@ use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
 use http_body_util::Limited;
 
-use crate::problems::Problems;
+use crate::read::problems::Problems;
 
 /// One attempt and one retry: a single hiccup stays invisible, and an outage is not made worse.
 const ATTEMPTS: u32 = 2;

@@ -5,8 +5,8 @@
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html>
 
 use super::template::{FILLED, Template, VARIABLE};
-use crate::credentials::is_partition;
-use crate::problems::quoted;
+use crate::read::problems::quoted;
+use crate::session::is_partition;
 
 /// How the resource of an ARN of IAM begins, unless it is `*` or `root`: those that IAM's message lists ("IAM resource
 /// path must either be "*" or start with …"), and those that the Service Authorization Reference has besides.
@@ -36,7 +36,7 @@ const OF_S3_WITH_REGION: [&str; 6] =
 ///
 /// # Errors
 /// What is wrong, with the remedy.
-pub(super) fn resource(text: &str) -> Result<Template, String> {
+pub(in crate::grants) fn resource(text: &str) -> Result<Template, String> {
     let template = Template::parse(text).map_err(|error| error.to_string())?;
     let outline = template.outline();
     if outline == "*" {

@@ -11,9 +11,9 @@ use serde_json::{Map, Value, json};
 use crate::broker::Failure;
 use crate::credentials::{KeyError, StsError};
 use crate::grants::{Denied, StepUp, StoreError, Unsettled};
+use crate::http::parameters::Invalid;
 use crate::identity::{IdentityError, Tells};
-use crate::parameters::Invalid;
-use crate::upstream::Upstream;
+use crate::net::aws::Upstream;
 
 /// When asking again is worth it after an upstream failed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

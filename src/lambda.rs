@@ -12,7 +12,7 @@ const OURS: [&str; 3] = ["hallpass", "broker", "rotator"];
 
 /// Logs as JSON, at the level that is asked for, in the form of `RUST_LOG`. Only our own modules go below `INFO`: the
 /// runtime logs whole events at `TRACE`, the SDKs whole requests, and both hold tokens and secrets.
-pub fn to_stderr(asked: Option<&str>) {
+pub fn log_to_stderr(asked: Option<&str>) {
     let asked = asked.and_then(|text| Targets::from_str(text).ok());
     let asked = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let default = asked.default_level().unwrap_or(LevelFilter::ERROR);

@@ -13,9 +13,9 @@ use hallpass::credentials::BrokerKeys;
 use hallpass::grants::Store;
 use hallpass::http::Function;
 use hallpass::identity::{HttpClient, Identity};
-use hallpass::logging;
-use hallpass::problems::{Problems, both};
-use hallpass::upstream::{self, SdkConfig};
+use hallpass::lambda::log_to_stderr;
+use hallpass::net::aws::{SdkConfig, sdk_config};
+use hallpass::read::problems::{Problems, both};
 use lambda_http::lambda_runtime::{LambdaInvocation, Runtime};
 use lambda_http::tower::Service;
 use lambda_http::{Error, LambdaEvent, service_fn};
@@ -26,7 +26,7 @@ const PREPARE_LIMIT: Duration = Duration::from_millis(500);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    logging::to_stderr(environment("RUST_LOG").as_deref());
+    log_to_stderr(environment("RUST_LOG").as_deref());
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -59,7 +59,7 @@ async fn run() -> Result<(), Error> {
 
 /// All of it, or all that is wrong with it.
 fn configuration() -> Result<(Config, SdkConfig), Problems> {
-    both(Config::from_lookup(environment), upstream::sdk_config(environment))
+    both(Config::from_lookup(environment), sdk_config(environment))
 }
 
 /// Makes an event that is not JSON one that is `null`: it is answered like any other malformed event, where the

@@ -4,9 +4,9 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::credentials::SessionDuration;
 use crate::grants::GrantName;
-use crate::json;
+use crate::read::json;
+use crate::session::SessionDuration;
 
 const BAD_GRANT: Invalid =
     Invalid::Request("`grant` must be 1 to 64 of a-z, 0-9, `.`, `_` and `-`, a letter or digit first");

@@ -9,9 +9,10 @@ use std::net::IpAddr;
 use data_encoding::BASE64;
 use serde_json::{Map, Number, Value};
 
-use super::policy::{OneOrMany, escaped};
+use super::one_or_many::OneOrMany;
 use super::template::{FILLED, Template, VARIABLE};
-use crate::problems::{Problems, quoted};
+use crate::read::json::escaped;
+use crate::read::problems::{Problems, quoted};
 
 /// What an operator compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +59,7 @@ const OPERATORS: [(&str, Family); 27] = [
 
 /// A condition operator with its qualifiers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Operator {
+pub(in crate::grants) struct Operator {
     qualifier: Option<&'static str>,
     name: &'static str,
     family: Family,
@@ -75,27 +76,27 @@ impl Operator {
         Some(Self { qualifier, name, family, if_exists: base.is_some() })
     }
 
-    pub(super) fn print(&self) -> String {
+    pub(in crate::grants) fn print(&self) -> String {
         let behind = if self.if_exists { "IfExists" } else { "" };
         format!("{}{}{behind}", self.qualifier.unwrap_or_default(), self.name)
     }
 
     /// Whether it holds where the key is missing, because it says what a value is not.
-    pub(super) fn holds_without_key(&self) -> bool {
+    pub(in crate::grants) fn holds_without_key(&self) -> bool {
         self.name.contains("Not") || self.if_exists || self.qualifier == Some("ForAllValues:")
     }
 }
 
 /// A value that a key is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Operand {
+pub(in crate::grants) enum Operand {
     Text(Template),
     Number(Number),
     Truth(bool),
 }
 
 impl Operand {
-    pub(super) const fn template(&self) -> Option<&Template> {
+    pub(in crate::grants) const fn template(&self) -> Option<&Template> {
         match self {
             Self::Text(template) => Some(template),
             Self::Number(_) | Self::Truth(_) => None,
@@ -105,17 +106,17 @@ impl Operand {
 
 /// One operator with the keys that it compares.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Comparison {
-    pub(super) operator: Operator,
-    pub(super) keys: Vec<(String, OneOrMany<Operand>)>,
+pub(in crate::grants) struct Comparison {
+    pub(in crate::grants) operator: Operator,
+    pub(in crate::grants) keys: Vec<(String, OneOrMany<Operand>)>,
 }
 
 /// All of a statement's comparisons, which have to hold together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Condition(pub(super) Vec<Comparison>);
+pub(in crate::grants) struct Condition(pub(in crate::grants) Vec<Comparison>);
 
 impl Condition {
-    pub(super) fn read(document: &Value, at: &str, problems: &mut Problems) -> Self {
+    pub(in crate::grants) fn read(document: &Value, at: &str, problems: &mut Problems) -> Self {
         let Some(members) = document.as_object() else {
             problems.add(at, "must be an object of operators");
             return Self::default();
@@ -154,7 +155,7 @@ impl Condition {
         Self(members.iter().filter_map(read).collect())
     }
 
-    pub(super) fn print<E>(&self, fill: &impl Fn(&Template) -> Result<String, E>) -> Result<Value, E> {
+    pub(in crate::grants) fn print<E>(&self, fill: &impl Fn(&Template) -> Result<String, E>) -> Result<Value, E> {
         let operand = |operand: &Operand| match operand {
             Operand::Text(template) => fill(template).map(Value::String),
             Operand::Number(number) => Ok(Value::Number(number.clone())),

@@ -5,7 +5,7 @@
 //! placeholders is ever complete. Such a list is below, only to name the tool in a message.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>
 
-use crate::credentials::is_tag_character;
+use crate::session::is_tag_character;
 
 /// The service prefixes of AWS's Service Authorization Reference (November 2026), and those of retired services that
 /// AWS's managed policies still name; one a line. A variable of a newer service is refused until its prefix is added:
@@ -73,7 +73,7 @@ const TOOLS: [(&str, &[&str]); 4] = [
 
 /// Whether `name` is what stands between `${` and `}` of a variable of IAM: `prefix:Key`, with a default or not, or one
 /// of `*`, `?` and `$`. IAM supports no space in it, except in the key of a tag and before a default.
-pub(super) fn is_of_iam(name: &str) -> bool {
+pub(in crate::grants) fn is_of_iam(name: &str) -> bool {
     if ["*", "?", "$"].contains(&name) {
         return true;
     }
@@ -88,14 +88,14 @@ pub(super) fn is_of_iam(name: &str) -> bool {
 }
 
 /// The tool that should have replaced `${name}`, if it is known, and what to write instead.
-pub(super) fn tool(name: &str) -> Option<(&'static str, &'static str)> {
+pub(in crate::grants) fn tool(name: &str) -> Option<(&'static str, &'static str)> {
     let known = |(_, starts): &&(_, &[&str])| starts.iter().any(|start| name.starts_with(start));
     let instead = if name.starts_with('!') { "leave out its `!`" } else { "write its value" };
     TOOLS.iter().find(known).map(|(tool, _)| (*tool, instead))
 }
 
 /// The first mark of another tool in `text`: what it begins, the tool, and what to write instead.
-pub(super) fn mark(text: &str) -> Option<(&str, &'static str, &'static str)> {
+pub(in crate::grants) fn mark(text: &str) -> Option<(&str, &'static str, &'static str)> {
     let found = MARKS.iter().filter_map(|one| Some((text.find(one.0)?, one)));
     // Of two at one place, the first of the table is the longer one.
     let (at, (mark, tool, instead)) = found.min_by_key(|(at, _)| *at)?;

@@ -8,10 +8,10 @@
 use serde_json::Value;
 
 use super::variable;
-use crate::credentials::FederatedName;
 use crate::identity::Caller;
-use crate::json;
-use crate::problems::quoted;
+use crate::read::json;
+use crate::read::problems::quoted;
+use crate::session::FederatedName;
 
 /// Bytes of a value that is filled in.
 const MAX_VALUE_BYTES: usize = 256;
@@ -21,7 +21,7 @@ const MAX_VALUE_BYTES: usize = 256;
 pub struct Template(Vec<Part>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Part {
+pub(in crate::grants) enum Part {
     Text(String),
     /// `${jwt:/pointer}`
     Claim(String),
@@ -109,18 +109,18 @@ impl Template {
         self.0.iter().map(|part| part.fill(caller, name)).collect()
     }
 
-    pub(super) fn parts(&self) -> &[Part] {
+    pub(in crate::grants) fn parts(&self) -> &[Part] {
         &self.0
     }
 
     /// Whether there is nothing to fill in, neither here nor by IAM.
-    pub(super) fn is_plain(&self) -> bool {
+    pub(in crate::grants) fn is_plain(&self) -> bool {
         self.0.iter().all(|part| matches!(part, Part::Text(_)))
     }
 
     /// The text with each of our templates as [`FILLED`] and each of IAM's variables as [`VARIABLE`]: what can be
     /// known of it before there is a caller. Text that holds one of these two itself does not pass for it.
-    pub(super) fn outline(&self) -> String {
+    pub(in crate::grants) fn outline(&self) -> String {
         let outline = |part: &Part| match part {
             Part::Text(text) => text.replace([FILLED, VARIABLE], "\u{fffd}"),
             Part::Claim(_) | Part::SessionName => FILLED.into(),
@@ -131,9 +131,9 @@ impl Template {
 }
 
 /// See [`Template::outline`].
-pub(super) const FILLED: char = '\u{1}';
+pub(in crate::grants) const FILLED: char = '\u{1}';
 /// See [`Template::outline`].
-pub(super) const VARIABLE: char = '\u{2}';
+pub(in crate::grants) const VARIABLE: char = '\u{2}';
 
 impl Part {
     /// What looks like one of ours and is not is refused, in any case: passed on, IAM would take it for a variable that

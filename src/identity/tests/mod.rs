@@ -2,6 +2,8 @@
 //!
 //! The corpus is run by the whole function too, in `tests/it/tokens.rs`.
 
+mod providers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +11,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::problems::Problems;
+use crate::read::problems::Problems;
 use crate::support::corpus::Corpus;
 use crate::support::provider::Provider;
 use crate::support::server::Fault;

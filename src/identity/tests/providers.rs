@@ -9,9 +9,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
-use super::*;
+use super::super::*;
 use crate::grants::{GrantName, Holdings, Principal, StoredItem, offers};
-use crate::problems::Problems;
+use crate::read::problems::Problems;
 use crate::support::fixture::Fixture;
 use crate::support::signer::TestKey;
 
