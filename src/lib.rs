@@ -37,14 +37,3 @@ pub mod read;
 pub mod rotation;
 pub mod session;
 pub mod time;
-
-#[cfg(test)]
-#[path = "../tests/support"]
-#[expect(dead_code, unreachable_pub, reason = "the tests in `tests/` use the rest, and from another crate")]
-mod support {
-    pub mod corpus;
-    pub mod fixture;
-    pub mod provider;
-    pub mod server;
-    pub mod signer;
-}

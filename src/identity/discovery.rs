@@ -240,9 +240,9 @@ mod tests {
     use super::super::parse_issuers;
     use super::*;
     use crate::read::problems::Problems;
-    use crate::support::provider::Provider;
-    use crate::support::server::{Fault, Reply};
-    use crate::support::signer::TestKey;
+    use hallpass_testing::provider::Provider;
+    use hallpass_testing::server::{Fault, Reply};
+    use hallpass_testing::signer::TestKey;
 
     async fn fetch(provider: &Provider) -> Result<(), FetchError> {
         let text = json!([{"id": "corp", "issuer": provider.issuer(), "audiences": ["hallpass"]}]).to_string();

@@ -381,7 +381,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::support::signer::TestKey;
+    use hallpass_testing::signer::TestKey;
 
     fn set_of(keys: &[Value]) -> String {
         json!({ "keys": keys }).to_string()

@@ -119,9 +119,9 @@ mod tests {
     use super::super::parse_issuers;
     use super::*;
     use crate::read::problems::Problems;
-    use crate::support::provider::Provider;
-    use crate::support::server::{Fault, Reply};
-    use crate::support::signer::TestKey;
+    use hallpass_testing::provider::Provider;
+    use hallpass_testing::server::{Fault, Reply};
+    use hallpass_testing::signer::TestKey;
 
     fn keys_of(issuer: &Value) -> Keys {
         let issuer = parse_issuers(&json!([issuer]).to_string(), &mut Problems::default()).remove(0);

@@ -21,7 +21,7 @@ use super::*;
 use crate::identity::{Caller, KeySet, SingleUse, UnverifiedToken, parse_issuers, verify};
 use crate::read::problems::Problems;
 use crate::session::{FederatedName, NameError, PolicyArn, SessionDuration, TagError};
-use crate::support::signer::{TestKey, valid_claims};
+use hallpass_testing::signer::{TestKey, valid_claims};
 
 const ISSUER: &str = "https://login.example.com";
 const NOW: u64 = 1_800_000_000;

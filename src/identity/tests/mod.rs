@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::read::problems::Problems;
-use crate::support::corpus::Corpus;
-use crate::support::provider::Provider;
-use crate::support::server::Fault;
-use crate::support::signer::{TestKey, valid_claims};
+use hallpass_testing::corpus::Corpus;
+use hallpass_testing::provider::Provider;
+use hallpass_testing::server::Fault;
+use hallpass_testing::signer::{TestKey, valid_claims};
 
 const ISSUER: &str = "https://login.example.com";
 const NOW: u64 = 1_800_000_000;

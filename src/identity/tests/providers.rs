@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 use super::super::*;
 use crate::grants::{GrantName, Holdings, Principal, StoredItem, offers};
 use crate::read::problems::Problems;
-use crate::support::fixture::Fixture;
-use crate::support::signer::TestKey;
+use hallpass_testing::fixture::Fixture;
+use hallpass_testing::signer::TestKey;
 
 const NOW: u64 = 1_800_000_000;
 

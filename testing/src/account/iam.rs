@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::support::clock;
-use crate::support::server::Reply;
-use crate::support::sts;
+use crate::clock;
+use crate::server::Reply;
+use crate::sts;
 
 /// The broker user's name.
 pub const BROKER_USER: &str = "hallpass-broker-user";

@@ -1,13 +1,10 @@
-//! Why could a command not do its work?
+//! What does an error of AWS mean for a command?
 
 use aws_sdk_iam::config::http::HttpResponse;
 use aws_sdk_iam::error::{ProvideErrorMetadata, SdkError};
 use hallpass::net::aws::Upstream;
 
-/// One line for whoever called the command: what failed, for which resource, and what helps.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Failure(pub(crate) String);
+use crate::failure::Failure;
 
 impl Failure {
     /// Makes a failure of a service's error: what could not be done to what, and the permissions that it takes, the

@@ -15,8 +15,8 @@ use serde::{Serialize, Serializer};
 use self::rotate::Rotation;
 use self::status::Status;
 use crate::failure::Failure;
+use crate::operator::stack::{Stack, Target};
 use crate::say;
-use crate::stack::{Stack, Target};
 
 mod rotate;
 mod status;

@@ -5,7 +5,6 @@
 //! looked at.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -118,6 +117,7 @@ impl Deployed {
         let environment = [
             ("AWS_ENDPOINT_URL", url.as_str()),
             ("AWS_REGION", "eu-central-1"),
+            ("SSL_CERT_FILE", crate::CERTIFICATES),
             ("AWS_ACCESS_KEY_ID", OPERATOR_KEY),
             ("AWS_SECRET_ACCESS_KEY", "operator-secret/EXAMPLE+KEY"),
             ("AWS_EC2_METADATA_DISABLED", "true"),
@@ -150,7 +150,7 @@ impl Deployed {
 
     /// Runs the command with these arguments, and waits for its end.
     pub async fn run(&self, arguments: &[&str]) -> Run {
-        let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_hallpass")));
+        let mut command = Command::new(crate::binary("hallpass"));
         command.args(arguments).env_clear().envs(&self.environment).stdin(Stdio::null()).kill_on_drop(true);
         let output = command.output().await.unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -188,13 +188,6 @@ impl Run {
         assert!(words.iter().all(|word| line.contains(word)), "{words:?} in {self:?}");
         assert!(![sts::UPSTREAM_TEXT, secrets::UPSTREAM_TEXT].iter().any(|text| line.contains(text)), "{self:?}");
     }
-}
-
-/// A file of its own for a test.
-pub fn file(name: &str, text: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::write(&path, text).unwrap();
-    path
 }
 
 fn is_json(call: &Call) -> bool {

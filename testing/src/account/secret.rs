@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::support::clock;
-use crate::support::secrets::{self, SECRET, SECRET_ARN};
-use crate::support::server::Reply;
+use crate::clock;
+use crate::secrets::{self, SECRET, SECRET_ARN};
+use crate::server::Reply;
 
 /// No two versions of a test have one id.
 static NEXT_VERSION: AtomicUsize = AtomicUsize::new(1);

@@ -1,24 +1,21 @@
-//! What does an operator do about a deployed Hallpass, from a machine of their own?
-//!
-//! AWS is asked with the operator's own credentials, found as every AWS tool finds them.
+//! What do people do about Hallpass, from a machine of their own?
 #![cfg_attr(test, expect(clippy::arithmetic_side_effects, reason = "tests count small numbers"))]
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-use std::time::SystemTime;
 
 use clap::{Parser, Subcommand};
 
 use self::failure::Failure;
 
 mod failure;
-mod key;
-mod stack;
+#[cfg(feature = "operator")]
+mod operator;
 
 /// Looks after a deployed Hallpass.
 #[derive(Debug, Parser)]
 #[command(name = "hallpass", version, disable_help_subcommand = true)]
-#[command(after_help = "Exit codes: 0 all is well, 1 it failed, 2 wrong usage, 3 there are problems to mend")]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 problems were found")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -27,31 +24,41 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// The broker key, with which Hallpass asks for sessions
+    #[cfg(feature = "operator")]
     #[command(subcommand)]
-    Key(key::Command),
+    Key(operator::key::Command),
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let Command::Key(command) = Arguments::parse().command;
-    match command.run(now()).await {
+    match run(Arguments::parse().command).await {
         Ok(code) => code,
         Err(failure) => {
-            // Who has closed standard error still gets the exit code.
+            // A caller that has closed standard error still gets the exit code.
             let _ = writeln!(io::stderr(), "error: {failure}");
             ExitCode::FAILURE
         }
     }
 }
 
+#[cfg_attr(not(feature = "operator"), expect(clippy::unused_async, reason = "only operators' commands wait"))]
+async fn run(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        #[cfg(feature = "operator")]
+        Command::Key(command) => command.run(now()).await,
+    }
+}
+
 /// Writes lines to standard output, at once.
+#[cfg(feature = "operator")]
 fn say(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     let written = writeln!(out, "{text}").and_then(|()| out.flush());
     written.map_err(|_| Failure("cannot write to standard output".into()))
 }
 
+#[cfg(feature = "operator")]
 #[expect(clippy::disallowed_methods, reason = "main reads the clock, and passes it on")]
-fn now() -> SystemTime {
-    SystemTime::now()
+fn now() -> std::time::SystemTime {
+    std::time::SystemTime::now()
 }

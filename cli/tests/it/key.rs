@@ -1,13 +1,15 @@
 //! What does an operator learn of the broker key, and do about it, with the command line?
 
+use std::path::{Path, PathBuf};
+
 use serde_json::{Value, json};
 
-use crate::support::clock;
-use crate::support::operator::{
-    Account, DAY, Deployed, KEY, LOG, OLD_KEY, OLD_VERSION, OPERATOR_KEY, SECRET, STACK, Step, USER, VERSION, file,
+use hallpass_testing::clock;
+use hallpass_testing::operator::{
+    Account, DAY, Deployed, KEY, LOG, OLD_KEY, OLD_VERSION, OPERATOR_KEY, SECRET, STACK, Step, USER, VERSION,
 };
-use crate::support::secrets;
-use crate::support::server::Fault;
+use hallpass_testing::secrets;
+use hallpass_testing::server::Fault;
 
 const STATUS: [&str; 2] = ["key", "status"];
 const STATUS_JSON: [&str; 3] = ["key", "status", "--json"];
@@ -380,4 +382,11 @@ fn deactivated(deployed: &Deployed) -> Vec<String> {
     let updates = deployed.asked("UpdateAccessKey");
     assert!(updates.iter().all(|asked| asked["Status"] == "Inactive" && asked["UserName"] == USER), "{updates:?}");
     updates.iter().map(|asked| asked["AccessKeyId"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A file of its own for a test.
+fn file(name: &str, text: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, text).unwrap();
+    path
 }

@@ -34,7 +34,7 @@ pub struct Refused {
 impl Fixture {
     /// All of them, by name.
     pub fn all() -> Vec<Self> {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/providers");
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/providers");
         let mut files: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
         let read = |path: &Path| Self {

@@ -62,6 +62,7 @@ impl World {
         let issuers = json!([self.issuer()]).to_string();
         for (name, value) in [
             ("HALLPASS_ISSUERS", issuers.as_str()),
+            ("SSL_CERT_FILE", crate::CERTIFICATES),
             ("HALLPASS_TABLE", dynamodb::GRANTS),
             ("HALLPASS_STATE", dynamodb::STATE),
             ("HALLPASS_BROKER_KEY", secrets::SECRET),
@@ -122,7 +123,7 @@ impl World {
 
     /// Spawns the function.
     pub async fn spawn(&self) -> Function {
-        self.spawn_build(Path::new(env!("CARGO_BIN_EXE_broker"))).await
+        self.spawn_build(&crate::binary("broker")).await
     }
 
     /// Spawns another build of the function.
