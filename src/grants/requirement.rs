@@ -8,10 +8,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
+use super::policy::Template;
 use crate::identity::Caller;
 use crate::read::allowed_values::RequiredClaims;
 use crate::read::json::escaped;
-use crate::read::problems::Problems;
+use crate::read::problems::{Problems, quoted};
 
 /// Seconds by which the provider's clock and ours may differ.
 const LEEWAY: f64 = 30.0;
@@ -59,6 +60,7 @@ impl Requirement {
         };
         for (name, value) in members {
             let at = format!("{at}/{}", escaped(name));
+            all_plain(value, &at, problems);
             match name.as_str() {
                 "acr" => requirement.acr = Some(words(value, &at, problems)),
                 "amr" => requirement.amr = words(value, &at, problems),
@@ -132,6 +134,23 @@ impl Requirement {
     /// Whether it asks for anything.
     pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// Nothing is filled in here. A placeholder would be a value that nobody has, and callers would be sent to sign in with
+/// it again and again.
+fn all_plain(value: &Value, at: &str, problems: &mut Problems) {
+    match value {
+        Value::String(text) => match Template::parse(text) {
+            Ok(template) if template.is_plain() => {}
+            Ok(_) => {
+                problems.add(at, format_args!("holds a `${{…}}`, and nothing is filled in here: {}", quoted(text)));
+            }
+            Err(error) => problems.add(at, error),
+        },
+        Value::Array(values) => values.iter().for_each(|value| all_plain(value, at, problems)),
+        Value::Object(members) => members.values().for_each(|value| all_plain(value, at, problems)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

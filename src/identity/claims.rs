@@ -146,7 +146,7 @@ impl<'a> Claims<'a> {
 
     fn groups(self, issuer: &Issuer) -> Result<BTreeSet<String>, Refusal> {
         let pointer = issuer.groups_claim();
-        if pointer == "/groups" && self.groups_were_left_out() {
+        if (pointer == "/groups" && self.groups_were_left_out()) || self.is_elsewhere(pointer) {
             return Err(Refusal::GroupsOverage);
         }
         if self.is_off_the_way(pointer) {
@@ -176,6 +176,13 @@ impl<'a> Claims<'a> {
             let is_index = !next.is_empty() && next.bytes().all(|byte| byte.is_ascii_digit());
             !(parent.is_object() || (parent.is_array() && is_index))
         })
+    }
+
+    /// Whether the token says that the claim is to be fetched from another server (OpenID Connect Core §5.6.2), as Entra
+    /// ID does with too many groups, whatever the operator calls the claim: then it is not absent.
+    fn is_elsewhere(self, pointer: &str) -> bool {
+        let first = pointer.split('/').nth(1).unwrap_or_default().replace("~1", "/").replace("~0", "~");
+        self.0.get("_claim_names").and_then(Value::as_object).is_some_and(|names| names.contains_key(&first))
     }
 
     /// Entra ID's overage markers. Reading them as "no groups" would shed whatever a group item denies (Vault did).

@@ -222,12 +222,18 @@ pub fn parse_issuers(text: &str, problems: &mut Problems) -> Vec<Issuer> {
             problems.add(&place, "must be an object");
             continue;
         };
-        let Some(issuer) = (Fields { place: &place, members, problems }).issuer() else { continue };
+        let Some(issuer) = (Fields { place: &place, written: members.clone(), members, problems }).issuer() else {
+            continue;
+        };
         if issuers.iter().any(|other| other.id == issuer.id) {
-            problems.add(&format!("{place}.id"), "is the id of another issuer; give each its own");
+            let found = quoted(&issuer.id);
+            problems
+                .add(&format!("{place}.id"), format_args!("is the id of another issuer, {found}; give each its own"));
         }
         if issuers.iter().any(|other| other.url == issuer.url) {
-            problems.add(&format!("{place}.issuer"), "is configured twice; put all audiences into one entry");
+            let found = quoted_url(&issuer.url);
+            let remedy = "is configured twice; put all audiences into one entry";
+            problems.add(&format!("{place}.issuer"), format_args!("{remedy}: {found}"));
         }
         issuers.push(issuer);
     }
@@ -237,6 +243,8 @@ pub fn parse_issuers(text: &str, problems: &mut Problems) -> Vec<Issuer> {
 /// The members of one issuer's object, each taken once; what nobody takes is unknown.
 struct Fields<'a> {
     place: &'a str,
+    /// All of them, for a message that says what is wrong.
+    written: Map<String, Value>,
     members: Map<String, Value>,
     problems: &'a mut Problems,
 }
@@ -341,7 +349,7 @@ impl Fields<'_> {
     /// If strangers can get tokens of the same issuer, a claim has to say that a token is ours.
     fn require_tenant(&mut self, issuer: Option<&str>, required: &RequiredClaims) {
         let Some((issuer, provider)) = issuer.and_then(|url| Some((url, SharedProvider::of(url)?))) else { return };
-        let (name, issuer, claims) = (provider.name, quoted(issuer), provider.tenant_claims);
+        let (name, issuer, claims) = (provider.name, quoted_url(issuer), provider.tenant_claims);
         if claims.is_empty() {
             let remedy =
                 format!("cannot be trusted: all customers of {name} share {issuer}, and no claim tells them apart");
@@ -359,8 +367,7 @@ impl Fields<'_> {
             Some(",") => Some(','),
             Some(" ") => Some(' '),
             _ => {
-                let remedy = format!("must be a comma, a space or null; it is {}", quoted(&value));
-                self.require(value.is_null(), "groups_separator", &remedy);
+                self.require(value.is_null(), "groups_separator", "must be a comma, a space or null");
                 None
             }
         }
@@ -375,7 +382,7 @@ impl Fields<'_> {
                 NameOwners::FirstUse
             }
             Some(_) => {
-                self.problem("name_owners", "must be `registered` or `first_use`");
+                self.require(false, "name_owners", "must be `registered` or `first_use`");
                 NameOwners::Registered
             }
         };
@@ -393,9 +400,8 @@ impl Fields<'_> {
 
     /// What is reserved and this version cannot do yet: to ignore it would let in whom the operator keeps out.
     fn not_yet(&mut self) {
-        if self.members.remove("dpop").is_some_and(|value| value != "off") {
-            self.problem("dpop", "is not supported by this version; remove it");
-        }
+        let off = self.members.remove("dpop").is_none_or(|value| value == "off");
+        self.require(off, "dpop", "is not supported by this version; remove it");
     }
 
     fn text(&mut self, name: &str) -> Option<String> {
@@ -449,15 +455,28 @@ impl Fields<'_> {
             None => false,
             Some(Value::Bool(flag)) => flag,
             Some(_) => {
-                self.problem(name, "must be true or false");
+                self.require(false, name, "must be true or false");
                 false
             }
         }
     }
 
+    /// Notes what is wrong with a member, and what it is. Only for members whose names are known: of another one,
+    /// nobody knows whether it is a secret.
     fn require(&mut self, holds: bool, name: &str, remedy: &str) {
-        if !holds {
-            self.problem(name, remedy);
+        if holds {
+            return;
+        }
+        match self.written.get(name) {
+            None => self.problem(name, remedy),
+            Some(Value::String(url)) if ["issuer", "jwks_uri"].contains(&name) => {
+                let remedy = format!("{remedy}; it is {}", quoted_url(url));
+                self.problem(name, &remedy);
+            }
+            Some(found) => {
+                let remedy = format!("{remedy}; it is {}", quoted(found));
+                self.problem(name, &remedy);
+            }
         }
     }
 
@@ -469,6 +488,18 @@ impl Fields<'_> {
 fn strings(values: &[Value]) -> Option<Vec<String>> {
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     values.iter().map(text).collect::<Option<Vec<_>>>().filter(|texts| !texts.is_empty())
+}
+
+/// A URL as a message quotes it: without what is before an `@` and behind a `?` or `#`, where people put passwords and
+/// keys. It need not be a URL that a parser takes.
+fn quoted_url(text: &str) -> String {
+    let (user, rest) = text.rsplit_once('@').map_or((None, text), |(user, rest)| (Some(user), rest));
+    if user.is_some_and(|user| user.contains(['?', '#'])) {
+        return quoted("…");
+    }
+    let shown = rest.find(['?', '#']).and_then(|at| rest.get(..at.saturating_add(1)));
+    let cut = if user.is_some() { "…@" } else { "" };
+    quoted(shown.map_or_else(|| format!("{cut}{rest}"), |shown| format!("{cut}{shown}…")))
 }
 
 fn media_type(text: &str) -> String {
@@ -615,6 +646,52 @@ mod tests {
                 "{changes}: {told:?}"
             );
         }
+    }
+
+    #[test]
+    fn each_mistake_is_told_with_the_value_that_is_wrong() {
+        for (changes, ..) in mistakes() {
+            let (_, problems) = parse(&json!([entry(&changes)]));
+            let (name, value) = changes.as_object().unwrap().iter().next_back().unwrap();
+            if name == "required_claims" {
+                assert!(problems.to_string().contains('`'), "{problems}");
+                continue;
+            }
+            // What no issuer has may be a secret.
+            if name == "colour" {
+                assert!(!problems.to_string().contains("red"), "{problems}");
+                continue;
+            }
+            let url = value.as_str().filter(|_| ["issuer", "jwks_uri"].contains(&name.as_str()));
+            let found = url.map_or_else(|| quoted(value), quoted_url);
+            assert!(problems.to_string().contains(&found) || value.is_null(), "{changes}: {problems}");
+        }
+    }
+
+    #[test]
+    fn no_message_tells_what_is_secret_in_a_url() {
+        for url in [
+            "https://bob:hunter2@login.example.com",
+            "https://:hunter2@accounts.google.com",
+            "https://bob:hunt@hunter2@accounts.google.com",
+            "https://bob:hun?ter2@login.example.com",
+            "https:\\\\bob:hunter2@login.example.com",
+            "https://accounts.google.com?key=hunter2",
+            "http://login.example.com/#hunter2",
+            "http://login.example.com/?a@hunter2",
+            "bob:hunter2@accounts.google.com",
+        ] {
+            for changes in [json!({"issuer": url}), json!({"jwks_uri": url, "issuer": url})] {
+                let (issuers, problems) = parse(&json!([entry(&changes)]));
+                assert!(issuers.is_empty() && !problems.is_empty(), "{url}");
+                let told = problems.to_string();
+                assert!(told.contains('…') && !told.contains("ter2"), "{url}: {told}");
+            }
+        }
+        let twice =
+            json!({"issuer": "https://bob:hunter2@login.example.com", "jwks_uri": "https://login.example.com/"});
+        let (_, problems) = parse(&json!([entry(&twice), entry(&twice)]));
+        assert!(problems.len() == 2 && !problems.to_string().contains("hunter2"), "{problems}");
     }
 
     #[test]

@@ -171,6 +171,10 @@ async fn a_template_in_another_place_or_form_makes_the_grant_unusable() {
         json!({"tags": {"${jwt:/sub}": "a"}}),
         json!({"tags": {"team": "${jwt:sub}"}}),
         json!({"policy_arns": ["arn:aws:iam::aws:policy/${jwt:/sub}"]}),
+        json!({"require": {"acr": ["${var.acr}"]}}),
+        json!({"require": {"amr": ["mfa", "{{amr}}"]}}),
+        json!({"require": {"claims": {"/sub": ["carol", "${jwt:/sub}"]}}}),
+        json!({"require": {"claims": {"/sub": ["carol", "${AWS::StackName}"]}}}),
     ] {
         world.dynamodb.grant("corp/user/carol", "default", &item);
         let answer = function.call(world.request()).await;
@@ -181,7 +185,7 @@ async fn a_template_in_another_place_or_form_makes_the_grant_unusable() {
 }
 
 /// Placeholders that another tool should have replaced, as they are pasted from its files.
-const OF_OTHER_TOOLS: [&str; 24] = [
+const OF_OTHER_TOOLS: [&str; 27] = [
     "${AWS::AccountId}",
     "${AWS::Partition}",
     "${!jwt:/sub}",
@@ -206,6 +210,9 @@ const OF_OTHER_TOOLS: [&str; 24] = [
     "&{jwt:/sub}",
     "#{AWS::AccountId}",
     "{{resolve:ssm:/shop/bucket}}",
+    "{% if shop %}bucket{% endif %}",
+    "%{ if shop }bucket%{ endif }",
+    "%%{bucket}",
 ];
 
 #[tokio::test]
@@ -269,6 +276,8 @@ async fn the_log_names_the_tool_that_a_placeholder_is_of() {
         ),
         ("$${jwt:/sub}", "holds `$${jwt:/sub}`, which Terraform should have replaced; write `${`"),
         ("&{jwt:/sub}", "holds `&{jwt:/sub}`, which Terraform's `aws_iam_policy_document` should have replaced; write"),
+        ("{% if a %}", "holds `{% if a %}`, which a template engine, such as Jinja or Ansible should have replaced;"),
+        ("%{ if a }b", "holds `%{ if a }`, which Terraform (a template directive) should have replaced; write what"),
         ("${bucket}", "holds `${bucket}`, which is not a variable of IAM; write its value"),
     ];
     for (text, _) in told {

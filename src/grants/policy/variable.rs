@@ -28,13 +28,15 @@ const SSM_KEYS: [&str; 10] = [
 ];
 
 /// Marks that mean nothing to IAM, the tool that should have replaced them, and what to write instead.
-const MARKS: [(&str, &str, &str); 6] = [
+const MARKS: [(&str, &str, &str); 8] = [
     ("$${", "Terraform", "write `${`"),
     ("&{", "Terraform's `aws_iam_policy_document`", "write `${`"),
     ("#{", "serverless-pseudo-parameters", "write its value"),
     ("${{", "GitHub Actions", "write its value"),
     ("{{resolve:", "CloudFormation (dynamic references)", "write its value"),
     ("{{", "a template engine, such as Helm or Ansible", "write its value"),
+    ("{%", "a template engine, such as Jinja or Ansible", "write its value"),
+    ("%{", "Terraform (a template directive)", "write what it stands for"),
 ];
 
 /// How placeholders of other tools begin, behind `${`.

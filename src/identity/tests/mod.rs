@@ -252,6 +252,25 @@ fn one_string_is_one_group_unless_the_operator_names_a_separator() {
 }
 
 #[test]
+fn groups_that_are_to_be_fetched_elsewhere_are_not_absent_whatever_their_claim_is_called() {
+    for (pointer, name) in [
+        ("/groups", "groups"),
+        ("/roles", "roles"),
+        ("/realm_access/roles", "realm_access"),
+        ("/https:~1~1example.com~1groups", "https://example.com/groups"),
+    ] {
+        let (key, desk) = desk(&json!({ "groups_claim": pointer }));
+        let verify = |named: &str| {
+            let mut claims = with("_claim_names", json!({ named: "src1" }));
+            claims.as_object_mut().unwrap().remove("groups");
+            desk.verify(&sign(&key, &claims)).map(|caller| caller.groups().count())
+        };
+        assert_eq!(verify(name), Err(Refusal::GroupsOverage), "{pointer}");
+        assert_eq!(verify("address"), Ok(0), "{pointer}");
+    }
+}
+
+#[test]
 fn configured_claims_are_used_instead_of_the_usual_ones() {
     let (key, desk) = desk(&json!({
         "audience_claim": "/client_id", "subject_claim": "/oid", "groups_claim": "/https:~1~1example.com~1groups",
