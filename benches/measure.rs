@@ -11,8 +11,6 @@
 //! | latency | 200 requests each for 1, 20, 100 and 200 groups, against upstreams that take 5 and 30 ms: median and 99th percentile |
 
 #![expect(
-    dead_code,
-    unreachable_pub,
     clippy::arithmetic_side_effects,
     clippy::as_conversions,
     clippy::cast_precision_loss,
@@ -25,9 +23,6 @@
     reason = "a measurement reads the clock, prints, stops at the first surprise, and needs not all of the tests' support"
 )]
 
-#[path = "../tests/support/mod.rs"]
-mod support;
-
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
@@ -37,11 +32,11 @@ use std::time::Duration;
 use lambda_http::{Body, Error, Request, Response, service_fn};
 use serde_json::json;
 
-use support::events::Event;
-use support::function::Function;
-use support::server::Fault;
-use support::signer::TestKey;
-use support::world::{World, sign_with};
+use hallpass_testing::events::Event;
+use hallpass_testing::function::Function;
+use hallpass_testing::server::Fault;
+use hallpass_testing::signer::TestKey;
+use hallpass_testing::world::{World, sign_with};
 
 /// How often the start is measured.
 const STARTS: usize = 20;

@@ -11,12 +11,13 @@ use futures_util::future::{join, join_all, join3};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::audit::{Audit, MatchedItem, Record, capped, rfc3339};
+use crate::audit::{Audit, MatchedItem, Record, capped};
 use crate::credentials::{BrokerKeys, Issued, KeyError, MintError, StsError};
 use crate::grants::{Denied, GrantName, Offer, Request, Session, Store, StoreError, Unsettled, authorize, offers};
+use crate::http::parameters::{Invalid, Parameters};
 use crate::identity::{Caller, Identity, IdentityError, UnverifiedToken};
-use crate::parameters::{Invalid, Parameters};
-use crate::refreshed::Refresh;
+use crate::net::refreshed::Refresh;
+use crate::time::rfc3339;
 
 /// botocore gives a container-credentials endpoint 2 s; the gateway and the way to it need the rest.
 const REQUEST_LIMIT: Duration = Duration::from_millis(1_500);

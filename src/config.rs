@@ -3,9 +3,9 @@
 //! Variables are read through a lookup function and become a [`Config`] whose every value is legal, or the list of
 //! every problem, each with its place and its remedy.
 
+use crate::audit::Namespace;
 use crate::identity::{Issuer, parse_issuers};
-use crate::namespace::Namespace;
-use crate::problems::Problems;
+use crate::read::problems::Problems;
 
 const BROKER_KEY: &str = "HALLPASS_BROKER_KEY";
 const WHAT_BROKER_KEY_IS: &str = "the name or ARN of the broker key's secret";

@@ -20,36 +20,20 @@
     doc = "[`rotation`], a function of its own, changes the long-term key with which credentials are minted."
 )]
 
-#[cfg(feature = "aws")]
 pub mod audit;
 #[cfg(feature = "aws")]
 pub mod broker;
 pub mod config;
+#[cfg(feature = "aws")]
 pub mod credentials;
 pub mod grants;
-#[cfg(feature = "lambda")]
 pub mod http;
 pub mod identity;
-pub mod json;
 #[cfg(feature = "lambda")]
-pub mod logging;
-pub mod namespace;
-pub mod parameters;
-pub mod problems;
-pub mod refreshed;
-mod required_claims;
+pub mod lambda;
+pub mod net;
+pub mod read;
 #[cfg(feature = "rotator")]
 pub mod rotation;
-#[cfg(feature = "aws")]
-pub mod upstream;
-
-#[cfg(test)]
-#[path = "../tests/support"]
-#[expect(dead_code, unreachable_pub, reason = "the tests in `tests/` use the rest, and from another crate")]
-mod support {
-    pub mod corpus;
-    pub mod fixture;
-    pub mod provider;
-    pub mod server;
-    pub mod signer;
-}
+pub mod session;
+pub mod time;

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use hallpass::identity::{Issuer, key_set_address, parse_issuers};
-use hallpass::problems::Problems;
+use hallpass::read::problems::Problems;
 use libfuzzer_sys::fuzz_target;
 
 static ISSUER: LazyLock<Issuer> = LazyLock::new(|| {

@@ -1,7 +1,7 @@
 //! A query, a body and the segment of a path from a stranger.
 #![no_main]
 
-use hallpass::parameters::Parameters;
+use hallpass::http::parameters::Parameters;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -3,10 +3,10 @@
 
 use std::sync::OnceLock;
 
-use hallpass::credentials::FederatedName;
+use hallpass::session::FederatedName;
 use hallpass::grants::{Policy, Template};
 use hallpass::identity::Caller;
-use hallpass::json;
+use hallpass::read::json;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

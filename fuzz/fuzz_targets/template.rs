@@ -1,7 +1,7 @@
 //! A template, a zero byte, and a claim's value: what is filled in says nothing to IAM that its author did not say.
 #![no_main]
 
-use hallpass::credentials::FederatedName;
+use hallpass::session::FederatedName;
 use hallpass::grants::Template;
 use libfuzzer_sys::fuzz_target;
 

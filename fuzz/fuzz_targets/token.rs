@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, UNIX_EPOCH};
 
 use hallpass::identity::{Issuer, KeySet, UnverifiedToken, parse_issuers, verify};
-use hallpass::problems::Problems;
+use hallpass::read::problems::Problems;
 use libfuzzer_sys::fuzz_target;
 
 static ISSUER: LazyLock<Issuer> = LazyLock::new(|| {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use data_encoding::BASE64URL_NOPAD;
 use hallpass::identity::{Caller, Issuer, KeySet, UnverifiedToken, parse_issuers, verify};
-use hallpass::problems::Problems;
+use hallpass::read::problems::Problems;
 use serde_json::json;
 
 /// When all of it happens, so that a finding can be played again.

@@ -6,17 +6,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hallpass::audit::Audit;
 use hallpass::config::RotatorConfig;
-use hallpass::logging;
-use hallpass::problems::{Problems, both};
+use hallpass::lambda::log_to_stderr;
+use hallpass::net::aws::{SdkConfig, sdk_config};
+use hallpass::read::problems::{Problems, both};
 use hallpass::rotation::{Event, Rotator};
-use hallpass::upstream::{self, SdkConfig};
 use lambda_http::lambda_runtime::{Diagnostic, Runtime};
 use lambda_http::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    logging::to_stderr(environment("RUST_LOG").as_deref());
+    log_to_stderr(environment("RUST_LOG").as_deref());
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -58,7 +58,7 @@ async fn answer(rotator: &Rotator, event: LambdaEvent<Value>) -> Result<(), Diag
 
 /// All of it, or all that is wrong with it.
 fn configuration() -> Result<(RotatorConfig, SdkConfig), Problems> {
-    both(RotatorConfig::from_lookup(environment), upstream::sdk_config(environment))
+    both(RotatorConfig::from_lookup(environment), sdk_config(environment))
 }
 
 #[expect(clippy::disallowed_methods, reason = "main reads the environment, and passes it on")]

@@ -16,8 +16,8 @@ use secrecy::SecretString;
 use super::access_key::{AccessKey, NoAccessKey};
 use super::sts::{Issued, StsError};
 use crate::grants::Session;
-use crate::refreshed::{Held, Refresh, Refreshed};
-use crate::upstream::{AtMost, ConnectOnly, STS_ATTEMPT, Upstream, attempts_of};
+use crate::net::aws::{AtMost, ConnectOnly, STS_ATTEMPT, Upstream, attempts_of};
+use crate::net::refreshed::{Held, Refresh, Refreshed};
 
 /// A key held longer is refreshed beside a request.
 const REFRESH_AFTER: Duration = Duration::from_mins(5);
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn the_key_that_sts_took_last_is_kept_until_the_rotator_may_retire_it() {
         let settings = |name: &str| Some(if name == "AWS_REGION" { "eu-central-1" } else { "none" }.to_owned());
-        let keys = BrokerKeys::new(&crate::upstream::sdk_config(settings).unwrap(), "secret".into());
+        let keys = BrokerKeys::new(&crate::net::aws::sdk_config(settings).unwrap(), "secret".into());
         let then = SystemTime::UNIX_EPOCH + Duration::from_hours(24);
         assert!(keys.last_accepted(then).is_none());
         let key = AccessKey::new("AKIAEXAMPLE".into(), "secret".into()).unwrap();

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use super::broker_key::BrokerKey;
 use crate::grants::Session;
-use crate::upstream::Upstream;
+use crate::net::aws::Upstream;
 
 /// Codes with which STS refuses the key, not the request: the key was deleted, deactivated or replaced, is no user's
 /// long-term key, or its user may not ask.

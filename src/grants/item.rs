@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::policy::{Policy, escaped};
+use super::Principal;
+use super::policy::{Part, Policy, Template};
 use super::requirement::Requirement;
-use super::template::{Part, Template};
-use crate::credentials::{PolicyArn, SessionDuration, SessionTags, check_tag_key};
-use crate::json;
-use crate::problems::{Problems, quoted};
+use crate::read::json;
+use crate::read::json::escaped;
+use crate::read::problems::{Problems, quoted};
+use crate::session::{PolicyArn, SessionDuration, SessionTags, check_tag_key};
 
 /// How the names begin that DynamoDB's replication gives to attributes of its own, such as `aws:rep:deleting`: global
 /// tables of version 2017.11.29 put them on every item. Nobody grants or limits anything with them.
@@ -203,6 +204,15 @@ fn tag(text: &str) -> Result<Template, String> {
         return Err(format!("holds a variable of IAM, which is not read in tags: {}", quoted(text)));
     }
     Ok(template)
+}
+
+/// An item as it was read, for one principal of the caller.
+#[derive(Debug, Clone)]
+pub struct StoredItem {
+    /// Whom it is for.
+    pub principal: Principal,
+    /// All of it but its key.
+    pub attributes: Attributes,
 }
 
 #[cfg(test)]

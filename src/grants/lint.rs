@@ -4,11 +4,10 @@
 
 use serde_json::Value;
 
-use super::condition::Condition;
 use super::item::Item;
-use super::policy::{Action, Effect, Scope, Statement, escaped};
-use super::template::{Part, Template};
-use crate::problems::Problems;
+use super::policy::{Action, Condition, Effect, Part, Scope, Statement, Template};
+use crate::read::json::escaped;
+use crate::read::problems::Problems;
 
 /// Whether the holder of an item can shed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,343 +9,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::item::{Attributes, Item};
-use super::policy::{MAX_STATEMENTS, Policy};
-use super::requirement::{Requirement, StepUp};
-use super::template::{ClaimError, Template};
-use super::{GrantName, Principal};
-use crate::credentials::{FederatedName, NameError, PolicyArns, SessionDuration, SessionPolicy, SessionTags, TagError};
-use crate::identity::{Caller, IssuerId, NameOwners, SingleUse};
-use crate::problems::Problems;
-
-/// What is asked for.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// The grant.
-    pub grant: GrantName,
-    /// For how long, if the caller says so.
-    pub duration: Option<SessionDuration>,
-    /// Where the request came from, by the gateway's own account.
-    pub source_ip: Option<IpAddr>,
-}
-
-/// An item as it was read, for one principal of the caller.
-#[derive(Debug, Clone)]
-pub struct StoredItem {
-    /// Whom it is for.
-    pub principal: Principal,
-    /// All of it but its key.
-    pub attributes: Attributes,
-}
-
-/// Everything in the tables that concerns a caller's request for one grant.
-#[derive(Debug, Clone, Default)]
-pub struct Matches {
-    /// The caller's principals that are blocked.
-    pub blocked: Vec<Principal>,
-    /// The items of the grant, in the order of [`Principal::of`].
-    pub items: Vec<StoredItem>,
-    /// Who owns the caller's federated name, where it comes from a claim.
-    pub name_owner: Option<String>,
-}
-
-/// Why there is no session.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
-    /// The caller's: a principal of his is blocked.
-    #[error("`{0}` is blocked")]
-    Blocked(Principal),
-    /// The caller's: nothing in the table grants it.
-    #[error("no item grants this to the caller")]
-    NoGrant,
-    /// The caller's: an item refuses it.
-    #[error("the item of `{0}` is disabled")]
-    Disabled(Principal),
-    /// The caller's: it is not, or no longer, the grant's time.
-    #[error("the grant's time is over or has not begun")]
-    OutOfTime,
-    /// The caller's: a claim has none of the values that the grant requires.
-    #[error("the claim `{0}` has none of the values that the grant requires")]
-    ClaimRefused(String),
-    /// The caller's: the sign-in is not strong or fresh enough.
-    #[error("a stronger or fresher sign-in is needed")]
-    StepUp(StepUp),
-    /// The caller's: more was asked for than the grant allows.
-    #[error("{asked} s were asked for, over the grant's maximum of {maximum} s")]
-    OverMaximum {
-        /// What was asked for.
-        asked: SessionDuration,
-        /// What the grant allows.
-        maximum: SessionDuration,
-    },
-    /// The caller's: the session would have to end with the token, which ends too soon.
-    #[error("the token ends in less than 900 s, and the session would have to end with it")]
-    TokenEndsTooSoon,
-    /// The caller's: the federated name is another's, or nobody's where an operator has to register it.
-    #[error("the federated name `{name}` is {}", owner.as_ref().map_or("not registered".into(), |owner| format!("owned by `{owner}`")))]
-    NameOwned {
-        /// The name, as its owner is recorded.
-        name: String,
-        /// Whose it is.
-        owner: Option<String>,
-    },
-    /// The gateway's: a session that works from one address needs one.
-    #[error("the event has no source address, and the grant pins sessions to it")]
-    NoSourceAddress,
-    /// The grant's: an item is not well-formed.
-    #[error("the item of `{principal}` is unusable: {problems}")]
-    Unusable {
-        /// Whose item it is.
-        principal: Principal,
-        /// Everything that is wrong with it.
-        problems: Problems,
-    },
-    /// The grant's: nothing can meet what the items require together.
-    #[error("nothing can meet {0} of all the items that match")]
-    Contradiction(String),
-    /// The grant's: the caller has no federated name.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// The grant's: a template cannot be filled in for this caller.
-    #[error("the item of `{principal}` is unusable for this caller: {error}")]
-    Template {
-        /// Whose item it is.
-        principal: Principal,
-        /// The claim.
-        error: ClaimError,
-    },
-    /// The grant's: the tags are none that STS takes.
-    #[error(transparent)]
-    Tags(#[from] TagError),
-    /// The grant's: together the items are more than STS takes.
-    #[error("the merged policy has {characters} characters, and STS takes at most 2048")]
-    PolicyTooLarge {
-        /// The length of the minified policy.
-        characters: usize,
-    },
-    /// The grant's: together the items are more than STS takes.
-    #[error("the merged policy has more statements than fit into the 2048 characters that STS takes")]
-    TooManyStatements,
-    /// The grant's: together the items are more than STS takes.
-    #[error("the items name {0} managed policies together, and STS takes at most 10")]
-    TooManyArns(usize),
-}
-
-/// What goes to STS for one request.
-///
-/// Anybody can read one:
-///
-/// ```
-/// fn length(session: &hallpass::grants::Session) -> i32 {
-///     session.duration().as_secs()
-/// }
-/// ```
-///
-/// Nobody but [`authorize`] can make one, or change it:
-///
-/// ```compile_fail
-/// fn widen(session: hallpass::grants::Session) -> hallpass::grants::Session {
-///     hallpass::grants::Session { policy: None, ..session }
-/// }
-/// ```
-// INVARIANT: made only by `authorize`, from everything that matched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session {
-    issuer: IssuerId,
-    grant: GrantName,
-    name: FederatedName,
-    policy: Option<SessionPolicy>,
-    policy_arns: PolicyArns,
-    tags: SessionTags,
-    duration: SessionDuration,
-    matched: Vec<Matched>,
-}
-
-/// An item that a session was made from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Matched {
-    /// Whom it is for.
-    pub principal: Principal,
-    /// Its revision, where it has one.
-    pub revision: Option<String>,
-}
-
-impl Session {
-    /// Who vouches for whoever gets it.
-    #[must_use]
-    pub const fn issuer(&self) -> &IssuerId {
-        &self.issuer
-    }
-
-    /// The grant that was asked for.
-    #[must_use]
-    pub const fn grant(&self) -> &GrantName {
-        &self.grant
-    }
-
-    /// The federated name.
-    #[must_use]
-    pub const fn name(&self) -> &FederatedName {
-        &self.name
-    }
-
-    /// The session policy. Without it, and without ARNs, a session has only what resource policies give to its name.
-    #[must_use]
-    pub const fn policy(&self) -> Option<&SessionPolicy> {
-        self.policy.as_ref()
-    }
-
-    /// The managed policies.
-    #[must_use]
-    pub const fn policy_arns(&self) -> &PolicyArns {
-        &self.policy_arns
-    }
-
-    /// The session tags.
-    #[must_use]
-    pub const fn tags(&self) -> &SessionTags {
-        &self.tags
-    }
-
-    /// How long it lasts.
-    #[must_use]
-    pub const fn duration(&self) -> SessionDuration {
-        self.duration
-    }
-
-    /// What it was made from.
-    #[must_use]
-    pub fn matched(&self) -> &[Matched] {
-        &self.matched
-    }
-}
-
-/// A session that waits for what has to be recorded before it may be minted.
-// INVARIANT: only recording what is due makes it a `Session`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pending {
-    pub(super) session: Session,
-    pub(super) dues: Dues,
-}
-
-/// What has to be recorded, each by nobody before, in this order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Dues {
-    /// The name becomes this caller's.
-    pub(super) name: Option<NameToTake>,
-    /// The token is spent.
-    pub(super) token: Option<SingleUse>,
-}
-
-/// A federated name that nobody owns yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NameToTake {
-    pub(super) name: String,
-    pub(super) owner: Principal,
-}
-
-impl Pending {
-    /// What will be minted, for the record.
-    #[must_use]
-    pub const fn describe(&self) -> &Session {
-        &self.session
-    }
-}
-
-/// Decides. The order of the refusals is the documented one: blocked, items well-formed, disabled, time, required claim
-/// values, step-up, duration, name and templates, name's owner. What is due is recorded after that.
-///
-/// # Errors
-/// [`Denied`] says why there is no session; there is never a lesser one.
-pub fn authorize(caller: &Caller, request: &Request, matches: Matches, now: SystemTime) -> Result<Pending, Denied> {
-    if let Some(principal) = matches.blocked.into_iter().next() {
-        return Err(Denied::Blocked(principal));
-    }
-    let Merged { items, require } = merge(matches.items, now)?;
-    if let Some(pointer) = require.refused_claim(caller) {
-        return Err(Denied::ClaimRefused(pointer.to_owned()));
-    }
-    if !require.unmet(caller, now).is_empty() {
-        return Err(Denied::StepUp(require.step_up()));
-    }
-    let duration = duration(caller, &items, request.duration, now)?;
-    let name = FederatedName::of(caller)?;
-    let Contents { policy, policy_arns, tags } = contents(caller, &name, &items, request.source_ip)?;
-    let dues = Dues { name: name_to_take(caller, &name, matches.name_owner)?, token: caller.single_use() };
-    let made_from = items.into_iter().map(|(principal, item)| Matched { principal, revision: item.revision });
-    let session = Session {
-        issuer: caller.issuer().clone(),
-        grant: request.grant.clone(),
-        name,
-        policy,
-        policy_arns,
-        tags,
-        duration,
-        matched: made_from.collect(),
-    };
-    Ok(Pending { session, dues })
-}
-
-/// A grant that a caller could ask for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
-    /// Its name.
-    pub grant: GrantName,
-    /// The first description, in the order of [`Principal::of`].
-    pub description: Option<String>,
-    /// The longest session.
-    pub max_duration: SessionDuration,
-    /// What this sign-in lacks.
-    pub requires: StepUp,
-}
-
-/// Everything in the tables that concerns a caller.
-#[derive(Debug, Clone, Default)]
-pub struct Holdings {
-    /// The caller's principals that are blocked.
-    pub blocked: Vec<Principal>,
-    /// The items of each grant, each in the order of [`Principal::of`].
-    pub grants: Vec<(GrantName, Vec<StoredItem>)>,
-    /// Who owns the caller's federated name, where it comes from a claim.
-    pub name_owner: Option<String>,
-}
-
-/// Says what a caller could ask for now from `source_ip`, by the rules of [`authorize`]. A grant that would be refused
-/// is left out, also one that cannot be used, unless everything would be refused. What asks for another sign-in is told.
-///
-/// # Errors
-/// [`Denied`] where every grant would be refused for what the caller is.
-pub fn offers(
-    caller: &Caller,
-    holdings: Holdings,
-    source_ip: Option<IpAddr>,
-    now: SystemTime,
-) -> Result<Vec<Offer>, Denied> {
-    if let Some(principal) = holdings.blocked.into_iter().next() {
-        return Err(Denied::Blocked(principal));
-    }
-    let name = FederatedName::of(caller)?;
-    name_to_take(caller, &name, holdings.name_owner)?;
-    let offer = |(grant, items)| {
-        let Merged { items, require } = merge(items, now).ok()?;
-        if require.refused_claim(caller).is_some() {
-            return None;
-        }
-        contents(caller, &name, &items, source_ip).ok()?;
-        let description = items.iter().find_map(|(_, item)| item.description.clone());
-        let requires = require.unmet(caller, now);
-        Some(longest(caller, &items, now).map(|max_duration| Offer { grant, description, max_duration, requires }))
-    };
-    holdings.grants.into_iter().filter_map(offer).collect()
-}
+use super::Principal;
+use super::denied::Denied;
+use super::item::{Item, StoredItem};
+use super::policy::{MAX_STATEMENTS, Policy, Template};
+use super::requirement::Requirement;
+use crate::identity::Caller;
+use crate::session::{FederatedName, PolicyArns, SessionDuration, SessionPolicy, SessionTags};
 
 /// The items that hold now, and all that they require.
-struct Merged {
-    items: Vec<(Principal, Item)>,
-    require: Requirement,
+pub(super) struct Merged {
+    pub(super) items: Vec<(Principal, Item)>,
+    pub(super) require: Requirement,
 }
 
-fn merge(stored: Vec<StoredItem>, now: SystemTime) -> Result<Merged, Denied> {
+pub(super) fn merge(stored: Vec<StoredItem>, now: SystemTime) -> Result<Merged, Denied> {
     let mut items = Vec::with_capacity(stored.len());
     for StoredItem { principal, attributes } in stored {
         match Item::read(attributes) {
@@ -377,7 +55,7 @@ impl Item {
 }
 
 /// The smallest of all limits.
-fn duration(
+pub(super) fn duration(
     caller: &Caller,
     items: &[(Principal, Item)],
     asked: Option<SessionDuration>,
@@ -392,7 +70,11 @@ fn duration(
 }
 
 /// The longest session that the items' maxima and ends, and the token's end, leave.
-fn longest(caller: &Caller, items: &[(Principal, Item)], now: SystemTime) -> Result<SessionDuration, Denied> {
+pub(super) fn longest(
+    caller: &Caller,
+    items: &[(Principal, Item)],
+    now: SystemTime,
+) -> Result<SessionDuration, Denied> {
     let mut longest = items.iter().map(|(_, item)| item.max_duration).min().unwrap_or(SessionDuration::MIN);
     for end in items.iter().filter_map(|(_, item)| item.not_after) {
         // Items with less than the minimum left are no longer among these.
@@ -407,13 +89,13 @@ fn longest(caller: &Caller, items: &[(Principal, Item)], now: SystemTime) -> Res
 }
 
 /// What a session carries to STS, filled in for the caller.
-struct Contents {
-    policy: Option<SessionPolicy>,
-    policy_arns: PolicyArns,
-    tags: SessionTags,
+pub(super) struct Contents {
+    pub(super) policy: Option<SessionPolicy>,
+    pub(super) policy_arns: PolicyArns,
+    pub(super) tags: SessionTags,
 }
 
-fn contents(
+pub(super) fn contents(
     caller: &Caller,
     name: &FederatedName,
     items: &[(Principal, Item)],
@@ -491,17 +173,6 @@ fn tags(caller: &Caller, name: &FederatedName, items: &[(Principal, Item)]) -> R
         }
     }
     Ok(SessionTags::new(tags)?)
-}
-
-/// A name that comes from a claim has one owner, or resource policies that name it would open for two people.
-fn name_to_take(caller: &Caller, name: &FederatedName, owner: Option<String>) -> Result<Option<NameToTake>, Denied> {
-    let Some(rule) = caller.name_rule() else { return Ok(None) };
-    let me = Principal::user(caller);
-    match (owner, rule.owners) {
-        (Some(owner), _) if owner == me.as_str() => Ok(None),
-        (None, NameOwners::FirstUse) => Ok(Some(NameToTake { name: name.folded(), owner: me })),
-        (owner, _) => Err(Denied::NameOwned { name: name.folded(), owner }),
-    }
 }
 
 /// Whole seconds since the epoch, the broken one left out.

@@ -8,11 +8,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use super::policy::escaped;
-use super::template::Template;
+use super::policy::Template;
 use crate::identity::Caller;
-use crate::problems::{Problems, quoted};
-use crate::required_claims::RequiredClaims;
+use crate::read::allowed_values::RequiredClaims;
+use crate::read::json::escaped;
+use crate::read::problems::{Problems, quoted};
 
 /// Seconds by which the provider's clock and ours may differ.
 const LEEWAY: f64 = 30.0;

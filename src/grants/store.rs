@@ -22,12 +22,13 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::{Number, Value};
 use sha2::{Digest, Sha256};
 
+use super::authorize::{Dues, Matches, Pending, Session};
 use super::item::Attributes;
-use super::merge::{Dues, Holdings, Matches, Pending, Session, StoredItem};
-use super::{GrantName, Principal};
-use crate::credentials::FederatedName;
+use super::item::StoredItem;
+use super::{GrantName, Holdings, Principal};
 use crate::identity::Caller;
-use crate::upstream::{AtMost, ConnectOnly, Upstream};
+use crate::net::aws::{AtMost, ConnectOnly, Upstream};
+use crate::session::FederatedName;
 
 /// DynamoDB's limit of keys in one `BatchGetItem`.
 const KEYS_IN_A_BATCH: usize = 100;

@@ -23,7 +23,7 @@ use url::{Origin, Url};
 use super::KeySet;
 use super::issuer::{Issuer, KeySource};
 use super::unusable::Logged;
-use crate::json;
+use crate::read::json;
 
 /// For discovery and key set together. No request waits this long: the fetch goes on, and serves the next one.
 pub(super) const TIME_LIMIT: Duration = Duration::from_secs(5);
@@ -239,10 +239,10 @@ mod tests {
 
     use super::super::parse_issuers;
     use super::*;
-    use crate::problems::Problems;
-    use crate::support::provider::Provider;
-    use crate::support::server::{Fault, Reply};
-    use crate::support::signer::TestKey;
+    use crate::read::problems::Problems;
+    use hallpass_testing::provider::Provider;
+    use hallpass_testing::server::{Fault, Reply};
+    use hallpass_testing::signer::TestKey;
 
     async fn fetch(provider: &Provider) -> Result<(), FetchError> {
         let text = json!([{"id": "corp", "issuer": provider.issuer(), "audiences": ["hallpass"]}]).to_string();

@@ -10,9 +10,9 @@ use url::Url;
 
 use super::Algorithm;
 use super::shared::SharedProvider;
-use crate::json;
-use crate::problems::{Problems, quoted};
-use crate::required_claims::RequiredClaims;
+use crate::read::allowed_values::RequiredClaims;
+use crate::read::json;
+use crate::read::problems::{Problems, quoted};
 
 /// Lambda gives all variables together 4 KB; the other ones need the rest.
 const MAX_CONFIG_BYTES: usize = 3_500;

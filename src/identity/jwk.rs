@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::unusable::{LeftOut, Unusable};
 use super::{FetchError, Refusal};
-use crate::json;
+use crate::read::json;
 
 /// Shorter RSA keys are within reach of a determined attacker (NIST SP 800-131A rev. 2).
 const MIN_RSA_BITS: usize = 2048;
@@ -381,7 +381,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::support::signer::TestKey;
+    use hallpass_testing::signer::TestKey;
 
     fn set_of(keys: &[Value]) -> String {
         json!({ "keys": keys }).to_string()

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::discovery::{self, FetchError, HttpClient};
 use super::unusable::Logged;
 use super::{Algorithm, IdentityError, Issuer, KeySet};
-use crate::refreshed::{Held, Refresh, Refreshed};
+use crate::net::refreshed::{Held, Refresh, Refreshed};
 
 /// A key that the provider withdrew is accepted for about this long.
 pub(super) const MAX_AGE: Duration = Duration::from_mins(10);
@@ -118,10 +118,10 @@ mod tests {
 
     use super::super::parse_issuers;
     use super::*;
-    use crate::problems::Problems;
-    use crate::support::provider::Provider;
-    use crate::support::server::{Fault, Reply};
-    use crate::support::signer::TestKey;
+    use crate::read::problems::Problems;
+    use hallpass_testing::provider::Provider;
+    use hallpass_testing::server::{Fault, Reply};
+    use hallpass_testing::signer::TestKey;
 
     fn keys_of(issuer: &Value) -> Keys {
         let issuer = parse_issuers(&json!([issuer]).to_string(), &mut Problems::default()).remove(0);

@@ -8,8 +8,6 @@ mod discovery;
 mod issuer;
 mod jwk;
 mod keys;
-#[cfg(test)]
-mod providers;
 mod refusal;
 mod shared;
 #[cfg(test)]
@@ -26,7 +24,7 @@ pub use self::jwk::{Algorithm, KeySet};
 pub use self::keys::Keys;
 pub use self::refusal::{Refusal, Tells};
 pub use self::token::{MAX_TOKEN_BYTES, UnverifiedToken, verify};
-use crate::refreshed::Refresh;
+use crate::net::refreshed::Refresh;
 
 /// Why nobody could be identified.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

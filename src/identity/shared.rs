@@ -137,7 +137,7 @@ mod tests {
 
     use super::super::{Issuer, parse_issuers};
     use super::*;
-    use crate::problems::Problems;
+    use crate::read::problems::Problems;
 
     fn parse(issuer: &str, required_claims: &Value) -> Result<Issuer, String> {
         let entry = json!([{

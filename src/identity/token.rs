@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::claims::Claims;
 use super::issuer::Issuer;
 use super::{Algorithm, Caller, KeySet, Refusal};
-use crate::json;
+use crate::read::json;
 
 /// API Gateway passes 10,240 bytes of request line and headers; nothing longer is a token that reached us there.
 pub const MAX_TOKEN_BYTES: usize = 10_000;

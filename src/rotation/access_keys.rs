@@ -14,7 +14,7 @@ use aws_sdk_iam::types::StatusType;
 
 use super::RotationError;
 use crate::credentials::AccessKey;
-use crate::upstream::{AtMost, SdkConfig, Upstream};
+use crate::net::aws::{AtMost, SdkConfig, Upstream};
 
 /// The most keys that a user can have.
 pub(super) const LIMIT: usize = 2;

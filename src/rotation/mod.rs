@@ -49,7 +49,7 @@ use self::stack::StackClient;
 use crate::audit::Audit;
 use crate::config::RotatorConfig;
 use crate::credentials::{AccessKey, BrokerKey, StsError};
-use crate::upstream::{AtMost, SdkConfig, Upstream, attempts_of};
+use crate::net::aws::{AtMost, SdkConfig, Upstream, attempts_of};
 
 /// IAM answers from one region for the whole partition, and takes its time to make a key.
 const ATTEMPT: Duration = Duration::from_secs(5);

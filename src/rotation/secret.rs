@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::{PAUSES, RotationError};
 use crate::credentials::{AccessKey, NoAccessKey};
-use crate::upstream::{AtMost, SdkConfig, Upstream};
+use crate::net::aws::{AtMost, SdkConfig, Upstream};
 
 const CURRENT: &str = "AWSCURRENT";
 const PENDING: &str = "AWSPENDING";

@@ -371,7 +371,7 @@ def test_a_mistake_in_a_parameter_is_refused_before_anything_is_made(
 ##### The way in
 
 
-SOURCE = (ROOT / "src/http.rs").read_text()
+SOURCE = (ROOT / "src/http/route.rs").read_text() + (ROOT / "src/http/cors.rs").read_text()
 OTHER_SCHEMES = (
     "capacitor://localhost",
     "https://a.example,tauri://localhost",
@@ -729,7 +729,7 @@ def test_logs_are_kept_for_as_long_as_somebody_says() -> None:
 
 def test_the_dashboard_shows_every_metric_of_the_function() -> None:
     written = set(
-        re.findall(r'\("(\w+)", "(?:Count|Seconds|Percent|Milliseconds)"', (ROOT / "src/audit.rs").read_text())
+        re.findall(r'\("(\w+)", "(?:Count|Seconds|Percent|Milliseconds)"', (ROOT / "src/audit/metrics.rs").read_text())
     )
     assert written == {"Issued", "Refused", "Latency", "KeyAge", "JwksAge", "PackedPolicySize"}
     widgets = json.loads(TEMPLATE.properties("Dashboard")["DashboardBody"])["widgets"]
@@ -762,7 +762,7 @@ def test_alarms_watch_what_there_is_and_tell_whom_they_are_given() -> None:
         "KeyRotationFailed",
         "GrantUnusable",
     }
-    problems = (ROOT / "src/http/problem.rs").read_text()
+    problems = (ROOT / "src/http/told.rs").read_text()
     for name, alarm in alarms.items():
         assert alarm["AlarmDescription"], name
         assert alarm["TreatMissingData"] == ("missing" if name == "BrokerKeyOld" else "notBreaching"), name
@@ -797,7 +797,7 @@ def test_the_saved_query_asks_for_what_the_audit_lines_have() -> None:
     query = TEMPLATE.properties("CredentialsIssued")
     assert query["LogGroupNames"] == ["<FunctionLog>"]
     asked = re.search(r"fields @timestamp, (.+)", query["QueryString"])[1].split(", ")
-    written = set(re.findall(r"^    pub (\w+): ", (ROOT / "src/audit.rs").read_text(), re.MULTILINE))
+    written = set(re.findall(r"^    pub (\w+): ", (ROOT / "src/audit/record.rs").read_text(), re.MULTILINE))
     assert {"access_key_id", "sts_request_id"} <= set(asked) <= written
 
 

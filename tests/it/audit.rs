@@ -9,13 +9,13 @@ use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
-use crate::support::clock;
-use crate::support::events::{self, Event};
-use crate::support::function::Ended;
-use crate::support::server::Fault;
-use crate::support::signer::TestKey;
-use crate::support::sts;
-use crate::support::world::{BROKER_KEY, World, sign_with};
+use hallpass_testing::clock;
+use hallpass_testing::events::{self, Event};
+use hallpass_testing::function::Ended;
+use hallpass_testing::server::Fault;
+use hallpass_testing::signer::TestKey;
+use hallpass_testing::sts;
+use hallpass_testing::world::{BROKER_KEY, World, sign_with};
 
 #[tokio::test]
 async fn a_session_is_recorded_before_and_after() {

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use crate::support::secrets;
-use crate::support::server::Fault;
-use crate::support::sts::{self, Mint};
-use crate::support::world::{BROKER_KEY, FUNCTION_KEY, World};
+use hallpass_testing::secrets;
+use hallpass_testing::server::Fault;
+use hallpass_testing::sts::{self, Mint};
+use hallpass_testing::world::{BROKER_KEY, FUNCTION_KEY, World};
 
 /// The key after a rotation.
 const NEXT_KEY: &str = "AKIABROKERTWOEXAMPLE";

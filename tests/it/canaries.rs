@@ -4,12 +4,12 @@
 use data_encoding::{BASE64, HEXLOWER};
 use serde_json::json;
 
-use crate::support::answer::Answer;
-use crate::support::events::Event;
-use crate::support::secrets;
-use crate::support::server::{Fault, Reply};
-use crate::support::sts;
-use crate::support::world::{BROKER_KEY, BROKER_SECRET, FUNCTION_SECRET, FUNCTION_SESSION_TOKEN, World};
+use hallpass_testing::answer::Answer;
+use hallpass_testing::events::Event;
+use hallpass_testing::secrets;
+use hallpass_testing::server::{Fault, Reply};
+use hallpass_testing::sts;
+use hallpass_testing::world::{BROKER_KEY, BROKER_SECRET, FUNCTION_SECRET, FUNCTION_SESSION_TOKEN, World};
 
 /// The secret half of a key that comes later.
 const NEXT_SECRET: &str = "broker-secret-two/CANARY+KEY0000000000000";

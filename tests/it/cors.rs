@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::support::answer::Answer;
-use crate::support::events::Event;
-use crate::support::world::{ORIGIN, World};
+use hallpass_testing::answer::Answer;
+use hallpass_testing::events::Event;
+use hallpass_testing::world::{ORIGIN, World};
 
 #[tokio::test]
 async fn a_preflight_from_an_allowed_origin_is_told_the_rules() {

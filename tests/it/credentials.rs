@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use crate::support::clock;
-use crate::support::events::Event;
-use crate::support::sts;
-use crate::support::world::World;
+use hallpass_testing::clock;
+use hallpass_testing::events::Event;
+use hallpass_testing::sts;
+use hallpass_testing::world::World;
 
 #[tokio::test]
 async fn a_valid_token_gets_credentials_with_exactly_the_documented_members() {

@@ -1,11 +1,11 @@
 //! Events that no gateway should hand over, and what clients can put into those it does: each is answered, and the
-//! next good request is served. [`Answer`](crate::support::answer::Answer) fails a test at any invocation error.
+//! next good request is served. [`Answer`](hallpass_testing::answer::Answer) fails a test at any invocation error.
 
 use serde_json::{Value, json};
 
-use crate::support::events::Event;
-use crate::support::function::Function;
-use crate::support::world::World;
+use hallpass_testing::events::Event;
+use hallpass_testing::function::Function;
+use hallpass_testing::world::World;
 
 #[tokio::test]
 async fn an_event_that_is_no_request_is_refused() {

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::answer::Answer;
-use crate::support::events::Event;
-use crate::support::function::Function;
-use crate::support::server::{Fault, Reply, Server};
-use crate::support::world::World;
-use crate::support::{dynamodb, secrets, sts};
+use hallpass_testing::answer::Answer;
+use hallpass_testing::events::Event;
+use hallpass_testing::function::Function;
+use hallpass_testing::server::{Fault, Reply, Server};
+use hallpass_testing::world::World;
+use hallpass_testing::{dynamodb, secrets, sts};
 
 /// DESIGN's 1.5 s for a whole request and a margin for a busy machine: botocore gives up at 2 s.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::clock;
-use crate::support::dynamodb::{BatchGet, GRANTS, GrantKey, attribute};
-use crate::support::events::Event;
-use crate::support::server::{Fault, Reply};
-use crate::support::world::{FUNCTION_KEY, World, policy, statement};
+use hallpass_testing::clock;
+use hallpass_testing::dynamodb::{BatchGet, GRANTS, GrantKey, attribute};
+use hallpass_testing::events::Event;
+use hallpass_testing::server::{Fault, Reply};
+use hallpass_testing::world::{FUNCTION_KEY, World, policy, statement};
 
 #[tokio::test]
 async fn everything_about_a_caller_is_read_at_once_and_strongly_consistent() {

@@ -6,14 +6,14 @@ use std::time::Duration;
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD};
 use serde_json::{Value, json};
 
-use crate::support::answer::Answer;
-use crate::support::clock;
-use crate::support::events::Event;
-use crate::support::function::Function;
-use crate::support::provider::Provider;
-use crate::support::server::{Fault, Reply};
-use crate::support::signer::{TestKey, valid_claims};
-use crate::support::world::{World, sign_with};
+use hallpass_testing::answer::Answer;
+use hallpass_testing::clock;
+use hallpass_testing::events::Event;
+use hallpass_testing::function::Function;
+use hallpass_testing::provider::Provider;
+use hallpass_testing::server::{Fault, Reply};
+use hallpass_testing::signer::{TestKey, valid_claims};
+use hallpass_testing::world::{World, sign_with};
 
 /// The longest wait for another fetch: 30 s after an unknown key, and a margin.
 const COOLDOWN: Duration = Duration::from_secs(33);

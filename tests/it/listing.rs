@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::grants::unusable_items;
-use crate::support::clock;
-use crate::support::dynamodb;
-use crate::support::events::Event;
-use crate::support::function::Function;
-use crate::support::server::{Fault, Reply};
-use crate::support::world::{World, policy};
+use hallpass_testing::clock;
+use hallpass_testing::dynamodb;
+use hallpass_testing::events::Event;
+use hallpass_testing::function::Function;
+use hallpass_testing::server::{Fault, Reply};
+use hallpass_testing::world::{World, policy};
 
 /// The most `Query` calls that are in flight at one time.
 const IN_FLIGHT: usize = 16;

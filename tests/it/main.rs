@@ -9,18 +9,11 @@
 )]
 
 #[cfg(test)]
-#[path = "../support/mod.rs"]
-mod support;
-
-#[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod broker_key;
 #[cfg(test)]
 mod canaries;
-#[cfg(feature = "cli")]
-#[cfg(test)]
-mod cli;
 #[cfg(test)]
 mod cors;
 #[cfg(test)]

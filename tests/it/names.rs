@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::support::dynamodb::{self, GRANTS, STATE};
-use crate::support::events::Event;
-use crate::support::function::Function;
-use crate::support::server::Fault;
-use crate::support::world::World;
+use hallpass_testing::dynamodb::{self, GRANTS, STATE};
+use hallpass_testing::events::Event;
+use hallpass_testing::function::Function;
+use hallpass_testing::server::Fault;
+use hallpass_testing::world::World;
 
 /// A world whose issuer names people by `preferred_username`.
 async fn naming(owners: &str) -> World {

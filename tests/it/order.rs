@@ -4,11 +4,11 @@ use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
-use crate::support::clock;
-use crate::support::events::Event;
-use crate::support::server::Fault;
-use crate::support::sts;
-use crate::support::world::World;
+use hallpass_testing::clock;
+use hallpass_testing::events::Event;
+use hallpass_testing::server::Fault;
+use hallpass_testing::sts;
+use hallpass_testing::world::World;
 
 #[tokio::test]
 async fn route_and_method_come_before_the_token() {

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::clock;
-use crate::support::events::SOURCE_IP;
-use crate::support::world::{World, policy, statement};
+use hallpass_testing::clock;
+use hallpass_testing::events::SOURCE_IP;
+use hallpass_testing::world::{World, policy, statement};
 
 /// The statement that keeps a session to these addresses.
 fn pinned_to(network: &str) -> Value {

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::support::clock;
-use crate::support::dynamodb::BatchGet;
-use crate::support::events::Event;
-use crate::support::fixture::Fixture;
-use crate::support::signer::TestKey;
-use crate::support::world::{World, policy};
+use hallpass_testing::clock;
+use hallpass_testing::dynamodb::BatchGet;
+use hallpass_testing::events::Event;
+use hallpass_testing::fixture::Fixture;
+use hallpass_testing::signer::TestKey;
+use hallpass_testing::world::{World, policy};
 
 #[tokio::test]
 async fn a_providers_token_opens_its_callers_grant_and_no_other_token_does() {

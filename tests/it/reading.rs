@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::support::dynamodb::BatchGet;
-use crate::support::events::Event;
-use crate::support::server::Call;
-use crate::support::world::{World, policy};
+use hallpass_testing::dynamodb::BatchGet;
+use hallpass_testing::events::Event;
+use hallpass_testing::server::Call;
+use hallpass_testing::world::{World, policy};
 
 #[tokio::test]
 async fn a_request_reads_the_same_from_a_small_table_and_a_large_one() {

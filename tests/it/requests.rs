@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::support::events::Event;
-use crate::support::world::World;
+use hallpass_testing::events::Event;
+use hallpass_testing::world::World;
 
 /// The most bytes of a body.
 const BODY_LIMIT: usize = 16 * 1024;

@@ -4,10 +4,10 @@ use aws_lc_rs::digest;
 use data_encoding::BASE32_NOPAD;
 use serde_json::{Value, json};
 
-use crate::support::clock;
-use crate::support::server::Fault;
-use crate::support::sts::{self, Mint};
-use crate::support::world::{World, policy, statement};
+use hallpass_testing::clock;
+use hallpass_testing::server::Fault;
+use hallpass_testing::sts::{self, Mint};
+use hallpass_testing::world::{World, policy, statement};
 
 #[tokio::test]
 async fn a_caller_without_a_grant_gets_no_session() {

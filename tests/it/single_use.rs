@@ -5,13 +5,13 @@ use data_encoding::HEXLOWER;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::answer::Answer;
-use crate::support::clock;
-use crate::support::dynamodb::{self, STATE};
-use crate::support::events::Event;
-use crate::support::server::Fault;
-use crate::support::sts;
-use crate::support::world::World;
+use hallpass_testing::answer::Answer;
+use hallpass_testing::clock;
+use hallpass_testing::dynamodb::{self, STATE};
+use hallpass_testing::events::Event;
+use hallpass_testing::server::Fault;
+use hallpass_testing::sts;
+use hallpass_testing::world::World;
 
 /// Seconds that a record is kept beyond its token's end.
 const LEEWAY: u64 = 30;

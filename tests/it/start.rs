@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::function::{Ended, Function};
-use crate::support::server::Server;
-use crate::support::world::World;
+use hallpass_testing::function::{Ended, Function};
+use hallpass_testing::server::Server;
+use hallpass_testing::world::World;
 
 #[tokio::test]
 async fn everything_is_at_hand_before_the_first_request() {

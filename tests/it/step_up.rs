@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::clock;
-use crate::support::world::World;
+use hallpass_testing::clock;
+use hallpass_testing::world::World;
 
 /// Claims of a sign-in a minute ago with a second factor.
 fn strong(world: &World) -> Value {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::world::World;
+use hallpass_testing::world::World;
 
 #[tokio::test]
 async fn the_tags_of_all_items_reach_sts_once_each() {

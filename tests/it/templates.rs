@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::function::Function;
-use crate::support::world::World;
+use hallpass_testing::function::Function;
+use hallpass_testing::world::World;
 
 /// Claims that fit the templates of these tests.
 fn claims(world: &World) -> Value {

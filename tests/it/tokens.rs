@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::support::clock;
-use crate::support::corpus::Corpus;
-use crate::support::events::Event;
-use crate::support::signer::TestKey;
-use crate::support::world::{World, policy, sign_with};
+use hallpass_testing::clock;
+use hallpass_testing::corpus::Corpus;
+use hallpass_testing::events::Event;
+use hallpass_testing::signer::TestKey;
+use hallpass_testing::world::{World, policy, sign_with};
 
 /// Seconds that may pass between making a token and verifying it.
 const SLACK: u64 = 20;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::*;
 
 fn policies() -> serde_json::Map<String, Value> {
-    let policies = crate::json::parse_object(include_bytes!("policies.json"));
+    let policies = crate::read::json::parse_object(include_bytes!("policies.json"));
     policies.unwrap()
 }
 

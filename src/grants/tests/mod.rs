@@ -18,10 +18,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::credentials::{FederatedName, NameError, PolicyArn, SessionDuration, TagError};
-use crate::identity::{KeySet, SingleUse, UnverifiedToken, parse_issuers, verify};
-use crate::problems::Problems;
-use crate::support::signer::{TestKey, valid_claims};
+use crate::identity::{Caller, KeySet, SingleUse, UnverifiedToken, parse_issuers, verify};
+use crate::read::problems::Problems;
+use crate::session::{FederatedName, NameError, PolicyArn, SessionDuration, TagError};
+use hallpass_testing::signer::{TestKey, valid_claims};
 
 const ISSUER: &str = "https://login.example.com";
 const NOW: u64 = 1_800_000_000;

@@ -260,7 +260,7 @@ fn what_is_neither_ours_nor_iams_is_refused() {
 
 #[test]
 fn the_services_are_listed_as_they_are_looked_up() {
-    let services: Vec<&str> = include_str!("../services.txt").lines().collect();
+    let services: Vec<&str> = include_str!("../policy/services.txt").lines().collect();
     assert!(services.len() > 400 && services.is_sorted_by(|a, b| a < b), "sorted, each once");
     let of = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     assert!(services.iter().all(|service| !service.is_empty() && service.chars().all(of)));

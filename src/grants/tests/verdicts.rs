@@ -25,7 +25,7 @@ fn document(verdict: &Value) -> Value {
 
 #[test]
 fn every_verdict_is_that_of_aws_unless_the_difference_is_explained() {
-    let verdicts = crate::json::parse_object(include_bytes!("verdicts.json")).unwrap();
+    let verdicts = crate::read::json::parse_object(include_bytes!("verdicts.json")).unwrap();
     assert_eq!(verdicts.len(), 132);
     for (name, verdict) in &verdicts {
         let document = document(verdict);
@@ -38,7 +38,7 @@ fn every_verdict_is_that_of_aws_unless_the_difference_is_explained() {
 
 #[test]
 fn no_session_is_made_of_what_aws_refuses() {
-    let verdicts = crate::json::parse_object(include_bytes!("verdicts.json")).unwrap();
+    let verdicts = crate::read::json::parse_object(include_bytes!("verdicts.json")).unwrap();
     for (name, verdict) in verdicts.iter().filter(|(_, verdict)| verdict["refused"].is_string()) {
         let made = session(&[json!({"policy": document(verdict), "allow_iam": true})]);
         let is_only_older = verdict["refused"] == "Policy document must be version 2012-10-17 or greater.";

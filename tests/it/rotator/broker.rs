@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Rotation, STEPS, Start};
-use crate::support::sts;
-use crate::support::world::World;
+use hallpass_testing::sts;
+use hallpass_testing::world::World;
 
 #[tokio::test]
 async fn the_broker_serves_before_and_after_every_step_and_every_hour() {

@@ -3,7 +3,7 @@
 //! Secrets Manager repeats a rotation from its first step, and Lambda the step that failed; both with the same token.
 
 use super::{ABANDONED, Rotation, STEPS, Start, each};
-use crate::support::server::Fault;
+use hallpass_testing::server::Fault;
 
 /// Where the steps are taken up again after a crash.
 #[derive(Clone, Copy, Debug)]

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::steps::{SHORT, deleted};
 use super::{ABANDONED, CASES_AT_ONCE, Rotation, STEPS, Start, TOO_YOUNG, each_of};
-use crate::support::secrets;
-use crate::support::server::{Call, Fault, Reply};
-use crate::support::sts;
+use hallpass_testing::secrets;
+use hallpass_testing::server::{Call, Fault, Reply};
+use hallpass_testing::sts;
 
 /// Enough to give up in when something hangs.
 const TIME_LIMIT: Duration = Duration::from_secs(45);

@@ -5,13 +5,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Rotation, STEPS, Start, each, environment, rotator};
-use crate::support::account::Account;
-use crate::support::clock;
-use crate::support::function::{Ended, Function};
-use crate::support::runtime_api::Outcome;
-use crate::support::secrets;
-use crate::support::server::Fault;
-use crate::support::sts;
+use hallpass_testing::account::Account;
+use hallpass_testing::clock;
+use hallpass_testing::function::{Ended, Function};
+use hallpass_testing::runtime_api::Outcome;
+use hallpass_testing::secrets;
+use hallpass_testing::server::Fault;
+use hallpass_testing::sts;
 
 /// The time that functions have to learn of the new key.
 const OVERLAP: Duration = Duration::from_mins(15);

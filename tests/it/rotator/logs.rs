@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use super::steps::SHORT;
 use super::{ABANDONED, Rotation, STEPS, Start, each, environment, hourly, stack};
 use crate::canaries::found;
-use crate::support::account::Account;
-use crate::support::function::{Ended, Function};
-use crate::support::runtime_api::Outcome;
-use crate::support::secrets;
-use crate::support::server::{Fault, Reply};
-use crate::support::sts;
-use crate::support::world::{FUNCTION_SECRET, FUNCTION_SESSION_TOKEN};
+use hallpass_testing::account::Account;
+use hallpass_testing::function::{Ended, Function};
+use hallpass_testing::runtime_api::Outcome;
+use hallpass_testing::secrets;
+use hallpass_testing::server::{Fault, Reply};
+use hallpass_testing::sts;
+use hallpass_testing::world::{FUNCTION_SECRET, FUNCTION_SESSION_TOKEN};
 
 /// What is planted where no key of the account is: it is no secret's right place.
 const STRAY: &str = "stray-secret/CANARY+KEY0000000000000000000";

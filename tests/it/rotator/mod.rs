@@ -22,11 +22,11 @@ use std::time::Duration;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use serde_json::{Value, json};
 
-use crate::support::account::{Account, BROKER_USER};
-use crate::support::function::Function;
-use crate::support::runtime_api::Outcome;
-use crate::support::secrets::SECRET_ARN;
-use crate::support::world::{FUNCTION_KEY, FUNCTION_SECRET, FUNCTION_SESSION_TOKEN};
+use hallpass_testing::account::{Account, BROKER_USER};
+use hallpass_testing::function::Function;
+use hallpass_testing::runtime_api::Outcome;
+use hallpass_testing::secrets::SECRET_ARN;
+use hallpass_testing::world::{FUNCTION_KEY, FUNCTION_SECRET, FUNCTION_SESSION_TOKEN};
 
 /// The steps of a rotation, in their order.
 const STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finishSecret"];
@@ -219,6 +219,7 @@ fn environment(account: &Account) -> BTreeMap<String, String> {
     let url = account.server.url();
     let variables = [
         ("HALLPASS_BROKER_KEY", SECRET_ARN),
+        ("SSL_CERT_FILE", hallpass_testing::CERTIFICATES),
         ("HALLPASS_BROKER_USER", BROKER_USER),
         ("AWS_REGION", "eu-central-1"),
         ("AWS_ACCESS_KEY_ID", FUNCTION_KEY),

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::steps::deleted;
 use super::{ABANDONED, Rotation, STEPS, Start, TOO_YOUNG, each, hourly};
-use crate::support::function::Function;
-use crate::support::secrets;
-use crate::support::server::Fault;
-use crate::support::sts;
+use hallpass_testing::function::Function;
+use hallpass_testing::secrets;
+use hallpass_testing::server::Fault;
+use hallpass_testing::sts;
 
 /// What the rotator says when another invocation has done its work.
 const FASTER: &str = "another invocation of this step was faster";

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::steps::{SHORT, changes_nothing};
 use super::{ABANDONED, Rotation, STEPS, Start, each, environment, rotator};
-use crate::support::account::Account;
-use crate::support::secrets::{self, SECRET, SECRET_ARN};
+use hallpass_testing::account::Account;
+use hallpass_testing::secrets::{self, SECRET, SECRET_ARN};
 
 #[tokio::test]
 async fn a_step_that_comes_again_changes_nothing() {

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::{STEPS, environment, hourly, rotator};
-use crate::support::account::Account;
-use crate::support::events::Event;
-use crate::support::function::Function;
-use crate::support::secrets::SECRET_ARN;
-use crate::support::world::World;
+use hallpass_testing::account::Account;
+use hallpass_testing::events::Event;
+use hallpass_testing::function::Function;
+use hallpass_testing::secrets::SECRET_ARN;
+use hallpass_testing::world::World;
 
 use serde_json::json;
 

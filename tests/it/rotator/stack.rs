@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Start, each, environment, rotator};
-use crate::support::account::{Account, BROKER_USER};
-use crate::support::function::Function;
-use crate::support::server::{Call, Fault, Handle, Reply, Server, lock};
-use crate::support::sts;
+use hallpass_testing::account::{Account, BROKER_USER};
+use hallpass_testing::function::Function;
+use hallpass_testing::server::{Call, Fault, Handle, Reply, Server, lock};
+use hallpass_testing::sts;
 
 /// Where CloudFormation waits for the answer: an object of S3, by a signed address.
 pub(super) struct Bucket {

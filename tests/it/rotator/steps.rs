@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{ABANDONED, Rotation, STEPS, Start, each, environment, rotator};
-use crate::support::account::{Account, Sight};
-use crate::support::function::Function;
-use crate::support::secrets::{self, SECRET};
-use crate::support::server::{Fault, Reply};
-use crate::support::sts;
+use hallpass_testing::account::{Account, Sight};
+use hallpass_testing::function::Function;
+use hallpass_testing::secrets::{self, SECRET};
+use hallpass_testing::server::{Fault, Reply};
+use hallpass_testing::sts;
 
 /// Time for some trials of a key that STS does not take, and for what comes after them.
 pub(super) const SHORT: Duration = Duration::from_secs(6);
@@ -323,7 +323,7 @@ async fn finishing_moves_one_label_and_nothing_else() {
         rotation.play(&rotator, &STEPS[3..]).await;
         let calls = rotation.account.server.calls();
         let changes = calls.iter().filter(|call| !HARMLESS.contains(&call.operation().unwrap()));
-        let changes: Vec<Value> = changes.map(crate::support::server::Call::json).collect();
+        let changes: Vec<Value> = changes.map(hallpass_testing::server::Call::json).collect();
         let [moved] = changes.try_into().unwrap();
         assert_eq!(moved["VersionStage"], "AWSCURRENT");
         assert_eq!(moved["MoveToVersionId"], json!(rotation.token));

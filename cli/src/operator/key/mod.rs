@@ -1,0 +1,175 @@
+//! How is the broker key, and how does a stack get a new one?
+//!
+//! The secret's value is never read: no person needs the key, so nobody's machine should ever have it.
+
+use std::fmt;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_iam::primitives::{DateTime, DateTimeFormat};
+use aws_sdk_iam::types::StatusType;
+use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
+use clap::{Subcommand, value_parser};
+use serde::{Serialize, Serializer};
+
+use self::rotate::Rotation;
+use self::status::Status;
+use crate::failure::Failure;
+use crate::operator::stack::{Stack, Target};
+use crate::say;
+
+mod rotate;
+mod status;
+
+/// The exit code where something has to be mended. 1 is for what failed, 2 is clap's for wrong usage.
+const PROBLEMS: u8 = 3;
+/// The version of the secret that is in use has this label.
+const CURRENT: &str = "AWSCURRENT";
+/// The version that a rotation is about to make current has this one.
+const PENDING: &str = "AWSPENDING";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Tells how the broker key is, what is wrong and what helps; exits with 3 where something is wrong
+    Status {
+        #[command(flatten)]
+        target: Target,
+        /// As JSON, with times as RFC 3339 in UTC
+        #[arg(long)]
+        json: bool,
+    },
+    /// Makes a new broker key now, and waits until it is in use
+    ///
+    /// AWS does the work. Ctrl-C ends the waiting, not the rotation; nothing is deactivated then.
+    Rotate {
+        #[command(flatten)]
+        target: Target,
+        /// Then deactivates the keys that the user had before: for a key that leaked
+        #[arg(long)]
+        deactivate_old: bool,
+        /// How long to wait
+        #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = value_parser!(u64).range(1..=86_400))]
+        wait: u64,
+    },
+}
+
+impl Command {
+    /// Does it, and says so.
+    pub(crate) async fn run(self, now: SystemTime) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Status { target, json } => {
+                let status = Status::of(&BrokerKey::find(&target).await?, Time::of(now)).await?;
+                say(&if json { status.json()? } else { status.text() })?;
+                Ok(if status.is_fine() { ExitCode::SUCCESS } else { ExitCode::from(PROBLEMS) })
+            }
+            Self::Rotate { target, deactivate_old, wait } => {
+                let key = BrokerKey::find(&target).await?;
+                Rotation::new(&key, deactivate_old).run(Duration::from_secs(wait)).await?;
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    }
+}
+
+/// The broker key of a stack: its secret and its user, and whom to ask about them.
+#[derive(Debug)]
+struct BrokerKey {
+    stack: Stack,
+    secrets: aws_sdk_secretsmanager::Client,
+    iam: aws_sdk_iam::Client,
+}
+
+/// An access key of the broker user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct AccessKey {
+    id: String,
+    active: bool,
+    created: Time,
+    last_used: Option<LastUse>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct LastUse {
+    at: Time,
+    service: String,
+    region: String,
+}
+
+impl AccessKey {
+    fn state(&self) -> &'static str {
+        if self.active { "active" } else { "inactive" }
+    }
+}
+
+impl BrokerKey {
+    async fn find(target: &Target) -> Result<Self, Failure> {
+        let sdk = target.sdk().await?;
+        Ok(Self {
+            stack: Stack::find(target, &sdk).await?,
+            secrets: aws_sdk_secretsmanager::Client::new(&sdk),
+            iam: aws_sdk_iam::Client::new(&sdk),
+        })
+    }
+
+    /// What Secrets Manager knows of the secret, without its value.
+    async fn secret(&self) -> Result<DescribeSecretOutput, Failure> {
+        let secret = &self.stack.secret;
+        let asked = self.secrets.describe_secret().secret_id(secret).send().await;
+        asked.map_err(Failure::to(format!("describe the secret `{secret}`"), "secretsmanager:DescribeSecret"))
+    }
+
+    /// The access keys of the user, of which there are two at most, without their last use.
+    async fn access_keys(&self) -> Result<Vec<AccessKey>, Failure> {
+        let user = &self.stack.user;
+        let what = format!("list the access keys of `{user}`");
+        let asked = self.iam.list_access_keys().user_name(user).send().await;
+        let listed = asked.map_err(Failure::to(what.as_str(), "iam:ListAccessKeys"))?.access_key_metadata;
+        let keys = listed.into_iter().map(|key| {
+            let active = key.status == Some(StatusType::Active);
+            Some(AccessKey { id: key.access_key_id?, active, created: key.create_date?.into(), last_used: None })
+        });
+        keys.collect::<Option<_>>().ok_or_else(|| Failure(format!("cannot {what}: IAM left out an id or a date")))
+    }
+}
+
+fn has(stages: &[String], label: &str) -> bool {
+    stages.iter().any(|stage| stage == label)
+}
+
+/// Seconds since the epoch; written as RFC 3339 in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Time(i64);
+
+impl Time {
+    fn of(time: SystemTime) -> Self {
+        let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Self(i64::try_from(seconds).unwrap_or(i64::MAX))
+    }
+
+    /// Seconds from the other time to this one; 0 where that is later, as it may seem by a clock that is slow.
+    fn since(self, other: Self) -> u64 {
+        u64::try_from(self.0.saturating_sub(other.0)).unwrap_or_default()
+    }
+}
+
+impl From<DateTime> for Time {
+    fn from(time: DateTime) -> Self {
+        Self(time.secs())
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match DateTime::from_secs(self.0).fmt(DateTimeFormat::DateTime) {
+            Ok(text) => f.write_str(&text),
+            // A year of five digits, which RFC 3339 does not have.
+            Err(_) => write!(f, "{} s after 1970", self.0),
+        }
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,0 +1,131 @@
+//! What is known about one request?
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// Characters of a text from outside that a line keeps.
+const MAX_TEXT_CHARS: usize = 256;
+
+/// What is known about one request. Filled on its way; whatever is not known yet is left out.
+#[derive(Debug, Default, Serialize)]
+pub struct Record {
+    /// The gateway's request id, else Lambda's: the one that the caller sees.
+    pub request_id: String,
+    /// Lambda's request id.
+    pub lambda_request_id: String,
+    /// Method and route.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// The caller's address, by the gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_ip: Option<String>,
+    /// The caller's user agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    /// SHA-256 of the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_sha256: Option<String>,
+    /// The token's `iss`, which nobody vouches for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unverified_issuer: Option<String>,
+    /// The token's `sub`, which nobody vouches for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unverified_subject: Option<String>,
+    /// The verified caller's issuer id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// The verified caller's subject.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The token's `jti`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+    /// The grant asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
+    /// The items that the session was made from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub matched: Vec<MatchedItem>,
+    /// SHA-256 of the session policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_sha256: Option<String>,
+    /// The managed policies of the session.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policy_arns: Vec<String>,
+    /// Seconds that the session was asked to last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<i32>,
+    /// The session's name, as CloudTrail has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub federated_name: Option<String>,
+    /// The access key id of the credentials, as CloudTrail has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_key_id: Option<String>,
+    /// STS's request id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sts_request_id: Option<String>,
+    /// When the credentials expire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiration: Option<String>,
+    /// What is measured rather than told.
+    #[serde(skip)]
+    pub measured: Measured,
+}
+
+/// A matched item in a line.
+#[derive(Debug, Serialize)]
+pub struct MatchedItem {
+    /// Whom it is for.
+    pub principal: String,
+    /// Its revision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+}
+
+/// The figures of one request.
+#[derive(Debug, Default)]
+pub struct Measured {
+    /// Whether credentials were asked for: what was not, was neither issued nor not issued.
+    pub wants_credentials: bool,
+    /// How long each stage took.
+    pub stages: Vec<(&'static str, Duration)>,
+    /// How long the broker key has been held.
+    pub key_age: Option<Duration>,
+    /// How long the issuer's keys have been held.
+    pub jwks_age: Option<Duration>,
+    /// STS's figure, in per cent.
+    pub packed_policy_size: Option<i32>,
+}
+
+/// How a request ended.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    /// The HTTP status.
+    pub status: u16,
+    /// The public code.
+    pub code: &'static str,
+    /// Which rule refused, or what failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// The same in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// A text from outside, short enough for a line, and without what looks like a token: people paste theirs into paths.
+#[must_use]
+pub fn capped(text: &str) -> String {
+    // `{"` in base64url is `eyJ`, with which every JWS begins.
+    let of_token = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let mut rest = text;
+    let mut shown = String::new();
+    while let Some((before, token)) = rest.split_once("eyJ") {
+        let behind = token.trim_start_matches(of_token);
+        shown.push_str(before);
+        shown.push_str("[token]");
+        rest = behind;
+    }
+    shown.push_str(rest);
+    shown.chars().take(MAX_TEXT_CHARS).collect()
+}

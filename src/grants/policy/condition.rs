@@ -1,0 +1,284 @@
+//! When does a statement hold?
+//!
+//! The condition block of IAM's grammar: operators with their qualifiers, keys, and values of the operator's type.
+//! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html>
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use data_encoding::BASE64;
+use serde_json::{Map, Number, Value};
+
+use super::one_or_many::OneOrMany;
+use super::template::{FILLED, Template, VARIABLE};
+use crate::read::json::escaped;
+use crate::read::problems::{Problems, quoted};
+
+/// What an operator compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Text,
+    Number,
+    Date,
+    Truth,
+    Binary,
+    Address,
+    Arn,
+}
+
+/// The operators, without the qualifiers `ForAllValues:` and `ForAnyValue:` before and `IfExists` behind.
+const OPERATORS: [(&str, Family); 27] = [
+    ("StringEquals", Family::Text),
+    ("StringNotEquals", Family::Text),
+    ("StringEqualsIgnoreCase", Family::Text),
+    ("StringNotEqualsIgnoreCase", Family::Text),
+    ("StringLike", Family::Text),
+    ("StringNotLike", Family::Text),
+    ("NumericEquals", Family::Number),
+    ("NumericNotEquals", Family::Number),
+    ("NumericLessThan", Family::Number),
+    ("NumericLessThanEquals", Family::Number),
+    ("NumericGreaterThan", Family::Number),
+    ("NumericGreaterThanEquals", Family::Number),
+    ("DateEquals", Family::Date),
+    ("DateNotEquals", Family::Date),
+    ("DateLessThan", Family::Date),
+    ("DateLessThanEquals", Family::Date),
+    ("DateGreaterThan", Family::Date),
+    ("DateGreaterThanEquals", Family::Date),
+    ("Bool", Family::Truth),
+    ("Null", Family::Truth),
+    ("BinaryEquals", Family::Binary),
+    ("IpAddress", Family::Address),
+    ("NotIpAddress", Family::Address),
+    ("ArnEquals", Family::Arn),
+    ("ArnLike", Family::Arn),
+    ("ArnNotEquals", Family::Arn),
+    ("ArnNotLike", Family::Arn),
+];
+
+/// A condition operator with its qualifiers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::grants) struct Operator {
+    qualifier: Option<&'static str>,
+    name: &'static str,
+    family: Family,
+    if_exists: bool,
+}
+
+impl Operator {
+    fn parse(text: &str) -> Option<Self> {
+        let qualifier = ["ForAllValues:", "ForAnyValue:"].into_iter().find(|qualifier| text.starts_with(qualifier));
+        let rest = text.get(qualifier.map_or(0, str::len)..)?;
+        // `Null` asks whether a key exists: `IfExists` makes no sense there, and IAM refuses it.
+        let base = rest.strip_suffix("IfExists").filter(|base| *base != "Null");
+        let (name, family) = OPERATORS.into_iter().find(|(name, _)| *name == base.unwrap_or(rest))?;
+        Some(Self { qualifier, name, family, if_exists: base.is_some() })
+    }
+
+    pub(in crate::grants) fn print(&self) -> String {
+        let behind = if self.if_exists { "IfExists" } else { "" };
+        format!("{}{}{behind}", self.qualifier.unwrap_or_default(), self.name)
+    }
+
+    /// Whether it holds where the key is missing, because it says what a value is not.
+    pub(in crate::grants) fn holds_without_key(&self) -> bool {
+        self.name.contains("Not") || self.if_exists || self.qualifier == Some("ForAllValues:")
+    }
+}
+
+/// A value that a key is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::grants) enum Operand {
+    Text(Template),
+    Number(Number),
+    Truth(bool),
+}
+
+impl Operand {
+    pub(in crate::grants) const fn template(&self) -> Option<&Template> {
+        match self {
+            Self::Text(template) => Some(template),
+            Self::Number(_) | Self::Truth(_) => None,
+        }
+    }
+}
+
+/// One operator with the keys that it compares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::grants) struct Comparison {
+    pub(in crate::grants) operator: Operator,
+    pub(in crate::grants) keys: Vec<(String, OneOrMany<Operand>)>,
+}
+
+/// All of a statement's comparisons, which have to hold together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::grants) struct Condition(pub(in crate::grants) Vec<Comparison>);
+
+impl Condition {
+    pub(in crate::grants) fn read(document: &Value, at: &str, problems: &mut Problems) -> Self {
+        let Some(members) = document.as_object() else {
+            problems.add(at, "must be an object of operators");
+            return Self::default();
+        };
+        let read = |(name, block): (&String, &Value)| {
+            let at = format!("{at}/{}", escaped(name));
+            let operator = Operator::parse(name);
+            if operator.is_none() {
+                problems.add(&at, "is not a condition operator of IAM; check its spelling and case");
+            }
+            let Some(block) = block.as_object().filter(|block| !block.is_empty()) else {
+                problems.add(&at, "must be an object of at least one condition key");
+                return None;
+            };
+            let operator = operator?;
+            let mut folded = BTreeSet::new();
+            let keys = block.iter().filter_map(|(key, value)| {
+                let at = format!("{at}/{}", escaped(key));
+                match Template::parse(key) {
+                    Ok(plain) if plain.is_plain() && !key.is_empty() => {}
+                    Ok(_) => problems.add(&at, "must be the name of a condition key, in which nothing is filled in"),
+                    Err(error) => problems.add(&at, error),
+                }
+                // IAM does not tell such keys apart, and which of the two it would read is not documented.
+                if !folded.insert(key.to_lowercase()) {
+                    problems.add(&at, "is written twice, in different case; IAM takes the two for one key");
+                }
+                OneOrMany::read(value, &at, problems, |value, at, problems| {
+                    operand(operator.family, value).map_err(|remedy| problems.add(at, remedy)).ok()
+                })
+                .map(|operands| (key.clone(), operands))
+            });
+            let keys = keys.collect();
+            Some(Comparison { operator, keys })
+        };
+        Self(members.iter().filter_map(read).collect())
+    }
+
+    pub(in crate::grants) fn print<E>(&self, fill: &impl Fn(&Template) -> Result<String, E>) -> Result<Value, E> {
+        let operand = |operand: &Operand| match operand {
+            Operand::Text(template) => fill(template).map(Value::String),
+            Operand::Number(number) => Ok(Value::Number(number.clone())),
+            Operand::Truth(truth) => Ok(Value::Bool(*truth)),
+        };
+        let mut members = Map::new();
+        for comparison in &self.0 {
+            let mut block = Map::new();
+            for (key, operands) in &comparison.keys {
+                block.insert(key.clone(), operands.print(&operand)?);
+            }
+            members.insert(comparison.operator.print(), Value::Object(block));
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+/// Reads a value for an operator of this family.
+fn operand(family: Family, value: &Value) -> Result<Operand, String> {
+    let wrong = match value {
+        Value::String(text) => {
+            let template = Template::parse(text).map_err(|error| error.to_string())?;
+            match mistake(family, &template.outline()) {
+                None => return Ok(Operand::Text(template)),
+                Some(wrong) => wrong,
+            }
+        }
+        // Its text is gone by now, and what is printed could be another number.
+        Value::Number(number) if number.is_f64() => {
+            "must be a whole number of at most 64 bits; write any other as a string"
+        }
+        Value::Number(number) if matches!(family, Family::Number | Family::Text) => {
+            return Ok(Operand::Number(number.clone()));
+        }
+        Value::Number(number) if family == Family::Date => {
+            if is_date(&number.to_string()) {
+                return Ok(Operand::Number(number.clone()));
+            }
+            DATE
+        }
+        Value::Bool(truth) if matches!(family, Family::Truth | Family::Text) => return Ok(Operand::Truth(*truth)),
+        Value::Number(_) | Value::Bool(_) => "is not of the type that this operator compares",
+        Value::Null | Value::Object(_) | Value::Array(_) => "must be a string, number or boolean",
+    };
+    let found = value.as_str().map_or_else(|| quoted(value), quoted);
+    Err(format!("{wrong}: {found}"))
+}
+
+const DATE: &str = "must be a date of ISO 8601, such as 2026-11-22T12:00:00Z, or seconds";
+
+/// What can be known to be wrong with a value before it is filled in.
+fn mistake(family: Family, outline: &str) -> Option<&'static str> {
+    if matches!(family, Family::Text | Family::Arn) {
+        let arn = outline == "*" || outline.starts_with("arn:") || outline.starts_with([FILLED, VARIABLE]);
+        return (family == Family::Arn && !arn).then_some("must be an ARN, or a pattern of one");
+    }
+    if outline.contains(VARIABLE) {
+        return Some("holds a variable of IAM, which is read only by operators for strings and ARNs");
+    }
+    if outline.contains(FILLED) {
+        return None;
+    }
+    let (legal, remedy) = match family {
+        Family::Text | Family::Arn => (true, ""),
+        Family::Number => (is_number(outline), "must be a number"),
+        Family::Date => (is_date(outline), DATE),
+        Family::Truth => (["true", "false"].iter().any(|t| outline.eq_ignore_ascii_case(t)), "must be true or false"),
+        Family::Binary => (BASE64.decode(outline.as_bytes()).is_ok(), "must be base64"),
+        Family::Address => (is_network(outline), "must be an address or a CIDR block"),
+    };
+    (!legal).then_some(remedy)
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.".contains(&byte)) && text.parse::<f64>().is_ok()
+}
+
+/// Seconds since the epoch, or a date of ISO 8601 as far as IAM reads it: `year[-month[-day]][Thours[:minutes[:seconds]]]`
+/// with a zone behind seconds. IAM takes a year of any length, and one of fewer than four digits is a mistake.
+fn is_date(text: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let within = |text: &str, from: u64, to: u64| {
+        digits(text) && text.parse::<u64>().is_ok_and(|number| (from..=to).contains(&number))
+    };
+    if digits(text) {
+        return text.parse::<i64>().is_ok();
+    }
+    let (date, time) = text.split_once(['T', 't']).map_or((text, None), |(date, time)| (date, Some(time)));
+    let (date, latest) = date.strip_prefix('-').map_or((date, 292_278_993), |date| (date, 292_275_054));
+    let mut fields = date.split('-');
+    let year = fields.next().unwrap_or_default();
+    let date_is_legal = year.len() >= 4
+        && within(year, 0, latest)
+        && fields.next().is_none_or(|month| within(month, 1, 12))
+        && fields.next().is_none_or(|day| within(day, 1, 31))
+        && fields.next().is_none();
+    let Some(time) = time.filter(|_| date_is_legal) else { return date_is_legal };
+    let (time, zone) = match time.find(['Z', 'z', '+', '-']) {
+        Some(at) => time.split_at(at),
+        None => (time, ""),
+    };
+    let zone_is_legal = match zone.split_at_checked(1) {
+        None => true,
+        Some(("Z" | "z", rest)) => rest.is_empty(),
+        Some((_, offset)) => {
+            let (hours, minutes) = offset.split_once(':').unwrap_or((offset, "00"));
+            [(hours, 23), (minutes, 59)].iter().all(|(field, most)| field.len() == 2 && within(field, 0, *most))
+        }
+    };
+    let mut fields = time.splitn(3, ':');
+    let seconds = |text: &str| {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        within(whole, 0, 59) && fraction.len() <= 9 && digits(fraction)
+    };
+    zone_is_legal
+        && fields.next().is_some_and(|hours| within(hours, 0, 23))
+        && fields.next().is_none_or(|minutes| within(minutes, 0, 59))
+        && fields.next().is_none_or(seconds)
+}
+
+fn is_network(text: &str) -> bool {
+    let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+    let Ok(address) = address.parse::<IpAddr>() else { return false };
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    prefix.is_none_or(|prefix| prefix.parse::<u8>().is_ok_and(|bits| bits <= longest))
+}

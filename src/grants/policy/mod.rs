@@ -1,0 +1,152 @@
+//! What does a policy say?
+//!
+//! A session policy is parsed by IAM's grammar into types, and printed again from what was understood: nothing is
+//! passed through. The shape that an author chose (one statement or a list, one action or a list) is kept.
+//! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>
+
+mod action;
+mod arn;
+mod condition;
+mod one_or_many;
+mod reader;
+mod statement;
+mod template;
+mod variable;
+
+use std::io;
+
+use serde_json::ser::{Formatter, Serializer};
+use serde_json::{Value, json};
+
+pub(in crate::grants) use self::action::Action;
+pub(in crate::grants) use self::condition::Condition;
+use self::reader::Reader;
+pub use self::statement::Statement;
+pub(in crate::grants) use self::statement::{Effect, Scope};
+pub(in crate::grants) use self::template::Part;
+pub use self::template::{ClaimError, Template, TemplateError};
+use crate::read::problems::{Problems, quoted};
+
+/// The language version in which `${…}` is a variable; in 2008's it is text.
+const VERSION: &str = "2012-10-17";
+const OLD_VERSION: &str = "2008-10-17";
+
+/// More statements than this are over 2,048 characters however short each is: 45 for
+/// `{"Action":"*","Effect":"Deny","Resource":"*"}` and 1 for the comma. Known before any of them is read or compared,
+/// so that a huge item costs no more than a small one.
+pub(in crate::grants) const MAX_STATEMENTS: usize = 2_048 / 46;
+
+/// A policy of at least one statement, without principals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    statements: Vec<Statement>,
+    /// Whether they were written as a list.
+    listed: bool,
+}
+
+impl Policy {
+    /// Reads the policy at `pointer` of some document.
+    ///
+    /// # Errors
+    /// Every problem, each at its JSON pointer.
+    pub fn parse(document: &Value, pointer: &str) -> Result<Self, Problems> {
+        let mut reader = Reader { problems: Problems::default() };
+        let policy = reader.policy(document, pointer);
+        match policy {
+            Some(policy) if reader.problems.is_empty() => Ok(policy),
+            _ => Err(reader.problems),
+        }
+    }
+
+    /// Whether a statement denies.
+    #[must_use]
+    pub fn denies(&self) -> bool {
+        self.statements.iter().any(|statement| statement.effect == Effect::Deny)
+    }
+
+    /// The statements.
+    #[must_use]
+    pub fn statements(&self) -> &[Statement] {
+        &self.statements
+    }
+
+    /// The JSON pointer, from the policy, of a statement.
+    pub(in crate::grants) fn pointer(&self, index: usize) -> String {
+        if self.listed { format!("/Statement/{index}") } else { "/Statement".into() }
+    }
+
+    /// Writes statements that were printed as one policy, minified, in the characters that STS accepts.
+    #[must_use]
+    pub fn print(statements: &[Value]) -> String {
+        let mut text = Vec::new();
+        let mut printer = Serializer::with_formatter(&mut text, Latin1);
+        // Writing values into memory does not fail; were it to, the empty text is no policy and STS is never asked.
+        match serde::Serialize::serialize(&json!({"Version": VERSION, "Statement": statements}), &mut printer) {
+            Ok(()) => String::from_utf8(text).unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+}
+
+impl Reader {
+    fn policy(&mut self, document: &Value, at: &str) -> Option<Policy> {
+        let members = self.object(document, at, "must be a JSON object")?;
+        self.only(members, at, &["Version", "Id", "Statement"]);
+        let version = members.get("Version");
+        if let Some(other) = version.filter(|version| !matches!(version.as_str(), Some(VERSION | OLD_VERSION))) {
+            self.problems.add(&format!("{at}/Version"), format_args!("must be \"2012-10-17\": {}", quoted(other)));
+        }
+        if version.and_then(Value::as_str) != Some(VERSION) && holds_variable(document) {
+            let remedy = "must be \"2012-10-17\", since a string holds `${`: without it that is text, and the merged \
+                          policy would make it a variable";
+            self.problems.add(&format!("{at}/Version"), remedy);
+        }
+        self.text(members, "Id", at);
+        let at = &format!("{at}/Statement");
+        let statements: Vec<Statement> = match members.get("Statement") {
+            Some(Value::Array(list)) if list.len() > MAX_STATEMENTS => {
+                self.problems.add(
+                    at,
+                    format_args!("must have at most {MAX_STATEMENTS} statements, which is all that STS takes"),
+                );
+                Vec::new()
+            }
+            Some(Value::Array(list)) if !list.is_empty() => {
+                let read = |(index, one)| self.statement(one, &format!("{at}/{index}"));
+                list.iter().enumerate().filter_map(read).collect()
+            }
+            Some(one @ Value::Object(_)) => self.statement(one, at).into_iter().collect(),
+            _ => {
+                self.problems.add(at, "must be a statement or a list of at least one");
+                Vec::new()
+            }
+        };
+        Some(Policy { statements, listed: members.get("Statement").is_some_and(Value::is_array) })
+    }
+}
+
+fn holds_variable(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains("${"),
+        Value::Array(values) => values.iter().any(holds_variable),
+        Value::Object(members) => members.iter().any(|(name, value)| name.contains("${") || holds_variable(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Writes JSON in the characters that STS accepts in a policy: those above U+00FF as `\u` escapes.
+struct Latin1;
+
+impl Formatter for Latin1 {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let mut units = [0; 2];
+        for c in fragment.chars() {
+            if c <= '\u{ff}' {
+                write!(writer, "{c}")?;
+            } else {
+                c.encode_utf16(&mut units).iter().try_for_each(|unit| write!(writer, "\\u{unit:04x}"))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,240 @@
+//! What does the caller ask for?
+//!
+//! The parameters of the query and those of a body are the same two, each at most once and each written one way.
+
+use percent_encoding::percent_decode_str;
+
+use crate::grants::GrantName;
+use crate::read::json;
+use crate::session::SessionDuration;
+
+const BAD_GRANT: Invalid =
+    Invalid::Request("`grant` must be 1 to 64 of a-z, 0-9, `.`, `_` and `-`, a letter or digit first");
+const BAD_DURATION: Invalid = Invalid::Request("`duration` must be a whole number of seconds, 900 to 129600");
+
+/// What a caller asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Parameters {
+    /// The grant, if the request names one.
+    pub grant: Option<GrantName>,
+    /// How long the credentials are to last.
+    pub duration: Option<SessionDuration>,
+}
+
+/// What is wrong with a request's parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// Something is malformed, unknown or out of range; the text says what.
+    #[error("{0}")]
+    Request(&'static str),
+    /// The body is too large.
+    #[error("the body is larger than 16 KiB")]
+    TooLarge,
+    /// The body is not said to be JSON.
+    #[error("the body's media type is not application/json")]
+    MediaType,
+}
+
+impl Parameters {
+    /// Reads them from a URI's query, still percent-encoded.
+    ///
+    /// # Errors
+    /// [`Invalid::Request`] says what is wrong.
+    pub fn from_query(query: &str) -> Result<Self, Invalid> {
+        if !is_query(query) {
+            return Err(Invalid::Request("the query is malformed"));
+        }
+        let (mut grant, mut duration) = (None, None);
+        for pair in query.split('&').filter(|_| !query.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let decode =
+                |text| percent_decode_str(text).decode_utf8().map_err(|_| Invalid::Request("the query is not UTF-8"));
+            let value = decode(value)?;
+            let repeated = match decode(name)?.as_ref() {
+                "grant" => grant.replace(GrantName::new(&value).ok_or(BAD_GRANT)?).is_some(),
+                "duration" => {
+                    // Digits alone, without a sign or leading zeros: one number, one way to write it.
+                    let canonical = value.bytes().all(|byte| byte.is_ascii_digit()) && !value.starts_with('0');
+                    let seconds = value.parse().ok().filter(|_| canonical).and_then(SessionDuration::from_secs);
+                    duration.replace(seconds.ok_or(BAD_DURATION)?).is_some()
+                }
+                _ => return Err(Invalid::Request("the query has a field that is not known")),
+            };
+            if repeated {
+                return Err(Invalid::Request("the query repeats a field"));
+            }
+        }
+        Ok(Self { grant, duration })
+    }
+
+    /// Reads them from a JSON body.
+    ///
+    /// # Errors
+    /// [`Invalid::Request`] says what is wrong.
+    pub fn from_body(body: &[u8]) -> Result<Self, Invalid> {
+        let members =
+            json::parse_object(body).map_err(|_| Invalid::Request("the body is not an unambiguous JSON object"))?;
+        let mut parameters = Self::default();
+        for (name, value) in members {
+            match name.as_str() {
+                "grant" => parameters.grant = Some(value.as_str().and_then(GrantName::new).ok_or(BAD_GRANT)?),
+                "duration" => {
+                    let duration = value.as_i64().and_then(SessionDuration::from_secs).ok_or(BAD_DURATION)?;
+                    parameters.duration = Some(duration);
+                }
+                _ => return Err(Invalid::Request("the body has a field that is not known")),
+            }
+        }
+        Ok(parameters)
+    }
+
+    /// Adds the grant that the path names, as the path writes it: nothing is decoded, so one name has one spelling.
+    ///
+    /// # Errors
+    /// [`Invalid::Request`] if that is not a grant's name, or if the query or body names another grant.
+    pub fn with_grant_of_path(self, segment: &str) -> Result<Self, Invalid> {
+        let of_path = GrantName::new(segment).ok_or(BAD_GRANT)?;
+        if self.grant.is_some_and(|grant| grant != of_path) {
+            return Err(Invalid::Request("the path names another `grant` than the query or body"));
+        }
+        Ok(Self { grant: Some(of_path), duration: self.duration })
+    }
+}
+
+/// Whether a text can be a URI's query (RFC 3986 §3.4).
+fn is_query(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte);
+    let escapes = text.split('%').skip(1);
+    text.bytes().all(legal)
+        && escapes
+            .into_iter()
+            .all(|rest| rest.as_bytes().get(..2).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Read = Option<(Option<String>, Option<i32>)>;
+
+    fn read(parameters: Result<Parameters, Invalid>) -> Read {
+        let Parameters { grant, duration } = parameters.ok()?;
+        Some((grant.map(|grant| grant.as_str().to_owned()), duration.map(SessionDuration::as_secs)))
+    }
+
+    fn query(text: &str) -> Read {
+        read(Parameters::from_query(text))
+    }
+
+    fn body(text: &str) -> Read {
+        read(Parameters::from_body(text.as_bytes()))
+    }
+
+    #[test]
+    fn both_parameters_are_optional_in_query_and_body() {
+        let both = Some((Some("deploy".to_owned()), Some(900)));
+        for text in ["grant=deploy&duration=900", "duration=900&grant=deploy", "%67rant=de%70loy&duration=%3900"] {
+            assert_eq!(query(text), both, "{text}");
+        }
+        assert_eq!(body(r#"{"grant":"deploy","duration":900}"#), both);
+        assert_eq!((query(""), body("{}")), (Some((None, None)), Some((None, None))));
+    }
+
+    #[test]
+    fn the_path_names_the_grant_and_nothing_else_may_name_another() {
+        let with = |text, segment| read(Parameters::from_query(text).and_then(|sent| sent.with_grant_of_path(segment)));
+        for (text, duration) in [("", None), ("grant=deploy", None), ("grant=de%70loy&duration=900", Some(900))] {
+            assert_eq!(with(text, "deploy"), Some((Some("deploy".to_owned()), duration)), "{text}");
+        }
+        for (text, segment) in [
+            ("grant=default", "deploy"),
+            ("grant=default&duration=900", "deploy"),
+            ("grant=Deploy", "deploy"),
+            ("", ""),
+            ("", "Deploy"),
+            ("", "%64eploy"),
+            ("", "deploy%20"),
+            ("", ".."),
+            ("", "-deploy"),
+            ("", "{grant}"),
+            ("", "a/b"),
+            ("", "déploy"),
+        ] {
+            assert_eq!(with(text, segment), None, "{segment}?{text}");
+        }
+    }
+
+    #[test]
+    fn a_query_that_is_malformed_unknown_repeated_or_out_of_range_is_refused() {
+        for text in [
+            "grant=a b",
+            "grant=\"a\"",
+            "grant=<a>",
+            "grant=a\u{7f}",
+            "grant=é",
+            "grant=%",
+            "grant=%4",
+            "grant=%zz",
+            "grant=%ff",
+            "grant",
+            "grant=",
+            "grant=A",
+            "grant=%23blocked",
+            "grant=a&grant=a",
+            "grant=a&",
+            "&",
+            "x=1",
+            "Grant=a",
+            "duration=899",
+            "duration=129601",
+            "duration=",
+            "duration=+900",
+            "duration=-900",
+            "duration=0900",
+            "duration=900.0",
+            "duration=9e2",
+            "duration=900&duration=900",
+            "duration=99999999999999999999",
+        ] {
+            assert_eq!(query(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_malformed_unknown_repeated_or_out_of_range_is_refused() {
+        for text in [
+            "",
+            "[]",
+            "null",
+            "{",
+            r#"{"x":1}"#,
+            r#"{"grant":null}"#,
+            r#"{"grant":1}"#,
+            r#"{"grant":"A"}"#,
+            r#"{"grant":"a","grant":"a"}"#,
+            r#"{"duration":"900"}"#,
+            r#"{"duration":899}"#,
+            r#"{"duration":129601}"#,
+            r#"{"duration":900.5}"#,
+            r#"{"duration":9e2}"#,
+            r#"{"duration":true}"#,
+        ] {
+            assert_eq!(body(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_makes_either_panic(text in "\\PC{0,80}") {
+            let _ = (query(&text), body(&text));
+        }
+
+        #[test]
+        fn the_grant_is_the_one_of_the_path_or_there_is_none(text in "(grant=[a-d]{1,2})?", segment in "[a-d%/.]{0,2}") {
+            let asked = Parameters::from_query(&text).and_then(|sent| sent.with_grant_of_path(&segment));
+            prop_assert!(asked.is_err() || read(asked) == Some((Some(segment), None)));
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Which route is an event for?
+
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use lambda_http::http::Method;
+
+/// The routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    Credentials,
+    CredentialsOfGrant,
+    Grants,
+    Health,
+}
+
+impl Route {
+    const ALL: [Self; 4] = [Self::Credentials, Self::CredentialsOfGrant, Self::Grants, Self::Health];
+
+    /// As the gateway's route keys write it: `{grant}` stands for one segment.
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Credentials => "/v1/credentials",
+            Self::CredentialsOfGrant => "/v1/credentials/{grant}",
+            Self::Grants => "/v1/grants",
+            Self::Health => "/v1/health",
+        }
+    }
+
+    pub(super) const fn allow(self) -> &'static str {
+        match self {
+            Self::Credentials | Self::CredentialsOfGrant => "GET, POST, OPTIONS",
+            Self::Grants => "GET, OPTIONS",
+            Self::Health => "GET, HEAD, OPTIONS",
+        }
+    }
+
+    pub(super) fn allows(self, method: &Method) -> bool {
+        self.allow().split(", ").any(|allowed| allowed == method.as_str())
+    }
+
+    /// The route that an event is for, and the grant that the path names there. A custom domain may put a prefix before
+    /// the path, and a stage its name. These readings cannot contradict each other: each route begins with `/v1`, and a
+    /// grant in the path is the last of three segments. The gateway's `pathParameters` are not read.
+    pub(super) fn of(event: &ApiGatewayV2httpRequest) -> Option<(Self, Option<&str>)> {
+        let path = event.raw_path.as_deref().unwrap_or_default();
+        let stage = event.request_context.stage.as_deref().filter(|stage| *stage != "$default");
+        let behind_stage = stage.and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage)).and_then(Self::at);
+        let key = event.route_key.as_deref().and_then(|key| key.split_once(' '));
+        let behind_prefix = key.and_then(|(_, route)| Self::behind_prefix(path, route));
+        Self::at(path).or(behind_stage).or(behind_prefix)
+    }
+
+    /// The route at the end of `path`, if it is the one that the gateway names.
+    fn behind_prefix<'a>(path: &'a str, named: &str) -> Option<(Self, Option<&'a str>)> {
+        let last = named.matches('/').count().checked_sub(1)?;
+        let (start, _) = path.rmatch_indices('/').nth(last)?;
+        Self::at(path.get(start..)?).filter(|(route, _)| route.path() == named)
+    }
+
+    /// The route at exactly this path. Nothing is decoded or normalized.
+    fn at(path: &str) -> Option<(Self, Option<&str>)> {
+        Self::ALL.into_iter().find_map(|route| match route.path().strip_suffix("{grant}") {
+            None => (path == route.path()).then_some((route, None)),
+            Some(before) => {
+                let grant = path.strip_prefix(before)?;
+                (!grant.is_empty() && !grant.contains('/')).then_some((route, Some(grant)))
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(path: &str, key: &str, stage: &str) -> ApiGatewayV2httpRequest {
+        let http = json!({"method": "GET", "path": path});
+        serde_json::from_value(json!({
+            "rawPath": path,
+            "routeKey": key,
+            "headers": {},
+            "requestContext": {"http": http, "stage": stage},
+            "isBase64Encoded": false,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_path_is_a_route_only_as_it_stands() {
+        for (path, at) in [
+            ("/v1/credentials", Some((Route::Credentials, None))),
+            ("/v1/credentials/deploy", Some((Route::CredentialsOfGrant, Some("deploy")))),
+            ("/v1/credentials/v1", Some((Route::CredentialsOfGrant, Some("v1")))),
+            ("/v1/credentials/%64eploy", Some((Route::CredentialsOfGrant, Some("%64eploy")))),
+            ("/v1/credentials/{grant}", Some((Route::CredentialsOfGrant, Some("{grant}")))),
+            ("/v1/grants", Some((Route::Grants, None))),
+            ("/v1/health", Some((Route::Health, None))),
+            ("", None),
+            ("/", None),
+            ("/v1/credentials/", None),
+            ("/v1/credentials//", None),
+            ("/v1/credentials/deploy/", None),
+            ("/v1/credentials/deploy/x", None),
+            ("/v1/credentials/../health", None),
+            ("/v1/credentialsdeploy", None),
+            ("/v1/grants/deploy", None),
+            ("/v1/Health", None),
+            ("v1/health", None),
+        ] {
+            assert_eq!(Route::at(path), at, "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_prefix_is_no_part_of_the_path(
+            prefix in "(/(v1|credentials|grants|[a-z]{1,3})){0,4}",
+            grant in "[a-z%.]{1,8}",
+            route in prop::sample::select(&Route::ALL),
+        ) {
+            let path = route.path().replace("{grant}", &grant);
+            let grant = (route == Route::CredentialsOfGrant).then_some(grant.as_str());
+            let mapped = event(&format!("{prefix}{path}"), &format!("GET {}", route.path()), "$default");
+            prop_assert_eq!(Route::of(&mapped), Some((route, grant)));
+            let stage = prefix.strip_prefix('/').unwrap_or("$default");
+            let staged = event(&format!("{prefix}{path}"), "$default", stage);
+            prop_assert_eq!(Route::of(&staged), Some((route, grant)));
+        }
+
+        #[test]
+        fn all_readings_of_a_path_agree(
+            path in "(/(v1|credentials|grants|health|x)){0,6}",
+            key in "GET (/(v1|credentials|grants|health|x|\\{grant\\})){0,4}",
+            stage in "(v1|credentials|v1/credentials|x)",
+        ) {
+            let event = event(&path, &key, &stage);
+            let staged = path.strip_prefix('/').and_then(|path| path.strip_prefix(stage.as_str())).and_then(Route::at);
+            let mapped = Route::behind_prefix(&path, key.trim_start_matches("GET "));
+            for reading in [Route::at(&path), staged, mapped].into_iter().flatten() {
+                prop_assert_eq!(Route::of(&event), Some(reading));
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! How is the network asked, and how is the answer kept?
+
+#[cfg(feature = "aws")]
+pub mod aws;
+pub mod refreshed;
