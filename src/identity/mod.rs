@@ -6,6 +6,7 @@
 mod claims;
 mod discovery;
 mod issuer;
+mod issuer_config;
 mod jwk;
 mod keys;
 mod refusal;
@@ -19,7 +20,8 @@ use std::time::{Duration, SystemTime};
 
 pub use self::claims::{Caller, MAX_GROUPS, SingleUse};
 pub use self::discovery::{FetchError, HttpClient, key_set_address};
-pub use self::issuer::{Issuer, IssuerId, NameOwners, NameRule, parse_issuers};
+pub use self::issuer::{Issuer, IssuerId, NameOwners, NameRule};
+pub use self::issuer_config::parse_issuers;
 pub use self::jwk::{Algorithm, KeySet};
 pub use self::keys::Keys;
 pub use self::refusal::{Refusal, Tells};
