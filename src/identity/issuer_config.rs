@@ -17,10 +17,10 @@ use crate::read::problems::{Problems, quoted};
 
 /// Lambda gives all variables together 4 KB; the other ones need the rest.
 const MAX_CONFIG_BYTES: usize = 3_500;
-/// The default and usual bound of `exp − iat`.
-const DAY: u64 = 86_400;
-/// No sign-in should be good for longer, whatever the provider says.
-const YEAR: u64 = 365 * DAY;
+/// The bound of `exp − iat`, in seconds, if an issuer does not set one: a day.
+const DEFAULT_TOKEN_LIFETIME: u64 = 24 * 60 * 60;
+/// No sign-in should last longer than a year, whatever the provider says. In seconds.
+const MAX_TOKEN_LIFETIME: u64 = 365 * DEFAULT_TOKEN_LIFETIME;
 
 /// Reads `HALLPASS_ISSUERS`.
 pub fn parse_issuers(text: &str, problems: &mut Problems) -> Vec<Issuer> {
@@ -216,11 +216,11 @@ impl Fields<'_> {
 
     fn lifetime(&mut self) -> Duration {
         let seconds = match self.members.remove("max_token_lifetime") {
-            None => Some(DAY),
-            Some(value) => value.as_u64().filter(|seconds| (1..=YEAR).contains(seconds)),
+            None => Some(DEFAULT_TOKEN_LIFETIME),
+            Some(value) => value.as_u64().filter(|seconds| (1..=MAX_TOKEN_LIFETIME).contains(seconds)),
         };
         self.require(seconds.is_some(), "max_token_lifetime", "must be whole seconds, 1 to 31536000");
-        Duration::from_secs(seconds.unwrap_or(DAY))
+        Duration::from_secs(seconds.unwrap_or(DEFAULT_TOKEN_LIFETIME))
     }
 
     /// What is reserved and this version cannot do yet: to ignore it would let in whom the operator keeps out.
