@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 /// How far the clock of an identity provider may differ from ours, in either direction. Synchronized clocks differ by
 /// less than a second. A longer leeway would keep expired tokens alive for longer.
-pub const LEEWAY: Duration = Duration::from_secs(30);
+pub(crate) const LEEWAY: Duration = Duration::from_secs(30);
 
 /// Whole seconds since the epoch, rounded down.
 #[must_use]
@@ -19,13 +19,13 @@ pub fn seconds(now: SystemTime) -> i64 {
 
 /// Whole milliseconds since the epoch.
 #[must_use]
-pub fn millis(now: SystemTime) -> u64 {
+pub(crate) fn millis(now: SystemTime) -> u64 {
     u64::try_from(since_epoch(now).as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Time since the epoch; zero for a clock that is set to before it.
 #[must_use]
-pub fn since_epoch(now: SystemTime) -> Duration {
+pub(crate) fn since_epoch(now: SystemTime) -> Duration {
     now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)
 }
 
@@ -43,7 +43,7 @@ pub fn until_millis(deadline: u64, now: SystemTime) -> Duration {
 
 /// A moment as RFC 3339 has it, in UTC and to the millisecond.
 #[must_use]
-pub fn rfc3339_millis(now: SystemTime) -> Option<String> {
+pub(crate) fn rfc3339_millis(now: SystemTime) -> Option<String> {
     let nanoseconds = i128::from(millis(now)).checked_mul(1_000_000)?;
     OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok()?.format(&Rfc3339).ok()
 }

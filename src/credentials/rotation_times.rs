@@ -10,7 +10,7 @@ use std::time::Duration;
 pub const OVERLAP: Duration = Duration::from_mins(15);
 
 /// The rotator runs this often, and deactivates a previous key whose overlap is over.
-pub const RUN_EVERY: Duration = Duration::from_hours(1);
+const RUN_EVERY: Duration = Duration::from_hours(1);
 
 /// A previous key that is still active after this time is a problem: every run since the end of the overlap has failed.
 pub const PREVIOUS_KEY_LIMIT: Duration = OVERLAP.saturating_add(RUN_EVERY);

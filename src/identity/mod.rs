@@ -25,7 +25,7 @@ pub use self::issuer_config::parse_issuers;
 pub use self::jwk::{Algorithm, KeySet};
 pub use self::keys::Keys;
 pub use self::refusal::{Refusal, Tells};
-pub use self::token::{MAX_TOKEN_BYTES, UnverifiedToken, verify};
+pub use self::token::{UnverifiedToken, verify};
 use crate::net::refreshed::Refresh;
 
 /// Why nobody could be identified.

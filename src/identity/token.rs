@@ -15,7 +15,7 @@ use crate::read::json;
 use crate::time::{LEEWAY, since_epoch};
 
 /// API Gateway passes 10,240 bytes of request line and headers; nothing longer is a token that reached us there.
-pub const MAX_TOKEN_BYTES: usize = 10_000;
+const MAX_TOKEN_BYTES: usize = 10_000;
 
 /// A token as a stranger sent it. It answers nothing that would need to be believed.
 #[derive(Clone)]
