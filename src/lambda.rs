@@ -1,4 +1,4 @@
-//! What may be logged, whatever `RUST_LOG` says?
+//! What do the functions have in common when they start?
 
 use std::io;
 use std::str::FromStr;
@@ -6,6 +6,10 @@ use std::str::FromStr;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
+
+use crate::net::aws::{SdkConfig, Settings};
+use crate::net::https::Https;
+use crate::read::problems::{Problems, both};
 
 /// Our own crates: the library and its binaries.
 const OURS: [&str; 3] = ["hallpass", "broker", "rotator"];
@@ -27,4 +31,21 @@ pub fn log_to_stderr(asked: Option<&str>) {
         .with_targets(capped.collect::<Vec<_>>());
     let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(io::stderr);
     tracing_subscriber::registry().with(lines.with_filter(targets)).init();
+}
+
+/// A function's own configuration, what the SDKs need beside it, and how servers are reached.
+///
+/// # Errors
+/// All [`Problems`] of the three, each of them logged.
+pub fn with_connections<C>(
+    config: Result<C, Problems>,
+    lookup: impl Fn(&str) -> Option<String> + Clone + Send + Sync + 'static,
+) -> Result<(C, SdkConfig, Https), Problems> {
+    let https = Https::from_lookup(&lookup);
+    let all = both(both(config, Settings::from_lookup(lookup)), https).inspect_err(|problems| {
+        for problem in problems.iter() {
+            tracing::error!(problem, "the configuration is wrong");
+        }
+    });
+    all.map(|((config, settings), https)| (config, settings.over(&https), https))
 }

@@ -12,10 +12,8 @@ use hallpass::config::Config;
 use hallpass::credentials::BrokerKeys;
 use hallpass::grants::Store;
 use hallpass::http::Function;
-use hallpass::identity::{HttpClient, Identity};
-use hallpass::lambda::log_to_stderr;
-use hallpass::net::aws::{SdkConfig, sdk_config};
-use hallpass::read::problems::{Problems, both};
+use hallpass::identity::Identity;
+use hallpass::lambda::{log_to_stderr, with_connections};
 use lambda_http::lambda_runtime::{LambdaInvocation, Runtime};
 use lambda_http::tower::Service;
 use lambda_http::{Error, LambdaEvent, service_fn};
@@ -37,12 +35,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Error> {
-    let (config, sdk) = configuration().inspect_err(|problems| {
-        for problem in problems.iter() {
-            tracing::error!(problem, "the configuration is wrong");
-        }
-    })?;
-    let identity = Identity::new(config.issuers, &HttpClient::new()?);
+    let (config, sdk, https) = with_connections(Config::from_lookup(environment), environment)?;
+    let identity = Identity::new(config.issuers, &https);
     let store = Store::new(&sdk, config.table, config.state);
     let keys = BrokerKeys::new(&sdk, config.broker_key);
     let audit = Audit::new(config.metrics_namespace, io::stdout());
@@ -55,11 +49,6 @@ async fn run() -> Result<(), Error> {
         async move { Ok::<_, Error>(function.answer(event.payload, &event.context.request_id, now()).await) }
     });
     Runtime::new(handler).layer(lambda_http::tower::layer::layer_fn(JsonOnly)).run_concurrent().await
-}
-
-/// All of it, or all that is wrong with it.
-fn configuration() -> Result<(Config, SdkConfig), Problems> {
-    both(Config::from_lookup(environment), sdk_config(environment))
 }
 
 /// Makes an event that is not JSON one that is `null`: it is answered like any other malformed event, where the

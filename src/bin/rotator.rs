@@ -6,9 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hallpass::audit::Audit;
 use hallpass::config::RotatorConfig;
-use hallpass::lambda::log_to_stderr;
-use hallpass::net::aws::{SdkConfig, sdk_config};
-use hallpass::read::problems::{Problems, both};
+use hallpass::lambda::{log_to_stderr, with_connections};
 use hallpass::rotation::{Event, Rotator};
 use lambda_http::lambda_runtime::{Diagnostic, Runtime};
 use lambda_http::{Error, LambdaEvent, service_fn};
@@ -27,13 +25,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Error> {
-    let (config, sdk) = configuration().inspect_err(|problems| {
-        for problem in problems.iter() {
-            tracing::error!(problem, "the configuration is wrong");
-        }
-    })?;
+    let (config, sdk, https) = with_connections(RotatorConfig::from_lookup(environment), environment)?;
     let audit = Audit::new(config.metrics_namespace.clone(), io::stdout());
-    let rotator = Rotator::new(&sdk, config, audit)?;
+    let rotator = Rotator::new(&sdk, &https, config, audit);
     let rotator = &rotator;
     Runtime::new(service_fn(move |event: LambdaEvent<Value>| answer(rotator, event))).run().await
 }
@@ -54,11 +48,6 @@ async fn answer(rotator: &Rotator, event: LambdaEvent<Value>) -> Result<(), Diag
         Err(error) => tracing::error!(what, %error, "not done"),
     }
     done.map_err(|error| Diagnostic { error_type: "RotationError".into(), error_message: error.to_string() })
-}
-
-/// All of it, or all that is wrong with it.
-fn configuration() -> Result<(RotatorConfig, SdkConfig), Problems> {
-    both(RotatorConfig::from_lookup(environment), sdk_config(environment))
 }
 
 #[expect(clippy::disallowed_methods, reason = "main reads the environment, and passes it on")]

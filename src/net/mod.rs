@@ -2,4 +2,7 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
+#[cfg(feature = "aws")]
+mod connector;
+pub mod https;
 pub mod refreshed;
