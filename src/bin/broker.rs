@@ -14,6 +14,7 @@ use hallpass::grants::Store;
 use hallpass::http::Function;
 use hallpass::identity::Identity;
 use hallpass::lambda::{log_to_stderr, with_connections};
+use hallpass::read::json::is_value;
 use lambda_http::lambda_runtime::{LambdaInvocation, Runtime};
 use lambda_http::tower::Service;
 use lambda_http::{Error, LambdaEvent, service_fn};
@@ -66,8 +67,7 @@ impl<S: Service<LambdaInvocation>> Service<LambdaInvocation> for JsonOnly<S> {
     }
 
     fn call(&mut self, mut invocation: LambdaInvocation) -> S::Future {
-        // As a whole value, since skipping over a part would overlook, say, a broken escape in a string.
-        if serde_json::from_slice::<Value>(&invocation.body).is_err() {
+        if !is_value(&invocation.body) {
             invocation.body = "null".into();
         }
         self.0.call(invocation)
