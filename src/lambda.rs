@@ -9,7 +9,8 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
-use crate::net::aws::{SdkConfig, sdk_config};
+use crate::net::aws::{SdkConfig, Settings};
+use crate::net::https::Https;
 use crate::read::problems::{Problems, both};
 
 /// Our own crates: the library and its binaries.
@@ -21,11 +22,12 @@ const OURS: [&str; 3] = ["hallpass", "broker", "rotator"];
 pub async fn start<C>(
     environment: fn(&str) -> Option<String>,
     read: impl FnOnce(fn(&str) -> Option<String>) -> Result<C, Problems>,
-    run: impl AsyncFnOnce(C, SdkConfig) -> Result<(), Error>,
+    run: impl AsyncFnOnce(C, SdkConfig, Https) -> Result<(), Error>,
 ) -> ExitCode {
     log_to_stderr(environment("RUST_LOG").as_deref());
-    let ran = match both(read(environment), sdk_config(environment)) {
-        Ok((config, sdk)) => run(config, sdk).await,
+    let settings = both(Settings::from_lookup(environment), Https::from_lookup(environment));
+    let ran = match both(read(environment), settings) {
+        Ok((config, (settings, https))) => run(config, settings.over(&https), https).await,
         Err(problems) => {
             for problem in problems.iter() {
                 tracing::error!(problem, "the configuration is wrong");

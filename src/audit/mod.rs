@@ -14,9 +14,9 @@ use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use self::metrics::{embedded, metrics};
+use self::metrics::{Embedded, Figure, Group, Metric, metrics};
 pub use self::namespace::Namespace;
 pub use self::record::{MatchedItem, Measured, Outcome, Record, capped};
 use crate::time::rfc3339_millis;
@@ -45,43 +45,63 @@ impl Audit {
     /// # Errors
     /// The line could not be written: then STS must not be asked.
     pub fn issuing(&self, record: &Record, now: SystemTime) -> io::Result<()> {
-        self.write(&[line("issuing", record, &json!({}), now)])
+        let mut lines = Lines::new();
+        lines.add(&Line { event: "issuing", time: rfc3339_millis(now), record, outcome: None })?;
+        self.write(&lines)
     }
 
     /// Records how a request ended, with its metrics.
     pub fn outcome(&self, record: &Record, outcome: &Outcome, now: SystemTime) {
-        let mut lines = vec![line("outcome", record, &json!(outcome), now)];
-        lines.extend(metrics(&self.namespace, record, outcome, now));
-        if let Err(error) = self.write(&lines) {
+        let line = Line { event: "outcome", time: rfc3339_millis(now), record, outcome: Some(outcome) };
+        let metrics = metrics(&self.namespace, record, outcome, now);
+        let mut lines = Lines::new();
+        let added = lines.add(&line).and_then(|()| metrics.iter().try_for_each(|metric| lines.add(metric)));
+        if let Err(error) = added.and_then(|()| self.write(&lines)) {
             tracing::error!(%error, "the audit line of a request cannot be written");
         }
     }
 
     /// Records one figure that belongs to no request.
     pub fn measure(&self, name: &str, unit: &str, value: u64, now: SystemTime) {
-        if let Err(error) = self.write(&[embedded(&self.namespace, &[(name, unit, json!(value))], None, now)]) {
+        let metrics = vec![Metric { name, unit, value: Figure::Whole(value) }];
+        let groups = vec![Group { dimension: None, metrics }];
+        let mut lines = Lines::new();
+        let added = lines.add(&Embedded { namespace: &self.namespace, groups, now });
+        if let Err(error) = added.and_then(|()| self.write(&lines)) {
             tracing::error!(%error, name, "a metric cannot be written");
         }
     }
 
-    fn write(&self, lines: &[Value]) -> io::Result<()> {
-        let mut text = String::new();
-        for line in lines {
-            text.push_str(&line.to_string());
-            text.push('\n');
-        }
+    fn write(&self, Lines(text): &Lines) -> io::Result<()> {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        out.write_all(text.as_bytes())?;
+        out.write_all(text)?;
         out.flush()
     }
 }
 
-fn line(event: &str, record: &Record, outcome: &Value, now: SystemTime) -> Value {
-    let mut line = json!({"event": event, "time": rfc3339_millis(now)});
-    for part in [json!(record), outcome.clone()] {
-        if let (Value::Object(line), Value::Object(part)) = (&mut line, part) {
-            line.extend(part);
-        }
+/// Lines that are written at once.
+struct Lines(Vec<u8>);
+
+impl Lines {
+    fn new() -> Self {
+        // What a request for credentials says of itself, with room to spare.
+        Self(Vec::with_capacity(4 * 1024))
     }
-    line
+
+    fn add(&mut self, line: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.0, line)?;
+        self.0.push(b'\n');
+        Ok(())
+    }
+}
+
+/// One line of the audit log.
+#[derive(Serialize)]
+struct Line<'a> {
+    event: &'static str,
+    time: Option<String>,
+    #[serde(flatten)]
+    record: &'a Record,
+    #[serde(flatten)]
+    outcome: Option<&'a Outcome>,
 }

@@ -12,9 +12,11 @@ use hallpass::config::Config;
 use hallpass::credentials::BrokerKeys;
 use hallpass::grants::Store;
 use hallpass::http::Function;
-use hallpass::identity::{HttpClient, Identity};
+use hallpass::identity::Identity;
 use hallpass::lambda::start;
 use hallpass::net::aws::SdkConfig;
+use hallpass::net::https::Https;
+use hallpass::read::json::is_value;
 use lambda_http::lambda_runtime::{LambdaInvocation, Runtime};
 use lambda_http::tower::Service;
 use lambda_http::{Error, LambdaEvent, service_fn};
@@ -28,8 +30,8 @@ async fn main() -> ExitCode {
     start(environment, |lookup| Config::from_lookup(lookup), run).await
 }
 
-async fn run(config: Config, sdk: SdkConfig) -> Result<(), Error> {
-    let identity = Identity::new(config.issuers, &HttpClient::new()?);
+async fn run(config: Config, sdk: SdkConfig, https: Https) -> Result<(), Error> {
+    let identity = Identity::new(config.issuers, &https);
     let store = Store::new(&sdk, config.table, config.state);
     let keys = BrokerKeys::new(&sdk, config.broker_key);
     let audit = Audit::new(config.metrics_namespace, io::stdout());
@@ -59,8 +61,7 @@ impl<S: Service<LambdaInvocation>> Service<LambdaInvocation> for JsonOnly<S> {
     }
 
     fn call(&mut self, mut invocation: LambdaInvocation) -> S::Future {
-        // As a whole value, since skipping over a part would overlook, say, a broken escape in a string.
-        if serde_json::from_slice::<Value>(&invocation.body).is_err() {
+        if !is_value(&invocation.body) {
             invocation.body = "null".into();
         }
         self.0.call(invocation)

@@ -8,6 +8,7 @@ use hallpass::audit::Audit;
 use hallpass::config::RotatorConfig;
 use hallpass::lambda::start;
 use hallpass::net::aws::SdkConfig;
+use hallpass::net::https::Https;
 use hallpass::rotation::{Event, Rotator};
 use hallpass::time::until_millis;
 use lambda_http::lambda_runtime::{Diagnostic, Runtime};
@@ -19,9 +20,9 @@ async fn main() -> ExitCode {
     start(environment, |lookup| RotatorConfig::from_lookup(lookup), run).await
 }
 
-async fn run(config: RotatorConfig, sdk: SdkConfig) -> Result<(), Error> {
+async fn run(config: RotatorConfig, sdk: SdkConfig, https: Https) -> Result<(), Error> {
     let audit = Audit::new(config.metrics_namespace.clone(), io::stdout());
-    let rotator = Rotator::new(&sdk, config, audit)?;
+    let rotator = Rotator::new(&sdk, &https, config, audit);
     let rotator = &rotator;
     Runtime::new(service_fn(move |event: LambdaEvent<Value>| answer(rotator, event))).run().await
 }

@@ -241,7 +241,9 @@ mod tests {
     #[test]
     fn the_key_that_sts_took_last_is_kept_until_the_rotator_may_retire_it() {
         let settings = |name: &str| Some(if name == "AWS_REGION" { "eu-central-1" } else { "none" }.to_owned());
-        let keys = BrokerKeys::new(&crate::net::aws::sdk_config(settings).unwrap(), "secret".into());
+        let settings = crate::net::aws::Settings::from_lookup(settings).unwrap();
+        let sdk = settings.over(&crate::net::https::Https::in_tests());
+        let keys = BrokerKeys::new(&sdk, "secret".into());
         let then = SystemTime::UNIX_EPOCH + Duration::from_hours(24);
         assert!(keys.last_accepted(then).is_none());
         let key = AccessKey::new("AKIAEXAMPLE".into(), "secret".into()).unwrap();

@@ -4,7 +4,6 @@
 //! be slow, broken or in other hands.
 
 use std::future::poll_fn;
-use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -13,8 +12,6 @@ use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, StatusCode, Uri, header};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tower_service::Service as _;
@@ -23,6 +20,7 @@ use url::{Origin, Url};
 use super::KeySet;
 use super::issuer::{Issuer, KeySource};
 use super::unusable::Logged;
+use crate::net::https::Https;
 use crate::read::json;
 
 /// For discovery and key set together. No request waits this long: the fetch goes on, and serves the next one.
@@ -90,27 +88,11 @@ impl FetchError {
     }
 }
 
-/// Fetches from identity providers.
-#[derive(Debug, Clone)]
-pub struct HttpClient(HttpsConnector<HttpConnector>);
-
-impl HttpClient {
-    /// Prepares the client: the system's certificate authorities, no redirects, no proxy.
-    ///
-    /// A redirect could lead to a host whose certificate the operator never meant to trust (octo-sts was led): this
-    /// client has no notion of one.
-    ///
-    /// # Errors
-    /// The system has no usable certificate authorities.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self(HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build()))
-    }
-}
-
-/// One fetch. Its documents mostly come from one host, over one connection. No connection outlives it: an idle one
+/// One fetch, without redirects: one could lead to a host whose certificate the operator never meant to trust (octo-sts
+/// was led). Its documents mostly come from one host, over one connection. No connection outlives it: an idle one
 /// would be dead when a frozen function wakes.
 struct Visit<'a> {
-    http: &'a HttpClient,
+    https: &'a Https,
     /// A connection that has answered, and to where.
     idle: Option<(Origin, SendRequest<Empty<Bytes>>)>,
     /// What keeps the connections going; they end with it.
@@ -118,8 +100,8 @@ struct Visit<'a> {
 }
 
 impl<'a> Visit<'a> {
-    fn new(http: &'a HttpClient) -> Self {
-        Self { http, idle: None, connections: JoinSet::new() }
+    fn new(https: &'a Https) -> Self {
+        Self { https, idle: None, connections: JoinSet::new() }
     }
 
     async fn fetch(&mut self, url: &Url) -> Result<Vec<u8>, FetchError> {
@@ -157,7 +139,7 @@ impl<'a> Visit<'a> {
             return Ok(connection);
         }
         let address: Uri = url.as_str().parse().map_err(|_| FetchError::Unreachable)?;
-        let mut connector = self.http.0.clone();
+        let mut connector = self.https.connector();
         poll_fn(|cx| connector.poll_ready(cx)).await.map_err(|_| FetchError::Unreachable)?;
         let stream = connector.call(address).await.map_err(|_| FetchError::Unreachable)?;
         let (sender, connection) = http1::handshake(stream).await.map_err(|_| FetchError::Unreachable)?;
@@ -182,8 +164,8 @@ fn request(url: &Url) -> Result<Request<Empty<Bytes>>, FetchError> {
 }
 
 /// Fetches the keys that `issuer` publishes now, and logs why they could not be fetched, or not all be used.
-pub(super) async fn fetch_keys(http: &HttpClient, issuer: &Issuer, logged: &Logged) -> Result<KeySet, FetchError> {
-    let (fetching, limit) = (pin!(fetch_whole(http, issuer, logged)), pin!(running_for(TIME_LIMIT)));
+pub(super) async fn fetch_keys(https: &Https, issuer: &Issuer, logged: &Logged) -> Result<KeySet, FetchError> {
+    let (fetching, limit) = (pin!(fetch_whole(https, issuer, logged)), pin!(running_for(TIME_LIMIT)));
     let keys = match select(fetching, limit).await {
         Either::Left((keys, _)) => keys,
         Either::Right(_) => Err(FetchError::TooSlow),
@@ -204,8 +186,8 @@ async fn running_for(limit: Duration) {
     }
 }
 
-async fn fetch_whole(http: &HttpClient, issuer: &Issuer, logged: &Logged) -> Result<KeySet, FetchError> {
-    let mut visit = Visit::new(http);
+async fn fetch_whole(https: &Https, issuer: &Issuer, logged: &Logged) -> Result<KeySet, FetchError> {
+    let mut visit = Visit::new(https);
     let document = match issuer.source() {
         KeySource::KeySet(address) => visit.fetch(address).await?,
         KeySource::Discovery(address) => {
@@ -247,7 +229,7 @@ mod tests {
     async fn fetch(provider: &Provider) -> Result<(), FetchError> {
         let text = json!([{"id": "corp", "issuer": provider.issuer(), "audiences": ["hallpass"]}]).to_string();
         let issuer = parse_issuers(&text, &mut Problems::default()).remove(0);
-        fetch_keys(&HttpClient::new().unwrap(), &issuer, &Logged::default()).await.map(drop)
+        fetch_keys(&Https::in_tests(), &issuer, &Logged::default()).await.map(drop)
     }
 
     fn reply(body: &str) -> Reply {

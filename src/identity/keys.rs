@@ -14,9 +14,10 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::timeout;
 
-use super::discovery::{self, FetchError, HttpClient};
+use super::discovery::{self, FetchError};
 use super::unusable::Logged;
 use super::{Algorithm, IdentityError, Issuer, KeySet};
+use crate::net::https::Https;
 use crate::net::refreshed::{Held, Refresh, Refreshed};
 
 /// A key that the provider withdrew is accepted for about this long.
@@ -44,15 +45,15 @@ pub(super) struct Found {
 #[derive(Debug)]
 pub struct Keys {
     issuer: Arc<Issuer>,
-    http: HttpClient,
+    https: Https,
     sets: Refreshed<KeySet, FetchError>,
     logged: Arc<Logged>,
 }
 
 impl Keys {
-    pub(super) fn new(issuer: Issuer, http: HttpClient) -> Self {
+    pub(super) fn new(issuer: Issuer, https: Https) -> Self {
         let sets = Refreshed::new(FetchError::Lost, LONGEST_FLIGHT);
-        Self { issuer: Arc::new(issuer), http, sets, logged: Arc::default() }
+        Self { issuer: Arc::new(issuer), https, sets, logged: Arc::default() }
     }
 
     pub(super) fn issuer(&self) -> &Issuer {
@@ -104,8 +105,8 @@ impl Keys {
     }
 
     fn fetching(&self) -> impl Future<Output = Result<KeySet, FetchError>> + Send + 'static {
-        let (http, issuer, logged) = (self.http.clone(), Arc::clone(&self.issuer), Arc::clone(&self.logged));
-        async move { discovery::fetch_keys(&http, &issuer, &logged).await }
+        let (https, issuer, logged) = (self.https.clone(), Arc::clone(&self.issuer), Arc::clone(&self.logged));
+        async move { discovery::fetch_keys(&https, &issuer, &logged).await }
     }
 }
 
@@ -125,7 +126,7 @@ mod tests {
 
     fn keys_of(issuer: &Value) -> Keys {
         let issuer = parse_issuers(&json!([issuer]).to_string(), &mut Problems::default()).remove(0);
-        Keys::new(issuer, HttpClient::new().unwrap())
+        Keys::new(issuer, Https::in_tests())
     }
 
     fn keys_from(provider: &Provider) -> Keys {

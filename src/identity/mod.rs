@@ -19,13 +19,14 @@ mod unusable;
 use std::time::{Duration, SystemTime};
 
 pub use self::claims::{Caller, MAX_GROUPS, SingleUse};
-pub use self::discovery::{FetchError, HttpClient, key_set_address};
+pub use self::discovery::{FetchError, key_set_address};
 pub use self::issuer::{Issuer, IssuerId, NameOwners, NameRule};
 pub use self::issuer_config::parse_issuers;
 pub use self::jwk::{Algorithm, KeySet};
 pub use self::keys::Keys;
 pub use self::refusal::{Refusal, Tells};
 pub use self::token::{UnverifiedToken, verify};
+use crate::net::https::Https;
 use crate::net::refreshed::Refresh;
 
 /// Why nobody could be identified.
@@ -60,10 +61,10 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Trusts exactly `issuers`, whose keys are fetched with `http`.
+    /// Trusts exactly `issuers`, whose keys are fetched over `https`.
     #[must_use]
-    pub fn new(issuers: Vec<Issuer>, http: &HttpClient) -> Self {
-        Self { keys: issuers.into_iter().map(|issuer| Keys::new(issuer, http.clone())).collect() }
+    pub fn new(issuers: Vec<Issuer>, https: &Https) -> Self {
+        Self { keys: issuers.into_iter().map(|issuer| Keys::new(issuer, https.clone())).collect() }
     }
 
     /// Fetches every issuer's keys, so that the first request finds them. What fails is fetched by the request.

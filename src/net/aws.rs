@@ -18,13 +18,15 @@ use aws_sdk_sts::config::{
     SharedCredentialsProvider, StalledStreamProtectionConfig,
 };
 use aws_sdk_sts::error::{BoxError, ProvideErrorMetadata, SdkError};
-use aws_smithy_http_client::tls;
 use aws_smithy_types::body::SdkBody;
 pub use aws_types::SdkConfig;
+use aws_types::sdk_config;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
 use http_body_util::Limited;
 
+use super::connector::Connections;
+use super::https::Https;
 use crate::read::problems::Problems;
 
 /// One attempt and one retry: a single hiccup stays invisible, and an outage is not made worse.
@@ -38,51 +40,59 @@ const ATTEMPT: Duration = Duration::from_millis(400);
 /// Each attempt at STS, which is the slowest of them.
 pub(crate) const STS_ATTEMPT: Duration = Duration::from_millis(600);
 
-/// The SDK's settings: region, credentials and endpoints by the SDK's own variables, limits as DESIGN has them.
-///
-/// The variables alone, since they are what Lambda gives: the SDK's search through profiles, web identities and
-/// metadata services would be a tenth of the function and part of its start.
-/// <https://docs.aws.amazon.com/sdkref/latest/guide/environment-variables.html>
-///
-/// # Errors
-/// [`Problems`] names the variables that are missing.
-pub fn sdk_config(
-    lookup: impl Fn(&str) -> Option<String> + Clone + Send + Sync + 'static,
-) -> Result<SdkConfig, Problems> {
-    let mut problems = Problems::default();
-    let mut required = |name: &str| {
-        let value = lookup(name).filter(|value| !value.is_empty());
-        if value.is_none() {
-            problems.add(name, "is not set; Lambda sets it");
+/// The SDKs' settings but for their connections: region, credentials and endpoints by the SDK's own variables, limits
+/// as DESIGN has them.
+#[derive(Debug)]
+pub struct Settings(sdk_config::Builder);
+
+impl Settings {
+    /// Reads the variables.
+    ///
+    /// The variables alone, since they are what Lambda gives: the SDK's search through profiles, web identities and
+    /// metadata services would be a tenth of the function and part of its start.
+    /// <https://docs.aws.amazon.com/sdkref/latest/guide/environment-variables.html>
+    ///
+    /// # Errors
+    /// [`Problems`] names the variables that are missing.
+    pub fn from_lookup(
+        lookup: impl Fn(&str) -> Option<String> + Clone + Send + Sync + 'static,
+    ) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let mut required = |name: &str| {
+            let value = lookup(name).filter(|value| !value.is_empty());
+            if value.is_none() {
+                problems.add(name, "is not set; Lambda sets it");
+            }
+            value.unwrap_or_default()
+        };
+        let region = required("AWS_REGION");
+        let (id, secret) = (required("AWS_ACCESS_KEY_ID"), required("AWS_SECRET_ACCESS_KEY"));
+        if !problems.is_empty() {
+            return Err(problems);
         }
-        value.unwrap_or_default()
-    };
-    let region = required("AWS_REGION");
-    let (id, secret) = (required("AWS_ACCESS_KEY_ID"), required("AWS_SECRET_ACCESS_KEY"));
-    if !problems.is_empty() {
-        return Err(problems);
+        // Lambda replaces the whole environment before these expire.
+        let credentials = Credentials::new(id, secret, lookup("AWS_SESSION_TOKEN"), None, "environment");
+        let is_set = |name: &str| lookup(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let settings = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(region))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            // What never expires need not be cached.
+            .identity_cache(IdentityCache::no_cache())
+            .use_fips(is_set("AWS_USE_FIPS_ENDPOINT"))
+            .use_dual_stack(is_set("AWS_USE_DUALSTACK_ENDPOINT"))
+            .service_config(Endpoints(lookup))
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(BACKOFF))
+            .timeout_config(attempts_of(ATTEMPT))
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        Ok(Self(settings))
     }
-    // Lambda replaces the whole environment before these expire.
-    let credentials = Credentials::new(id, secret, lookup("AWS_SESSION_TOKEN"), None, "environment");
-    let is_set = |name: &str| lookup(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
-        .pool_idle_timeout(IDLE)
-        .build_https();
-    Ok(SdkConfig::builder()
-        .behavior_version(BehaviorVersion::v2026_01_12())
-        .region(Region::new(region))
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        // What never expires need not be cached.
-        .identity_cache(IdentityCache::no_cache())
-        .use_fips(is_set("AWS_USE_FIPS_ENDPOINT"))
-        .use_dual_stack(is_set("AWS_USE_DUALSTACK_ENDPOINT"))
-        .service_config(Endpoints(lookup))
-        .http_client(http)
-        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(BACKOFF))
-        .timeout_config(attempts_of(ATTEMPT))
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .build())
+
+    /// The whole, with all requests over one pool of connections.
+    #[must_use]
+    pub fn over(self, https: &Https) -> SdkConfig {
+        self.0.http_client(Connections::new(https, IDLE)).build()
+    }
 }
 
 /// Other endpoints than AWS's: `AWS_ENDPOINT_URL_STS` and its like, else `AWS_ENDPOINT_URL`.

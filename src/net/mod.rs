@@ -2,5 +2,8 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
+#[cfg(feature = "aws")]
+mod connector;
+pub mod https;
 pub mod refreshed;
 pub(crate) mod url;

@@ -55,6 +55,12 @@ pub fn parse_fetched_object(text: &[u8]) -> Result<Map<String, Value>, Malformed
     parse_object(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text))
 }
 
+/// Whether serde reads the text as a [`Value`]. Nothing is kept, so that it costs a fraction of one.
+#[must_use]
+pub fn is_value(text: &[u8]) -> bool {
+    serde_json::from_slice::<Walked>(text).is_ok()
+}
+
 /// Whether `pointer` is a JSON pointer (RFC 6901) that names something inside a document.
 #[must_use]
 pub fn is_pointer(pointer: &str) -> bool {
@@ -66,6 +72,58 @@ pub fn is_pointer(pointer: &str) -> bool {
 pub(crate) fn escaped(name: &str) -> String {
     let name: String = name.chars().take(128).collect();
     name.replace('~', "~0").replace('/', "~1")
+}
+
+/// A value that was read in full. [`serde::de::IgnoredAny`] skips over what a reader may not: it accepts a string with
+/// half a surrogate pair, or one that is not UTF-8.
+struct Walked;
+
+impl<'de> serde::Deserialize<'de> for Walked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Walked {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self, A::Error> {
+        while members.next_entry::<Self, Self>()?.is_some() {}
+        Ok(self)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -211,7 +269,49 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_walk_takes_what_serde_reads_and_nothing_else() {
+        let deep = |levels: usize| [b"[".repeat(levels), b"]".repeat(levels)].concat();
+        let texts: [&[u8]; 26] = [
+            b"",
+            b" ",
+            b"null",
+            b"true",
+            b"[]x",
+            b"[]",
+            b"{}",
+            b"[1,-2,3.5]",
+            b"1e400",
+            b"-0",
+            b"01",
+            b"[1,]",
+            b"{\"a\":1,}",
+            b"{\"a\":1,\"a\":2}",
+            b"{a:1}",
+            b"\"\\u00e9\"",
+            b"\"\\ud800\"",
+            b"\"\\ud83d\\ude00\"",
+            b"\"\\x\"",
+            b"\"\xff\"",
+            b"{\"\xff\":1}",
+            b"{\"\\ud800\":1}",
+            b"\"\n\"",
+            b"nul",
+            b"[{\"a\":[null,\"b\"]}]",
+            b"\xef\xbb\xbf1",
+        ];
+        for text in texts.into_iter().chain([deep(127), deep(128), deep(200)].iter().map(Vec::as_slice)) {
+            let read = serde_json::from_slice::<Value>(text).is_ok();
+            assert_eq!(is_value(text), read, "{}", String::from_utf8_lossy(text));
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_walk_and_serde_agree(text in r#"[\[\]{}",:0-9a-eul\\ .+\-]{0,16}"#) {
+            prop_assert_eq!(is_value(text.as_bytes()), serde_json::from_str::<Value>(&text).is_ok());
+        }
+
         #[test]
         fn nothing_makes_it_panic_and_what_it_reads_serde_reads_too(text in ".{0,64}") {
             if let Ok(value) = parse(text.as_bytes()) {

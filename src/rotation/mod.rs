@@ -53,6 +53,7 @@ use crate::config::RotatorConfig;
 use crate::credentials::rotation_times::OVERLAP;
 use crate::credentials::{AccessKey, BrokerKey, StsError};
 use crate::net::aws::{AtMost, SdkConfig, Upstream, attempts_of};
+use crate::net::https::Https;
 
 /// IAM answers from one region for the whole partition, and takes its time to make a key.
 const ATTEMPT: Duration = Duration::from_secs(5);
@@ -94,21 +95,19 @@ pub struct Rotator {
 
 impl Rotator {
     /// Rotates the key of one user, in one secret.
-    ///
-    /// # Errors
-    /// The system has no usable certificate authorities.
-    pub fn new(sdk: &SdkConfig, config: RotatorConfig, audit: Audit) -> std::io::Result<Self> {
+    #[must_use]
+    pub fn new(sdk: &SdkConfig, https: &Https, config: RotatorConfig, audit: Audit) -> Self {
         let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS);
         let sdk = sdk.clone().into_builder().timeout_config(attempts_of(ATTEMPT)).retry_config(retries).build();
         // The trials are themselves the retries.
         let sts = aws_sdk_sts::config::Builder::from(&sdk).retry_config(RetryConfig::disabled());
-        Ok(Self {
+        Self {
             secret: Secret::new(&sdk, config.broker_key),
             keys: AccessKeys::new(&sdk, config.broker_user),
             sts: sts.interceptor(AtMost::SMALL),
-            stack: StackClient::new()?,
+            stack: StackClient::new(https),
             audit,
-        })
+        }
     }
 
     /// Does what an event asks for. `left` is what is left of the invocation's time.

@@ -3,19 +3,19 @@
 //! By a PUT to the address in its request, without which a stack waits for an hour.
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html>
 
-use std::io;
 use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Request, header};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 
 use super::{RotationError, StackEvent};
+use crate::net::https::Https;
 
 /// S3, which takes the answer, answers within a fraction of it.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
@@ -29,9 +29,8 @@ const BACKOFF: Duration = Duration::from_millis(500);
 pub(super) struct StackClient(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 
 impl StackClient {
-    pub(super) fn new() -> io::Result<Self> {
-        let connector = HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
-        Ok(Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)))
+    pub(super) fn new(https: &Https) -> Self {
+        Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(https.connector()))
     }
 
     /// Tells how it went. What went wrong is then the stack's to show, and no error of the invocation's.

@@ -312,7 +312,7 @@ async fn each_issuer_is_asked_for_its_own_keys_and_nobody_else_for_any() {
     let (here, there) = (Provider::start(&[&ours]).await, Provider::start(&[&theirs]).await);
     let entry = |id: &str, at: &Provider| json!({"id": id, "issuer": at.issuer(), "audiences": ["hallpass"]});
     let issuers = json!([entry("here", &here), entry("there", &there)]).to_string();
-    let identity = Identity::new(parse_issuers(&issuers, &mut Problems::default()), &HttpClient::new().unwrap());
+    let identity = Identity::new(parse_issuers(&issuers, &mut Problems::default()), &Https::in_tests());
     let ask = async |token: String| {
         let identified = identity.identify(UnverifiedToken::parse(&token).unwrap(), now()).await;
         identified.map(|identified| identified.caller.issuer().as_str().to_owned())
@@ -340,7 +340,7 @@ async fn all_keys_are_prepared_at_once_and_one_providers_silence_is_no_others() 
     silent.server.fail_always(&Fault::Hangs);
     let entry = |id: &str, at: &Provider| json!({"id": id, "issuer": at.issuer(), "audiences": ["hallpass"]});
     let issuers = json!([entry("silent", &silent), entry("here", &here)]).to_string();
-    let identity = Identity::new(parse_issuers(&issuers, &mut Problems::default()), &HttpClient::new().unwrap());
+    let identity = Identity::new(parse_issuers(&issuers, &mut Problems::default()), &Https::in_tests());
     let waiting = async {
         identity.prepare(now()).await;
         let token = UnverifiedToken::parse(&sign(&theirs, &valid_claims(&silent.issuer(), NOW))).unwrap();
