@@ -49,6 +49,22 @@ async fn a_variable_that_is_missing_stops_the_start() {
 }
 
 #[tokio::test]
+async fn without_certificate_authorities_the_start_stops() {
+    let garbage = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("garbage-{}.pem", std::process::id()));
+    std::fs::write(&garbage, "no certificate").unwrap();
+    for file in ["/nowhere/at-all.pem", "/", "/dev/null", garbage.to_str().unwrap()] {
+        let mut world = World::new().await;
+        world.set("SSL_CERT_FILE", file);
+        refused(world.spawn().await, &["SSL_CERT_FILE", file]).await;
+        // All problems are told at once.
+        world.unset("HALLPASS_TABLE");
+        world.unset("AWS_REGION");
+        refused(world.spawn().await, &["SSL_CERT_FILE", file, "HALLPASS_TABLE", "AWS_REGION"]).await;
+    }
+    std::fs::remove_file(garbage).unwrap();
+}
+
+#[tokio::test]
 async fn a_wrong_issuer_stops_the_start() {
     let world = World::new().await;
     let with = |name: &str, value: Value| {
