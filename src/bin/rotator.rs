@@ -26,7 +26,7 @@ async fn run(config: RotatorConfig, sdk: SdkConfig) -> Result<(), Error> {
     Runtime::new(service_fn(move |event: LambdaEvent<Value>| answer(rotator, event))).run().await
 }
 
-/// An error is answered as one: Lambda counts it for the alarm, and whoever invoked tries again.
+/// Reports an error as one: Lambda counts it for the alarm, and the service that sent the event tries again.
 async fn answer(rotator: &Rotator, event: LambdaEvent<Value>) -> Result<(), Diagnostic> {
     let now = now();
     let left = until_millis(event.context.deadline, now);
