@@ -43,7 +43,7 @@ help: ## This list
 ##### Trying it
 
 .PHONY: run up
-run: artifact $(NODE) ## A guided tour: sign in, get credentials, use them, on a local stack that is gone afterwards; about 3 GB of disk
+run: artifact $(NODE) ## A guided tour: sign in, get credentials, use them, on a local stack that is removed afterwards; about 3 GB of disk
 	@python dev/run.py run
 
 up: artifact $(NODE) ## The same stack, running until Ctrl-C, with commands to try
@@ -77,11 +77,12 @@ fmt: $(VENV) ## The format of Rust and Python
 	ruff format --check --quiet $(PYTHON_FILES)
 
 .PHONY: typos
-typos: $(VENV) ## Spelling
+typos: $(VENV) ## Spelling, and the phrases of dev/phrases.txt in what users read
 	typos
+	@python dev/phrases.py
 
 .PHONY: lint
-lint: $(VENV) ## Clippy on everything, on the core alone and on the people's half of the command line alone; ruff
+lint: $(VENV) ## Clippy on everything, on the core alone, and on the command line without operators' commands; ruff
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
 	cargo clippy --locked --package hallpass-cli --no-default-features --features person -- -D warnings
@@ -108,7 +109,7 @@ deny: cargo-deny ## Licenses, sources and advisories of the dependencies
 
 .PHONY: template
 template: export SAM_CLI_TELEMETRY := 0
-template: $(SAM_VENV) ## What is deployed, template.yaml: sam, cfn-lint and checkov, which all work without a network
+template: $(SAM_VENV) ## Checks of template.yaml: sam, cfn-lint and checkov, which all work without a network
 	.venv-sam/bin/sam validate --lint
 	.venv-sam/bin/sam validate --region eu-central-1
 	.venv-sam/bin/cfn-lint template.yaml
@@ -116,7 +117,7 @@ template: $(SAM_VENV) ## What is deployed, template.yaml: sam, cfn-lint and chec
 
 # With a directory of its own: built for the same target with other flags, the dependencies would be built anew each time.
 .PHONY: fuzz-smoke
-fuzz-smoke: cargo-fuzz ## Each fuzz target for a few seconds; only a finding is shown whole
+fuzz-smoke: cargo-fuzz ## Each fuzz target for a few seconds; prints only findings
 	@mkdir -p build
 	@for target in $$(cargo fuzz list); do \
 	  mkdir -p "fuzz/corpus/$$target"; \
@@ -126,7 +127,7 @@ fuzz-smoke: cargo-fuzz ## Each fuzz target for a few seconds; only a finding is 
 	  then grep '^Done ' build/fuzz.log; else cat build/fuzz.log; exit 1; fi; done
 
 .PHONY: mutants
-mutants: cargo-nextest cargo-mutants ## Takes out each check of the core in turn, and expects a test to fail: hours, on demand
+mutants: cargo-nextest cargo-mutants ## Removes each check of the core in turn, and expects a test to fail; takes hours
 	cargo mutants --jobs 2 --output build
 
 .PHONY: e2e
@@ -163,16 +164,16 @@ artifact-arm64: $(CARGO_LAMBDA)/cargo-lambda ## The same for arm64: build/lambda
 	cargo lambda build --release --locked --arm64 $(BINARIES:%=--bin %) --lambda-dir build/lambda-arm64
 
 .PHONY: cli
-cli: ## The command line for operators: hallpass, in the target directory's release
+cli: ## The command line for operators, hallpass; prints where it is
 	cargo build --release --locked --package hallpass-cli
 	@printf '\n%s\n' "$$CARGO_TARGET_DIR/release/hallpass"
 
 .PHONY: package
-package: artifact artifact-arm64 ## A release, in build/package: zips, templates that need no Rust, and what it is made of
+package: artifact artifact-arm64 ## A release, in build/package: zips, templates that are deployed without Rust, and a list of components
 	@python dev/package.py
 
 .PHONY: setup
-setup: $(VENV) $(SAM_VENV) $(NODE) cargo-nextest cargo-deny cargo-fuzz ## What the other targets would set up when they need it
+setup: $(VENV) $(SAM_VENV) $(NODE) cargo-nextest cargo-deny cargo-fuzz ## Sets up everything that other targets need
 
 $(VENV): dev/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or later is needed" if sys.version_info < (3, 10) else 0)'
@@ -215,7 +216,7 @@ cargo-mutants:
 	@command -v cargo-mutants >/dev/null || $(call cargo_install,cargo-mutants,$(MUTANTS))
 
 .PHONY: lock
-lock: ## The lock files again, after a change of dev/*requirements.in or dev/package.json
+lock: ## Updates the lock files, after a change of dev/*requirements.in or dev/package.json
 	@$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv==0.13.9
 	@for name in requirements sam-requirements; do \
 	  env -u PIP_FIND_LINKS build/lock/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \

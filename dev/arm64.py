@@ -33,11 +33,11 @@ TIMEOUT_S = 10
 
 def main() -> int:
     if not shutil.which(QEMU) or not LOADER.exists():
-        return _fail(f"there is no {QEMU} or no {LOADER}: {REMEDY}")
+        return _fail(f"{QEMU} or {LOADER} is missing: {REMEDY}")
     end_cleanly_on_signals()
     machine = ARTIFACT.read_bytes()[MACHINE]
     if machine != AARCH64:
-        return _fail(f"{ARTIFACT} is of machine {int.from_bytes(machine, 'little')}, and no AArch64")
+        return _fail(f"{ARTIFACT} is for machine {int.from_bytes(machine, 'little')}, not for AArch64")
     stack = Stack("arm64", command=[QEMU, "-L", str(SYSROOT), str(ARTIFACT)])
     try:
         with stack:

@@ -62,7 +62,7 @@ def main() -> int:
             bootstrap = path.read_bytes()
             machine = int.from_bytes(bootstrap[18:20], "little")
             if machine != MACHINES[architecture]:
-                print(f"{path} is for machine {machine}, and not for {architecture}", file=sys.stderr)
+                print(f"{path} is for machine {machine}, not for {architecture}", file=sys.stderr)
                 return 1
             archive = PACKAGE / name_of_zip(binary, version, architecture)
             pack(archive, bootstrap, when)

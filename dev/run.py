@@ -41,7 +41,7 @@ def main() -> int:
         with stack:
             return journeys[purpose](stack)
     except KeyboardInterrupt:
-        print("\nStopped; nothing is left running.")
+        print("\nStopped; nothing runs any more.")
         return 0 if purpose == "up" else 130
     except (StackError, RuntimeError, OSError, ClientError, KeyError, ValueError) as problem:
         return _fail(f"{type(problem).__name__}: {problem}\n{stack.tails()}")
@@ -55,27 +55,27 @@ def tour(stack: Stack) -> int:
     _tell(f"The token {_mask(token)} says, signed by the provider:")
     _tell(json.dumps(claims))
 
-    _step("She hands the token to Hallpass and asks for credentials, with one request.")
+    _step("carol sends the token to Hallpass and asks for credentials, with one request.")
     answer = _credentials(stack, token)
     _tell(json.dumps(_masked(answer), indent=2, ensure_ascii=False))
     minutes = round((_expiry(answer) - datetime.now(timezone.utc)).total_seconds() / 60)
     _tell(
         "Hallpass checked the token with the provider's keys, found the grant `default` of the group `analysts` in "
-        f"DynamoDB (grants/analysts.yaml), and asked STS for a session of just that, for {minutes} minutes."
+        f"DynamoDB (grants/analysts.yaml), and asked STS for a session with only that, for {minutes} minutes."
     )
 
-    _step("What do the credentials open? boto3 with the three values, nothing else:")
+    _step("What do the credentials allow? boto3 with the three values only:")
     s3 = stack.aws.client("s3", seed.Key.of(answer))
     opened = _try_bucket(s3, seed.REPORTS, "her grant allows it")
     refused = _try_bucket(s3, seed.PAYROLL, "no grant of hers names it")
 
-    _step("And with no client code at all: an AWS SDK fetches and renews credentials from two environment variables.")
+    _step("Without any client code: with two environment variables, an AWS SDK fetches and renews credentials.")
     listed = _container_provider(stack, token)
 
     good = opened == [seed.OBJECTS[seed.REPORTS]] and refused == "AccessDenied" and listed
     if not good:
         return _fail(f"\nNOT AS PROMISED: see above, and the logs:\n{stack.tails()}")
-    _step(f"As promised: {seed.REPORTS} was listed, {seed.PAYROLL} was refused. Stopping all that was started.")
+    _step(f"As promised: {seed.REPORTS} was listed, {seed.PAYROLL} was refused. Stopping everything.")
     return 0
 
 

@@ -37,12 +37,14 @@ impl Config {
         let mut problems = Problems::default();
         let mut required = |name: &str, what: &str| required(&lookup, &mut problems, name, what);
         let issuers = required("HALLPASS_ISSUERS", "the JSON array of trusted issuers");
-        let table = required("HALLPASS_TABLE", "the name of the table of grants");
-        let state = required("HALLPASS_STATE", "the name of the table of state");
+        let table = required("HALLPASS_TABLE", "the name of the grants table");
+        let state = required("HALLPASS_STATE", "the name of the state table");
         let broker_key = required(BROKER_KEY, WHAT_BROKER_KEY_IS);
         if table.is_some() && table == state {
-            problems
-                .add("HALLPASS_STATE", "is the same table as HALLPASS_TABLE; the function may write to state alone");
+            problems.add(
+                "HALLPASS_STATE",
+                "is the same table as HALLPASS_TABLE; the function may write only to the state table",
+            );
         }
         let issuers = issuers.map(|text| parse_issuers(&text, &mut problems)).unwrap_or_default();
         let allowed_origins = allowed_origins(&lookup, &mut problems);
@@ -93,7 +95,7 @@ fn required(
 ) -> Option<String> {
     let value = lookup(name).filter(|value| !value.trim().is_empty());
     if value.is_none() {
-        problems.add(name, format_args!("is not set; it is {what}"));
+        problems.add(name, format_args!("is not set; set it to {what}"));
     }
     value
 }
@@ -120,7 +122,7 @@ fn allowed_origins(lookup: impl Fn(&str) -> Option<String>, problems: &mut Probl
         };
         if !is_origin(origin) {
             let what = "an origin is `scheme://host` or `scheme://host:port`, in lower case, without a path, `*` or a \
-                scheme's usual port";
+                scheme's default port";
             problems.add("HALLPASS_ALLOWED_ORIGINS", format_args!("has {shown}; {what}"));
         } else if origins.iter().any(|other| other == origin) {
             problems.add("HALLPASS_ALLOWED_ORIGINS", format_args!("has {shown} twice; name each origin once"));

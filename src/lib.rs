@@ -13,7 +13,7 @@
 #![cfg_attr(test, expect(clippy::arithmetic_side_effects, reason = "tests count small numbers"))]
 #![cfg_attr(
     feature = "lambda",
-    doc = "[`broker`] is the one file that knows the order; [`audit`] writes the record of each request beside it."
+    doc = "[`broker`] is the one file that knows the order; [`audit`] writes the record of each request."
 )]
 #![cfg_attr(
     feature = "rotator",

@@ -12,7 +12,7 @@ mod failure;
 #[cfg(feature = "operator")]
 mod operator;
 
-/// Looks after a deployed Hallpass.
+/// Operate a deployed Hallpass.
 #[derive(Debug, Parser)]
 #[command(name = "hallpass", version, disable_help_subcommand = true)]
 #[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 problems were found")]
@@ -23,7 +23,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The broker key, with which Hallpass asks for sessions
+    /// Show and rotate the broker key, with which Hallpass asks STS for sessions
     #[cfg(feature = "operator")]
     #[command(subcommand)]
     Key(operator::key::Command),

@@ -21,7 +21,7 @@ pub struct AccessKey {
 
 /// The secret's text is no access key, and not the placeholder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the secret is no access key")]
+#[error("the secret is not an access key")]
 pub struct NoAccessKey;
 
 #[derive(Deserialize)]

@@ -40,10 +40,10 @@ pub enum KeyError {
     #[error(transparent)]
     Upstream(#[from] Upstream),
     /// STS refused the key that is held, and the attempt to replace it failed just now.
-    #[error("STS refused the broker key, and its secret could not be read just now")]
+    #[error("STS refused the broker key, and the secret could not be read again")]
     NotReplaced,
     /// The fetch ended without a result.
-    #[error("the fetch of the broker key ended without a result")]
+    #[error("the broker key could not be fetched")]
     Lost,
 }
 
@@ -162,7 +162,7 @@ impl BrokerKeys {
             match self.mint_with(&accepted, session, now).await {
                 Err(StsError::KeyRefused(code)) => refusal = code,
                 decided => {
-                    tracing::warn!("STS refuses the broker key, and takes the one before it");
+                    tracing::warn!("STS refuses the broker key, and accepts the previous one");
                     return Ok(decided?);
                 }
             }

@@ -88,7 +88,7 @@ impl BrokerKey {
         let request_id = answer.request_id().map(str::to_owned);
         #[expect(
             deprecated,
-            reason = "SessionTokenUtilization measures the token, this the policy, which an operator can mend"
+            reason = "SessionTokenUtilization measures the token, this the policy, which an operator can fix"
         )]
         let packed_policy_size = answer.packed_policy_size;
         let credentials = answer.credentials.ok_or(StsError::Incomplete)?;

@@ -68,8 +68,8 @@ impl Item {
             (value.is_string() || value.is_number()).then_some(())
         });
         if item.is_timed() && item.policy.as_ref().is_some_and(Policy::denies) {
-            let remedy = "has a Deny that would lapse with `not_before` or `not_after`, and so widen; give the Deny an \
-                          item of its own, without them";
+            let remedy = "has a Deny that would not apply outside `not_before` and `not_after`; move the Deny to an \
+                          item without them";
             reader.problems.add("/policy", remedy);
         }
         if !allow_iam {
@@ -134,7 +134,7 @@ impl Reader {
     fn tags(&mut self) -> BTreeMap<String, Template> {
         let Some(value) = self.attributes.remove("tags") else { return BTreeMap::new() };
         let Some(members) = value.as_object() else {
-            self.problems.add("/tags", "must map tag keys to texts");
+            self.problems.add("/tags", "must map tag keys to strings");
             return BTreeMap::new();
         };
         let mut tags = BTreeMap::new();
@@ -143,17 +143,17 @@ impl Reader {
             if let Err(error) = check_tag_key(key) {
                 self.problems.add(&at, error);
             }
-            match value.as_str().map_or_else(|| Err(format!("must be a text: {}", quoted(value))), tag) {
+            match value.as_str().map_or_else(|| Err(format!("must be a string: {}", quoted(value))), tag) {
                 Ok(template) => drop(tags.insert(key.clone(), template)),
                 Err(remedy) => self.problems.add(&at, remedy),
             }
         }
         let all = tags.keys().map(|key| key.to_lowercase()).collect::<BTreeSet<_>>().len();
         if all < tags.len() {
-            self.problems.add("/tags", "has two keys that differ in case alone, which STS takes for one");
+            self.problems.add("/tags", "has two keys that differ only in case, which STS treats as one");
         }
         if all > SessionTags::MAX {
-            self.problems.add("/tags", "has more than the 50 tags that STS takes");
+            self.problems.add("/tags", "has more than the 50 tags that STS accepts");
         }
         tags
     }
@@ -167,7 +167,7 @@ impl Reader {
         let statements = policy.map(Policy::statements).unwrap_or_default();
         let allowing = statements.iter().enumerate().filter(|(_, statement)| statement.allows_iam());
         for at in allowing.filter_map(|(index, _)| Some(policy?.pointer(index))) {
-            let remedy = "allows an `iam:` action, which works in a console session; if that is meant, say \
+            let remedy = "allows an `iam:` action, which works in a console session; if that is intended, set \
                           `allow_iam: true`";
             self.problems.add(&format!("/policy{at}/Action"), remedy);
         }
@@ -201,7 +201,7 @@ fn tag(text: &str) -> Result<Template, String> {
     let template = Template::parse(text).map_err(|error| error.to_string())?;
     let is_variable = |part: &Part| matches!(part, Part::Variable(_));
     if template.parts().iter().any(is_variable) {
-        return Err(format!("holds a variable of IAM, which is not read in tags: {}", quoted(text)));
+        return Err(format!("contains a variable of IAM, which does not work in tags: {}", quoted(text)));
     }
     Ok(template)
 }

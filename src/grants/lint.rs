@@ -43,7 +43,7 @@ impl Item {
         let (name, everything, iam) = match &statement.action {
             Scope::These(actions) => {
                 if actions.iter().any(|action| action.is_of("sts")) {
-                    let remedy = "allows `sts:`, of which a federated session can call GetCallerIdentity alone";
+                    let remedy = "allows `sts:`, of which a federated session can call only GetCallerIdentity";
                     warnings.add(&format!("{at}/Action"), remedy);
                 }
                 let everything = actions.iter().any(Action::is_everything);
@@ -60,14 +60,14 @@ impl Item {
         }
         if iam && !self.allow_iam {
             let remedy = "allows `iam:` too, which works in a console session where the broker user may; if that is \
-                          meant, say `allow_iam: true`";
+                          intended, set `allow_iam: true`";
             warnings.add(&format!("{at}/{name}"), remedy);
         }
     }
 
     fn warn_of_shedding(&self, warnings: &mut Problems) {
-        let remedy = "is shed by a client that leaves the `groups` scope out; set `groups_required` for the issuer, or \
-                      give this to users or everyone";
+        let remedy = "does not apply if a client leaves the `groups` scope out; set `groups_required` for the issuer, or \
+                      apply this to users or everyone";
         let denies = self.policy.as_ref().is_some_and(super::Policy::denies);
         for (place, limits) in [
             ("/policy", denies),
@@ -91,7 +91,7 @@ fn warn_of_missing_keys(statement: &Statement, at: &str, warnings: &mut Problems
             let of_claim = operands.iter().filter_map(|operand| operand.template()).any(Template::is_filled);
             if of_tag || of_claim {
                 let at = format!("{at}/Condition/{}/{}", escaped(&comparison.operator.print()), escaped(key));
-                warnings.add(&at, "holds where the key is missing, too; require the key with `Null: false`");
+                warnings.add(&at, "also matches when the key is missing; require the key with `Null: false`");
             }
         }
     }
@@ -111,11 +111,11 @@ fn warn_of_templates(statement: &Statement, at: &str, warnings: &mut Problems) {
     });
     for (at, template) in resources.chain(operands) {
         if template.names_user() {
-            let remedy = "holds `${aws:username}`, which a federated session does not have; use `${session:name}`";
+            let remedy = "contains `${aws:username}`, which a federated session does not have; use `${session:name}`";
             warnings.add(&at, remedy);
         }
         if template.runs_into_wildcard() {
-            let remedy = "has a wildcard right behind a template, so that carol reaches what is carol2's; put a `/` or \
+            let remedy = "has a wildcard directly after a template, so that carol reaches what is carol2's; put a `/` or \
                           another delimiter between them";
             warnings.add(&at, remedy);
         }

@@ -143,7 +143,7 @@ fn all_plain(value: &Value, at: &str, problems: &mut Problems) {
         Value::String(text) => match Template::parse(text) {
             Ok(template) if template.is_plain() => {}
             Ok(_) => {
-                problems.add(at, format_args!("holds a `${{…}}`, and nothing is filled in here: {}", quoted(text)));
+                problems.add(at, format_args!("contains a `${{…}}`, and templates do not work here: {}", quoted(text)));
             }
             Err(error) => problems.add(at, error),
         },
@@ -170,7 +170,7 @@ fn words(value: &Value, at: &str, problems: &mut Problems) -> BTreeSet<String> {
     };
     let words: Option<BTreeSet<String>> = value.as_array().and_then(|words| words.iter().map(word).collect());
     words.filter(|words| (1..=MAX_WORDS).contains(&words.len())).unwrap_or_else(|| {
-        problems.add(at, "must be a list of 1 to 16 texts of visible ASCII without spaces, `\"` and `\\`");
+        problems.add(at, "must be a list of 1 to 16 strings of visible ASCII without spaces, `\"` and `\\`");
         BTreeSet::new()
     })
 }

@@ -64,10 +64,10 @@ pub enum StoreError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unsettled {
     /// Another took the name a moment before.
-    #[error("the federated name `{0}` was taken by another")]
+    #[error("the federated name `{0}` belongs to somebody else")]
     NameTaken(String),
     /// The token was used before.
-    #[error("the token was used before, and serves only once")]
+    #[error("the token was used before, and can be used only once")]
     TokenSpent,
     /// It cannot be known.
     #[error(transparent)]
@@ -390,7 +390,7 @@ fn attribute(name: &str, value: AttributeValue) -> Value {
     json(value)
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "whatever type DynamoDB has or gets, JSON has not")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "JSON has no other type, also if DynamoDB gets new ones")]
 fn json(value: AttributeValue) -> Value {
     match value {
         AttributeValue::S(text) => Value::String(text),

@@ -42,7 +42,7 @@ pub enum FetchError {
     #[error("no answer within 5 s")]
     TooSlow,
     /// No connection, or one that broke.
-    #[error("no connection, or one that broke")]
+    #[error("the connection failed")]
     Unreachable,
     /// An answer with another status than 200.
     #[error("answered with status {0}")]
@@ -57,7 +57,7 @@ pub enum FetchError {
     #[error("the discovery document's `issuer` is not the configured one")]
     OtherIssuer,
     /// The discovery document names no key set that we may fetch.
-    #[error("the discovery document has no `jwks_uri` that we may fetch")]
+    #[error("the discovery document has no `jwks_uri` that may be fetched")]
     NoKeySetAddress,
     /// The key set is not one.
     #[error("the key set is not a JSON object with a list `keys`")]
@@ -171,7 +171,7 @@ pub(super) async fn fetch_keys(https: &Https, issuer: &Issuer, logged: &Logged) 
         Either::Right(_) => Err(FetchError::TooSlow),
     };
     if let Err(error) = &keys {
-        tracing::warn!(issuer.id = %issuer.id(), %error, "the issuer's keys cannot be fetched");
+        tracing::warn!(issuer.id = %issuer.id(), %error, "the keys of the issuer cannot be fetched");
     }
     keys
 }

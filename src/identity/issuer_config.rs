@@ -26,7 +26,7 @@ const MAX_TOKEN_LIFETIME: u64 = 365 * DEFAULT_TOKEN_LIFETIME;
 pub fn parse_issuers(text: &str, problems: &mut Problems) -> Vec<Issuer> {
     let place = "HALLPASS_ISSUERS";
     if text.len() > MAX_CONFIG_BYTES {
-        problems.add(place, format_args!("is {} bytes long; at most {MAX_CONFIG_BYTES} fit", text.len()));
+        problems.add(place, format_args!("is {} bytes long; the limit is {MAX_CONFIG_BYTES}", text.len()));
         return Vec::new();
     }
     let entries = match json::parse(text.as_bytes()) {
@@ -53,7 +53,7 @@ pub fn parse_issuers(text: &str, problems: &mut Problems) -> Vec<Issuer> {
         if issuers.iter().any(|other| other.id == issuer.id) {
             let found = quoted(&issuer.id);
             problems
-                .add(&format!("{place}.id"), format_args!("is the id of another issuer, {found}; give each its own"));
+                .add(&format!("{place}.id"), format_args!("is the id of another issuer, {found}; use a different one"));
         }
         if issuers.iter().any(|other| other.url == issuer.url) {
             let found = quoted_url(&issuer.url);
@@ -83,8 +83,8 @@ impl Fields<'_> {
             parsed
         });
         let url = self.text("issuer");
-        let audiences =
-            self.required_list("audiences", "must be a non-empty list of strings, the `aud` values that mean us");
+        let audiences = self
+            .required_list("audiences", "must be a non-empty list of strings, the `aud` values of tokens for Hallpass");
         let insecure_http = self.flag("insecure_http");
         let source = self.source(url.as_deref(), insecure_http);
         let algorithms = self.algorithms();
@@ -93,7 +93,7 @@ impl Fields<'_> {
         let authorized_parties = self.optional_list("authorized_parties");
         let party_claim = self.pointer("party_claim");
         let parties_are_named = authorized_parties.is_some() || party_claim.is_none();
-        self.require(parties_are_named, "party_claim", "checks nothing without `authorized_parties`; name them");
+        self.require(parties_are_named, "party_claim", "has no effect without `authorized_parties`; set it too");
         let required_claims = self.required_claims();
         self.require_tenant(url.as_deref(), &required_claims);
         let subject_claim = self.pointer("subject_claim").unwrap_or_else(|| "/sub".into());
@@ -107,7 +107,7 @@ impl Fields<'_> {
         self.not_yet();
         let unknown: Vec<String> = self.members.keys().cloned().collect();
         for name in unknown {
-            self.problem(&name, "is not a member that issuers have; check its spelling");
+            self.problem(&name, "is not a setting of an issuer; check its spelling");
         }
         let issuer = Issuer {
             id: id?,
@@ -134,7 +134,7 @@ impl Fields<'_> {
     }
 
     fn source(&mut self, issuer: Option<&str>, insecure_http: bool) -> Option<KeySource> {
-        const UNSAFE: &str = "must be an https URL; plain http is for loopback, or with `insecure_http`";
+        const UNSAFE: &str = "must be an https URL; plain http is allowed only for loopback or with `insecure_http`";
         // Of these the URL parser drops some and rewrites others: what is fetched has to be what was written.
         let odd = |c: char| c.is_whitespace() || c.is_control() || c == '\\';
         let fetchable =
@@ -160,7 +160,7 @@ impl Fields<'_> {
         self.require(
             known.len() == names.len(),
             "algorithms",
-            "must be of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA",
+            "must contain only RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA",
         );
         known
     }
@@ -177,7 +177,7 @@ impl Fields<'_> {
         let (name, issuer, claims) = (provider.name, quoted_url(issuer), provider.tenant_claims);
         if claims.is_empty() {
             let remedy =
-                format!("cannot be trusted: all customers of {name} share {issuer}, and no claim tells them apart");
+                format!("cannot be trusted: all customers of {name} share {issuer}, and no claim distinguishes them");
             self.problem("issuer", &remedy);
         } else if !claims.iter().any(|claim| required.names(claim)) {
             let claims = claims.iter().map(quoted).collect::<Vec<_>>().join(" or ");
@@ -203,7 +203,7 @@ impl Fields<'_> {
         let owners = match self.nullable_text("name_owners").as_deref() {
             None | Some("registered") => NameOwners::Registered,
             Some("first_use") => {
-                self.require(claim.is_some(), "name_owners", "owns nothing without `name_claim`; name it");
+                self.require(claim.is_some(), "name_owners", "has no effect without `name_claim`; set it too");
                 NameOwners::FirstUse
             }
             Some(_) => {
@@ -385,8 +385,8 @@ mod tests {
             (json!({"audiences": ["hallpass", 7]}), "audiences", no_list),
             (json!({"algorithms": []}), "algorithms", no_list),
             (json!({"algorithms": "RS256"}), "algorithms", no_list),
-            (json!({"algorithms": ["HS256"]}), "algorithms", "must be of RS256"),
-            (json!({"algorithms": ["RS256", "none"]}), "algorithms", "must be of RS256"),
+            (json!({"algorithms": ["HS256"]}), "algorithms", "must contain only RS256"),
+            (json!({"algorithms": ["RS256", "none"]}), "algorithms", "must contain only RS256"),
             (json!({"token_type": ""}), "token_type", no_text),
             (json!({"token_type": ["JWT"]}), "token_type", no_text),
             (json!({"audience_claim": "aud"}), "audience_claim", no_pointer),
@@ -396,7 +396,7 @@ mod tests {
             (json!({"authorized_parties": []}), "authorized_parties", no_list),
             (json!({"authorized_parties": "app"}), "authorized_parties", no_list),
             (json!({"authorized_parties": ["app"], "party_claim": "azp"}), "party_claim", no_pointer),
-            (json!({"party_claim": "/azp"}), "party_claim", "checks nothing without `authorized_parties`"),
+            (json!({"party_claim": "/azp"}), "party_claim", "has no effect without `authorized_parties`"),
             (json!({"required_claims": ["/hd"]}), "required_claims", no_map),
             (json!({"required_claims": null}), "required_claims", no_map),
             (
@@ -427,8 +427,8 @@ mod tests {
             (json!({"name_claim": "email"}), "name_claim", no_pointer),
             (json!({"name_claim": ""}), "name_claim", no_text),
             (json!({"name_claim": "/email", "name_owners": "anybody"}), "name_owners", "must be `registered` or"),
-            (json!({"name_owners": "first_use"}), "name_owners", "owns nothing without `name_claim`"),
-            (json!({"colour": "red"}), "colour", "is not a member that issuers have"),
+            (json!({"name_owners": "first_use"}), "name_owners", "has no effect without `name_claim`"),
+            (json!({"colour": "red"}), "colour", "is not a setting of an issuer"),
         ]
     }
 

@@ -47,20 +47,20 @@ refusals! {
     NotBase64Url = "not_base64url", Nothing, "a part of the token is not canonical base64url";
     HeaderMalformed = "header_malformed", Nothing, "the header is not an unambiguous JSON object";
     ClaimsMalformed = "claims_malformed", Nothing, "the claims are not an unambiguous JSON object";
-    IssuerMissing = "issuer_missing", Nothing, "the token has no `iss` that is one string";
+    IssuerMissing = "issuer_missing", Nothing, "the token's `iss` is missing or not a string";
     IssuerUnknown = "issuer_unknown", Nothing, "the token's issuer is not configured";
     AlgorithmUnsupported = "algorithm_unsupported", Nothing, "the header's `alg` is not a supported signature algorithm";
-    AlgorithmNotAllowed = "algorithm_not_allowed", Nothing, "the header's `alg` is not among the issuer's";
+    AlgorithmNotAllowed = "algorithm_not_allowed", Nothing, "the header's `alg` is not configured for this issuer";
     CriticalHeader = "critical_header", Nothing, "the header has a `crit` or `b64` member";
-    TypeNotAccepted = "type_not_accepted", Nothing, "the header's `typ` is not one that is accepted here";
+    TypeNotAccepted = "type_not_accepted", Nothing, "the header's `typ` is not accepted here";
     KeyIdMalformed = "key_id_malformed", Nothing, "the header's `kid` is not a string";
-    KeyUnknown = "key_unknown", Nothing, "the issuer has no usable key of that `kid`";
-    KeyAmbiguous = "key_ambiguous", Nothing, "more than one of the issuer's keys could be meant";
+    KeyUnknown = "key_unknown", Nothing, "the issuer has no usable key with that `kid`";
+    KeyAmbiguous = "key_ambiguous", Nothing, "more than one of the issuer's keys matches";
     KeyMismatch = "key_mismatch", Nothing, "the key is not for the header's `alg`";
     SignatureInvalid = "signature_invalid", Nothing, "the signature does not verify";
 
     LogoutToken = "logout_token", Reason, "the token is a logout or event token, not a sign-in";
-    SenderConstrained = "sender_constrained", Reason, "the token is bound to a key (`cnf`) and cannot be used as a plain Bearer";
+    SenderConstrained = "sender_constrained", Reason, "the token is bound to a key (`cnf`) and cannot be used as a plain Bearer token";
     AudienceMalformed = "audience_malformed", Reason, "the audience claim is neither a string nor a list of strings";
     AudienceMismatch = "audience_mismatch", Reason, "the token is for another audience";
     PartyNotAuthorized = "party_not_authorized", Reason, "the token was issued to a party that is not authorized here";

@@ -11,31 +11,31 @@ pub enum RotationError {
     #[error(transparent)]
     Event(#[from] EventError),
     /// The event is about another secret.
-    #[error("the event names another secret than HALLPASS_BROKER_KEY")]
+    #[error("the event's secret is not HALLPASS_BROKER_KEY")]
     OtherSecret,
     /// The secret's rotation is off: somebody cancelled it, or the stack is being deleted.
     #[error("rotation is not enabled for the secret")]
     NotEnabled,
     /// The token does not name a pending version.
-    #[error("the token is no version of the secret that is AWSPENDING")]
+    #[error("the token is not a version of the secret with the label AWSPENDING")]
     NotPending,
     /// The version has no key yet.
-    #[error("the pending version holds no access key; createSecret comes first")]
+    #[error("the pending version has no access key; createSecret comes first")]
     NotCreated,
     /// A version of the secret is not an access key.
-    #[error("the {0} version of the secret is no access key")]
+    #[error("the {0} version of the secret is not an access key")]
     Malformed(&'static str),
     /// STS did not accept the new key in time.
-    #[error("STS does not take the new key: {0}")]
+    #[error("STS does not accept the new key: {0}")]
     NotTaken(StsError),
     /// STS will never accept the new key: it is gone or inactive in IAM, or has been refused for too long.
-    #[error("the new key is of no use; the pending version is given up, and the next rotation makes another")]
+    #[error("the new key does not work; this rotation is abandoned, and the next one makes another key")]
     GivenUp,
     /// Another invocation of the same step has gone further meanwhile.
     #[error("another invocation of this step was faster")]
     Overtaken,
     /// STS accepts the key, but IAM does not list it for the user.
-    #[error("the pending version holds no active key of the user")]
+    #[error("the pending version has no active key of the user")]
     NotTheUsers,
     /// The user has two keys that are both needed.
     #[error("the user has two access keys, and neither can be deleted")]
@@ -50,12 +50,12 @@ pub enum RotationError {
     #[error("the current key does not exist in IAM, or is not active; rotate now")]
     CurrentKeyDead,
     /// An answer lacks a required part.
-    #[error("{0} answered without what was asked for")]
+    #[error("the answer of {0} is incomplete")]
     Incomplete(&'static str),
     /// A service gave an error.
     #[error(transparent)]
     Upstream(#[from] Upstream),
     /// CloudFormation did not receive the result.
-    #[error("CloudFormation could not be told: {0}")]
+    #[error("CloudFormation could not be answered: {0}")]
     Untold(&'static str),
 }

@@ -43,7 +43,7 @@ impl StackClient {
         let (status, reason) = match done {
             Ok(()) => ("SUCCESS", String::new()),
             Err(error) => {
-                tracing::error!(%error, "what the stack asked for was not done");
+                tracing::error!(%error, "the request of CloudFormation failed");
                 ("FAILED", error.to_string())
             }
         };
@@ -71,7 +71,7 @@ impl StackClient {
     async fn put(&self, event: &StackEvent, body: Bytes) -> Result<(), RotationError> {
         // The address is signed for an empty content type.
         let request = Request::put(event.response_url.as_str()).header(header::CONTENT_TYPE, "").body(Full::new(body));
-        let request = request.map_err(|_| RotationError::Untold("the address is no URI"))?;
+        let request = request.map_err(|_| RotationError::Untold("the address is not a URI"))?;
         let response = self.0.request(request).await.map_err(|_| RotationError::Untold("no connection"))?;
         if response.status().is_success() { Ok(()) } else { Err(RotationError::Untold("refused")) }
     }

@@ -143,10 +143,10 @@ pub enum TagError {
     #[error("the value of the tag `{0}` is not 0 to 256 letters, digits, spaces and _ . : / = + - @")]
     Value(String),
     /// STS would take them for one.
-    #[error("the tag `{0}` has two values, or two keys that differ in case alone")]
+    #[error("the tag `{0}` has two values, or two keys that differ only in case")]
     Twice(String),
     /// More than STS takes.
-    #[error("there are {0} tags, and STS takes at most 50")]
+    #[error("there are {0} tags, and STS accepts at most 50")]
     TooMany(usize),
 }
 

@@ -23,13 +23,13 @@ pub struct FederatedName(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The token does not have it, or it is no string.
-    #[error("the token has no claim `{0}` that is a string")]
+    #[error("the claim `{0}` is missing or not a string")]
     Missing(String),
     /// STS does not take it.
     #[error("the claim `{0}` is not 2 to 32 of A-Z a-z 0-9 _ = , . @ + -")]
     Unfit(String),
     /// It could be another caller's.
-    #[error("the claim `{0}` has the shape of a name that is made from a subject")]
+    #[error("the claim `{0}` looks like a name that is made from a subject")]
     Hashed(String),
     /// Whoever can write anything into a profile could take anybody's.
     #[error("the claim `/email` is not verified: `email_verified` is not true")]

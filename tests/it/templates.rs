@@ -267,18 +267,24 @@ async fn the_log_names_the_tool_that_a_placeholder_is_of() {
     let told = [
         (
             "${AWS::AccountId}",
-            "holds `${AWS::AccountId}`, which CloudFormation's `Fn::Sub` should have replaced; write",
+            "contains `${AWS::AccountId}`, which CloudFormation's `Fn::Sub` should have replaced; write",
         ),
-        ("${!jwt:/sub}", "holds `${!jwt:/sub}`, which CloudFormation's `Fn::Sub` should have replaced; leave out"),
+        ("${!jwt:/sub}", "contains `${!jwt:/sub}`, which CloudFormation's `Fn::Sub` should have replaced; leave out"),
         (
             "${self:custom.bucket}",
-            "holds `${self:custom.bucket}`, which the Serverless Framework should have replaced;",
+            "contains `${self:custom.bucket}`, which the Serverless Framework should have replaced;",
         ),
-        ("$${jwt:/sub}", "holds `$${jwt:/sub}`, which Terraform should have replaced; write `${`"),
-        ("&{jwt:/sub}", "holds `&{jwt:/sub}`, which Terraform's `aws_iam_policy_document` should have replaced; write"),
-        ("{% if a %}", "holds `{% if a %}`, which a template engine, such as Jinja or Ansible should have replaced;"),
-        ("%{ if a }b", "holds `%{ if a }`, which Terraform (a template directive) should have replaced; write what"),
-        ("${bucket}", "holds `${bucket}`, which is not a variable of IAM; write its value"),
+        ("$${jwt:/sub}", "contains `$${jwt:/sub}`, which Terraform should have replaced; write `${`"),
+        (
+            "&{jwt:/sub}",
+            "contains `&{jwt:/sub}`, which Terraform's `aws_iam_policy_document` should have replaced; write",
+        ),
+        (
+            "{% if a %}",
+            "contains `{% if a %}`, which a template engine, such as Jinja or Ansible should have replaced;",
+        ),
+        ("%{ if a }b", "contains `%{ if a }`, which Terraform (a template directive) should have replaced; write what"),
+        ("${bucket}", "contains `${bucket}`, which is not a variable of IAM; write its value"),
     ];
     for (text, _) in told {
         world.dynamodb.grant("corp/user/carol", "default", &allowing(&format!("arn:aws:s3:::{text}/*")));

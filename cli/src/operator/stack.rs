@@ -22,10 +22,10 @@ pub(crate) struct Target {
     /// The stack's name
     #[arg(long, env = "HALLPASS_STACK", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     stack: String,
-    /// The stack's region [default: that of the environment or the profile]
+    /// The stack's region [default: from the environment or the profile]
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     region: Option<String>,
-    /// The AWS profile whose credentials are used, even where the environment has others
+    /// The AWS profile with the credentials to use, even if the environment has others
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     profile: Option<String>,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Stack {
     pub(crate) secret: String,
     /// The name of the broker user.
     pub(crate) user: String,
-    /// The log group of the rotator, where the stack tells it.
+    /// The log group of the rotator, if the stack has this output.
     rotator_log: Option<String>,
 }
 
@@ -57,7 +57,7 @@ impl Target {
         }
         let sdk = loader.load().await;
         if sdk.region().is_none() {
-            return Err(Failure("no AWS region: give --region, set AWS_REGION or add it to the profile".into()));
+            return Err(Failure("no AWS region: use --region, set AWS_REGION or add it to the profile".into()));
         }
         // Asked for once ahead, since a service's client reports credentials that are missing as a broken connection.
         // Of the error only its kind is told: the output of a credential process may be in it.

@@ -96,7 +96,7 @@ async fn each_problem_is_told_with_its_remedy() {
             "a rotation that began 42 days ago has not finished",
             LOG,
         ),
-        (|account| account.keys.clear(), "no key was made yet", &rotate),
+        (|account| account.keys.clear(), "the stack has not made a key yet", &rotate),
         (|account| account.keys[1].active = false, "no key is active", &rotate),
         (|account| account.keys[0].active = true, "2 keys are active, 12 days after the last change", LOG),
         (|account| account.keys[1].created -= 38 * DAY, "the newest active key is 50 days old", &rotate),
@@ -299,7 +299,7 @@ async fn a_rotation_that_does_not_end_is_left_to_aws_with_a_hint_where_to_look()
 async fn a_rotation_that_is_given_up_is_a_failure() {
     let deployed = Deployed::new().await;
     deployed.account().rotator.extend([Step::Works, Step::GivesUp]);
-    deployed.run(&DEACTIVATE).await.fails(&["given up", "no key was deactivated"]);
+    deployed.run(&DEACTIVATE).await.fails(&["abandoned", "no key was deactivated"]);
     assert_eq!(deployed.asked("UpdateAccessKey"), [json!(null); 0]);
 }
 

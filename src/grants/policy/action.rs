@@ -14,7 +14,7 @@ impl Action {
                 let name_is_pattern = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"*?-_".contains(&byte));
                 !service.is_empty() && !name.is_empty() && (service_is_literal || text == "*:*") && name_is_pattern
             });
-        let remedy = "must be `*` or `service:Action`, the service literal";
+        let remedy = "must be `*` or `service:Action`, the service without wildcards";
         if legal { Ok(Self(text.to_owned())) } else { Err(format!("{remedy}: {}", quoted(text))) }
     }
 

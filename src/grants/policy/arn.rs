@@ -54,7 +54,7 @@ pub(in crate::grants) fn resource(text: &str) -> Result<Template, String> {
 
 fn mistake(partition: &str, service: &str, region: &str, account: &str, resource: &str) -> Option<&'static str> {
     if [partition, service, region, account].iter().any(|part| part.contains(VARIABLE)) {
-        return Some("holds a variable of IAM before the fifth colon, where IAM does not read it");
+        return Some("contains a variable of IAM before the fifth colon, where IAM does not replace it");
     }
     let of = |part: &str, more: &[char]| {
         part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || more.contains(&c))
@@ -64,7 +64,7 @@ fn mistake(partition: &str, service: &str, region: &str, account: &str, resource
         return Some("must name a partition that AWS has, such as `aws`, `aws-cn` or `aws-us-gov`, or `*` for all");
     }
     if service.is_empty() || !of(service, &['-']) {
-        return Some("must name one service, in lower case; IAM takes no wildcard there");
+        return Some("must name one service, in lower case; IAM does not accept a wildcard there");
     }
     if !of(region, &['-', '*', '?', FILLED]) {
         return Some("must name a region as AWS writes it, such as `eu-west-1`, with wildcards, or none");
@@ -75,7 +75,7 @@ fn mistake(partition: &str, service: &str, region: &str, account: &str, resource
     match service {
         "iam" if !region.is_empty() => Some("must not name a region, since IAM has none"),
         "iam" if account != "aws" && !["*", "root"].contains(&resource) && !begins(resource, &OF_IAM, &[]) => {
-            Some("must end in `*`, or in a resource of IAM with its kind, such as `user/carol` or `role/*`")
+            Some("must end in `*`, or in a resource of IAM with its type, such as `user/carol` or `role/*`")
         }
         "s3" if !region.is_empty() && !begins(resource, &OF_S3_WITH_REGION, &['*', '?']) => {
             Some("must not name a region, since a bucket and its objects have none")

@@ -137,12 +137,12 @@ impl Condition {
                 let at = format!("{at}/{}", escaped(key));
                 match Template::parse(key) {
                     Ok(plain) if plain.is_plain() && !key.is_empty() => {}
-                    Ok(_) => problems.add(&at, "must be the name of a condition key, in which nothing is filled in"),
+                    Ok(_) => problems.add(&at, "must be the name of a condition key, without templates"),
                     Err(error) => problems.add(&at, error),
                 }
                 // IAM does not tell such keys apart, and which of the two it would read is not documented.
                 if !folded.insert(key.to_lowercase()) {
-                    problems.add(&at, "is written twice, in different case; IAM takes the two for one key");
+                    problems.add(&at, "is written twice, in different case; IAM treats both as one key");
                 }
                 OneOrMany::read(value, &at, problems, |value, at, problems| {
                     operand(operator.family, value).map_err(|remedy| problems.add(at, remedy)).ok()
@@ -213,7 +213,7 @@ fn mistake(family: Family, outline: &str) -> Option<&'static str> {
         return (family == Family::Arn && !arn).then_some("must be an ARN, or a pattern of one");
     }
     if outline.contains(VARIABLE) {
-        return Some("holds a variable of IAM, which is read only by operators for strings and ARNs");
+        return Some("contains a variable of IAM, which works only with operators for strings and ARNs");
     }
     if outline.contains(FILLED) {
         return None;

@@ -97,7 +97,7 @@ impl Reader {
             self.problems.add(&format!("{at}/Version"), format_args!("must be \"2012-10-17\": {}", quoted(other)));
         }
         if version.and_then(Value::as_str) != Some(VERSION) && holds_variable(document) {
-            let remedy = "must be \"2012-10-17\", since a string holds `${`: without it that is text, and the merged \
+            let remedy = "must be \"2012-10-17\", since a string contains `${`: otherwise it is text, and the merged \
                           policy would make it a variable";
             self.problems.add(&format!("{at}/Version"), remedy);
         }
@@ -105,10 +105,8 @@ impl Reader {
         let at = &format!("{at}/Statement");
         let statements: Vec<Statement> = match members.get("Statement") {
             Some(Value::Array(list)) if list.len() > MAX_STATEMENTS => {
-                self.problems.add(
-                    at,
-                    format_args!("must have at most {MAX_STATEMENTS} statements, which is all that STS takes"),
-                );
+                self.problems
+                    .add(at, format_args!("must have at most {MAX_STATEMENTS} statements, which is the limit of STS"));
                 Vec::new()
             }
             Some(Value::Array(list)) if !list.is_empty() => {

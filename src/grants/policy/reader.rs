@@ -30,7 +30,7 @@ impl Reader {
 
     pub(super) fn text(&mut self, members: &Map<String, Value>, name: &str, at: &str) {
         let remedy = match members.get(name) {
-            Some(Value::String(text)) if text.contains("${") => "holds a `${`, and nothing is filled in here",
+            Some(Value::String(text)) if text.contains("${") => "contains a `${`, and templates do not work here",
             None | Some(Value::String(_)) => return,
             Some(_) => "must be a string",
         };

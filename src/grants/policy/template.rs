@@ -35,18 +35,18 @@ pub(in crate::grants) enum Part {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// A `}` is missing.
-    #[error("holds a `${{` that is not closed: {}", quoted(.0))]
+    #[error("contains a `${{` that is not closed: {}", quoted(.0))]
     Open(String),
     /// What the inner one stands for would decide what the outer one is.
-    #[error("holds a `${{…}}` inside another: {}", quoted(.0))]
+    #[error("contains a `${{…}}` inside another: {}", quoted(.0))]
     Nested(String),
     /// It looks like one of ours.
     #[error(
-        "holds an unknown form of a template, {}; there are `${{jwt:/pointer}}` and `${{session:name}}`", quoted(.0)
+        "contains an unknown form of a template, {}; there are `${{jwt:/pointer}}` and `${{session:name}}`", quoted(.0)
     )]
     Unknown(String),
     /// A tool should have replaced it on the way here.
-    #[error("holds {}, which {tool} should have replaced; {instead}", quoted(.text))]
+    #[error("contains {}, which {tool} should have replaced; {instead}", quoted(.text))]
     Foreign {
         /// What it holds.
         text: String,
@@ -56,7 +56,7 @@ pub enum TemplateError {
         instead: &'static str,
     },
     /// IAM would not know it.
-    #[error("holds {}, which is not a variable of IAM; write its value, or a variable as `${{prefix:Key}}`", quoted(.0))]
+    #[error("contains {}, which is not a variable of IAM; write its value, or a variable as `${{prefix:Key}}`", quoted(.0))]
     NoVariable(String),
 }
 

@@ -45,35 +45,40 @@ fn mistakes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ("duration", json!(0), "/duration", seconds),
         ("duration", json!(-3_600), "/duration", seconds),
         ("duration", json!(null), "/duration", seconds),
-        ("tags", json!([]), "/tags", "must map tag keys to texts"),
-        ("tags", json!("team"), "/tags", "must map tag keys to texts"),
-        ("tags", json!({"a/b": 7}), "/tags/a~1b", "must be a text"),
-        ("tags", json!({"team": null}), "/tags/team", "must be a text"),
-        ("tags", json!({"team": ["a"]}), "/tags/team", "must be a text"),
+        ("tags", json!([]), "/tags", "must map tag keys to strings"),
+        ("tags", json!("team"), "/tags", "must map tag keys to strings"),
+        ("tags", json!({"a/b": 7}), "/tags/a~1b", "must be a string"),
+        ("tags", json!({"team": null}), "/tags/team", "must be a string"),
+        ("tags", json!({"team": ["a"]}), "/tags/team", "must be a string"),
         ("tags", json!({"": "a"}), "/tags/", key),
         ("tags", json!({"a*b": "a"}), "/tags/a*b", key),
         ("tags", json!({"aws:team": "a"}), "/tags/aws:team", key),
         ("tags", json!({"Aws:team": "a"}), "/tags/Aws:team", key),
         ("tags", json!({"${jwt:/sub}": "a"}), "/tags/${jwt:~1sub}", key),
-        ("tags", json!({"team": "${aws:userid}"}), "/tags/team", "holds a variable of IAM, which is not read in tags"),
-        ("tags", json!({"team": "${*}"}), "/tags/team", "holds a variable of IAM, which is not read in tags"),
+        (
+            "tags",
+            json!({"team": "${aws:userid}"}),
+            "/tags/team",
+            "contains a variable of IAM, which does not work in tags",
+        ),
+        ("tags", json!({"team": "${*}"}), "/tags/team", "contains a variable of IAM, which does not work in tags"),
         (
             "tags",
             json!({"team": "${opt:team}"}),
             "/tags/team",
-            "holds `${opt:team}`, which the Serverless Framework should",
+            "contains `${opt:team}`, which the Serverless Framework should",
         ),
         (
             "tags",
             json!({"team": "{{resolve:ssm:/t}}"}),
             "/tags/team",
-            "holds `{{resolve:ssm:/t}}`, which CloudFormation",
+            "contains `{{resolve:ssm:/t}}`, which CloudFormation",
         ),
         ("tags", json!({"${self:x}": "a"}), "/tags/${self:x}", key),
-        ("tags", json!({"team": "${jwt:sub}"}), "/tags/team", "holds an unknown form of a template"),
-        ("tags", json!({"team": "${"}), "/tags/team", "holds a `${` that is not closed"),
-        ("tags", json!({"team": "a", "Team": "a"}), "/tags", "has two keys that differ in case alone"),
-        ("tags", json!({"é": "a", "É": "a"}), "/tags", "has two keys that differ in case alone"),
+        ("tags", json!({"team": "${jwt:sub}"}), "/tags/team", "contains an unknown form of a template"),
+        ("tags", json!({"team": "${"}), "/tags/team", "contains a `${` that is not closed"),
+        ("tags", json!({"team": "a", "Team": "a"}), "/tags", "has two keys that differ only in case"),
+        ("tags", json!({"é": "a", "É": "a"}), "/tags", "has two keys that differ only in case"),
         ("pin_source_ip", json!("true"), "/pin_source_ip", flag),
         ("pin_source_ip", json!(1), "/pin_source_ip", flag),
         ("allow_iam", json!(null), "/allow_iam", flag),
@@ -90,7 +95,7 @@ fn mistakes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
 }
 
 fn mistakes_in_requirements() -> Vec<(&'static str, Value, &'static str, &'static str)> {
-    let words = "must be a list of 1 to 16 texts of visible ASCII without spaces, `\"` and `\\`";
+    let words = "must be a list of 1 to 16 strings of visible ASCII without spaces, `\"` and `\\`";
     let scalars = "must be a list of at least one string or boolean";
     let pointer = "must be named by a JSON pointer, such as `/department` (RFC 6901)";
     let long = |length: usize| "a".repeat(length);
@@ -187,7 +192,8 @@ fn an_allow_that_names_iam_is_unusable_unless_it_is_meant() {
         }
         told(item)
     };
-    let remedy = "allows an `iam:` action, which works in a console session; if that is meant, say `allow_iam: true`";
+    let remedy =
+        "allows an `iam:` action, which works in a console session; if that is intended, set `allow_iam: true`";
     for action in ["iam:GetUser", "iam:*", "IAM:PassRole", "Iam:?"] {
         for meant in [None, Some(false)] {
             let one = statement("Allow", "Action", json!(action));
@@ -226,7 +232,7 @@ fn what_an_operator_meant_for_one_item_is_not_meant_for_another() {
 
 #[test]
 fn a_deny_that_would_lapse_is_told() {
-    let remedy = "/policy has a Deny that would lapse with `not_before` or `not_after`, and so widen; give the Deny";
+    let remedy = "/policy has a Deny that would not apply outside `not_before` and `not_after`; move the Deny";
     let mixed = json!([
         {"Effect": "Allow", "Action": "*", "Resource": "*"}, {"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]);
     for time in ["not_before", "not_after"] {
@@ -243,7 +249,10 @@ fn a_policy_in_json_text_is_read_with_its_pointers() {
     let text = |document: &str| told(json!({ "policy": document }));
     assert_eq!(text(&policy("Allow", "s3:*").to_string()), Vec::<String>::new());
     let problems = text(r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"x","Resource":"*"}]}"#);
-    assert_eq!(problems, ["/policy/Statement/0/Action must be `*` or `service:Action`, the service literal: `x`"]);
+    assert_eq!(
+        problems,
+        ["/policy/Statement/0/Action must be `*` or `service:Action`, the service without wildcards: `x`"]
+    );
     assert!(text("{} {}")[0].starts_with("/policy is not JSON: "));
     assert!(text(&"[".repeat(65))[0].starts_with("/policy is not JSON: "));
 }

@@ -52,7 +52,7 @@ fn policies_of_iams_grammar_are_understood() {
 
 /// Each mistake in a statement that is good but for it, with its place in the statement and how the remedy begins.
 fn mistakes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
-    let action = "must be `*` or `service:Action`, the service literal";
+    let action = "must be `*` or `service:Action`, the service without wildcards";
     let element = "is not an element of IAM's grammar here; check its spelling and case";
     vec![
         ("Principal", json!("*"), "/Principal", "belongs in resource policies; remove it"),
@@ -61,7 +61,7 @@ fn mistakes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ("Conditions", json!({}), "/Conditions", element),
         ("a~/b", json!({}), "/a~0~1b", element),
         ("Sid", json!(7), "/Sid", "must be a string"),
-        ("Sid", json!("${jwt:/sub}"), "/Sid", "holds a `${`, and nothing is filled in here"),
+        ("Sid", json!("${jwt:/sub}"), "/Sid", "contains a `${`, and templates do not work here"),
         ("Effect", json!("ALLOW"), "/Effect", "must be \"Allow\" or \"Deny\""),
         ("Effect", json!("${jwt:/effect}"), "/Effect", "must be \"Allow\" or \"Deny\""),
         ("Effect", json!(["Allow"]), "/Effect", "must be \"Allow\" or \"Deny\""),
@@ -87,18 +87,18 @@ fn mistakes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ("Resource", json!([]), "/Resource", "must not be empty"),
         ("Resource", json!(7), "/Resource", "must be a string"),
         ("Resource", json!(["*", null]), "/Resource/1", "must be a string"),
-        ("Resource", json!("arn:aws:s3:::a/${"), "/Resource", "holds a `${` that is not closed"),
-        ("Resource", json!("arn:aws:s3:::a/${x}"), "/Resource", "holds `${x}`, which is not a variable of IAM"),
+        ("Resource", json!("arn:aws:s3:::a/${"), "/Resource", "contains a `${` that is not closed"),
+        ("Resource", json!("arn:aws:s3:::a/${x}"), "/Resource", "contains `${x}`, which is not a variable of IAM"),
         (
             "Resource",
             json!("arn:aws:s3:::a/${self:x}"),
             "/Resource",
-            "holds `${self:x}`, which the Serverless Framework",
+            "contains `${self:x}`, which the Serverless Framework",
         ),
-        ("Resource", json!("arn:aws:s3:::${AWS::AccountId}"), "/Resource", "holds `${AWS::AccountId}`, which Cloud"),
-        ("Resource", json!("{{resolve:ssm:/a}}"), "/Resource", "holds `{{resolve:ssm:/a}}`, which CloudFormation"),
-        ("Resource", json!("arn:aws:s3:::a/${aws:${*}}"), "/Resource", "holds a `${…}` inside another"),
-        ("Resource", json!("arn:aws:s3:::a/${jwt:sub}"), "/Resource", "holds an unknown form of a template, `${jwt"),
+        ("Resource", json!("arn:aws:s3:::${AWS::AccountId}"), "/Resource", "contains `${AWS::AccountId}`, which Cloud"),
+        ("Resource", json!("{{resolve:ssm:/a}}"), "/Resource", "contains `{{resolve:ssm:/a}}`, which CloudFormation"),
+        ("Resource", json!("arn:aws:s3:::a/${aws:${*}}"), "/Resource", "contains a `${…}` inside another"),
+        ("Resource", json!("arn:aws:s3:::a/${jwt:sub}"), "/Resource", "contains an unknown form of a template, `${jwt"),
         ("Condition", json!([]), "/Condition", "must be an object of operators"),
         ("Condition", json!("x"), "/Condition", "must be an object of operators"),
     ]
@@ -107,13 +107,13 @@ fn mistakes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
 /// Each mistake in a resource, like those.
 fn mistakes_in_resources() -> Vec<(&'static str, Value, &'static str, &'static str)> {
     let arn = "must be `*` or an ARN, `arn:partition:service:region:account:resource`";
-    let early = "holds a variable of IAM before the fifth colon, where IAM does not read it";
+    let early = "contains a variable of IAM before the fifth colon, where IAM does not replace it";
     let partition =
         "must name a partition that AWS has, such as `aws`, `aws-cn` or `aws-us-gov`, or `*` for all: `arn:";
-    let service = "must name one service, in lower case; IAM takes no wildcard there: `arn:";
+    let service = "must name one service, in lower case; IAM does not accept a wildcard there: `arn:";
     let region = "must name a region as AWS writes it, such as `eu-west-1`, with wildcards, or none: `arn:";
     let account = "must name an account by its 12 digits, with wildcards, or none: `arn:";
-    let of_iam = "must end in `*`, or in a resource of IAM with its kind, such as `user/carol` or `role/*`: `arn:";
+    let of_iam = "must end in `*`, or in a resource of IAM with its type, such as `user/carol` or `role/*`: `arn:";
     let of_s3 = "must not name a region, since a bucket and its objects have none: `arn:aws:s3:";
     vec![
         ("Resource", json!(""), "/Resource", arn),
@@ -180,11 +180,11 @@ fn mistakes_in_resources() -> Vec<(&'static str, Value, &'static str, &'static s
 fn mistakes_in_conditions() -> Vec<(&'static str, Value, &'static str, &'static str)> {
     let operator = "is not a condition operator of IAM; check its spelling and case";
     let block = "must be an object of at least one condition key";
-    let key = "must be the name of a condition key, in which nothing is filled in";
-    let twice = "is written twice, in different case; IAM takes the two for one key";
+    let key = "must be the name of a condition key, without templates";
+    let twice = "is written twice, in different case; IAM treats both as one key";
     let kind = "must be a string, number or boolean";
     let of_type = "is not of the type that this operator compares";
-    let variable = "holds a variable of IAM, which is read only by operators for strings and ARNs";
+    let variable = "contains a variable of IAM, which works only with operators for strings and ARNs";
     let whole = "must be a whole number of at most 64 bits; write any other as a string";
     let (number, truth, base64) = ("must be a number", "must be true or false", "must be base64");
     let (network, arn) = ("must be an address or a CIDR block", "must be an ARN, or a pattern of one");
@@ -212,15 +212,20 @@ fn mistakes_in_conditions() -> Vec<(&'static str, Value, &'static str, &'static 
             "StringEquals",
             json!({"aws:PrincipalTag/${": "v"}),
             "/aws:PrincipalTag~1${",
-            "holds a `${` that is not closed",
+            "contains a `${` that is not closed",
         ),
-        ("StringEquals", json!({"${self:x}": "v"}), "/${self:x}", "holds `${self:x}`, which the Serverless Framework"),
-        ("StringEquals", json!({"aws:&{x}": "v"}), "/aws:&{x}", "holds `&{x}`, which Terraform's"),
+        (
+            "StringEquals",
+            json!({"${self:x}": "v"}),
+            "/${self:x}",
+            "contains `${self:x}`, which the Serverless Framework",
+        ),
+        ("StringEquals", json!({"aws:&{x}": "v"}), "/aws:&{x}", "contains `&{x}`, which Terraform's"),
         (
             "StringEquals",
             json!({"{{resolve:ssm:a}}": "v"}),
             "/{{resolve:ssm:a}}",
-            "holds `{{resolve:ssm:a}}`, which Cloud",
+            "contains `{{resolve:ssm:a}}`, which Cloud",
         ),
         ("StringEquals", json!({"aws:userid": "v", "aws:UserId": "v"}), "/aws:userid", twice),
         ("StringEquals", json!({"k": []}), "/k", "must not be empty"),
@@ -228,18 +233,18 @@ fn mistakes_in_conditions() -> Vec<(&'static str, Value, &'static str, &'static 
         ("StringEquals", json!({"k": {"a": "b"}}), "/k", kind),
         ("StringEquals", json!({"k": ["v", ["w"]]}), "/k/1", kind),
         ("StringEquals", json!({"k": 1.5}), "/k", whole),
-        ("StringEquals", json!({"k": "${"}), "/k", "holds a `${` that is not closed"),
+        ("StringEquals", json!({"k": "${"}), "/k", "contains a `${` that is not closed"),
         (
             "StringEquals",
             json!({"k": "${AWS::Region}"}),
             "/k",
-            "holds `${AWS::Region}`, which CloudFormation's `Fn::Sub`",
+            "contains `${AWS::Region}`, which CloudFormation's `Fn::Sub`",
         ),
-        ("NumericLessThan", json!({"k": "${opt:n}"}), "/k", "holds `${opt:n}`, which the Serverless Framework"),
-        ("DateLessThan", json!({"k": "&{aws:CurrentTime}"}), "/k", "holds `&{aws:CurrentTime}`, which Terraform's"),
-        ("Bool", json!({"k": "{{ x }}"}), "/k", "holds `{{ x }}`, which a template engine"),
-        ("ArnLike", json!({"k": "$${x}"}), "/k", "holds `$${x}`, which Terraform"),
-        ("StringLike", json!({"a/b": ["x", "${jwt}"]}), "/a~1b/1", "holds an unknown form of a template, `${jwt"),
+        ("NumericLessThan", json!({"k": "${opt:n}"}), "/k", "contains `${opt:n}`, which the Serverless Framework"),
+        ("DateLessThan", json!({"k": "&{aws:CurrentTime}"}), "/k", "contains `&{aws:CurrentTime}`, which Terraform's"),
+        ("Bool", json!({"k": "{{ x }}"}), "/k", "contains `{{ x }}`, which a template engine"),
+        ("ArnLike", json!({"k": "$${x}"}), "/k", "contains `$${x}`, which Terraform"),
+        ("StringLike", json!({"a/b": ["x", "${jwt}"]}), "/a~1b/1", "contains an unknown form of a template, `${jwt"),
         ("NumericEquals", json!({"k": 1e3}), "/k", whole),
         ("NumericLessThan", json!({"k": true}), "/k", of_type),
         ("NumericLessThan", json!({"k": "ten"}), "/k", number),
@@ -365,7 +370,7 @@ fn every_mistake_in_a_document_is_told_at_its_place_with_its_remedy() {
         (document("Version", json!(null)), "/Version", version),
         (document("Version", json!(["2012-10-17"])), "/Version", version),
         (document("Id", json!(7)), "/Id", "must be a string"),
-        (document("Id", json!("${session:name}")), "/Id", "holds a `${`, and nothing is filled in here"),
+        (document("Id", json!("${session:name}")), "/Id", "contains a `${`, and templates do not work here"),
         (document("version", json!("2012-10-17")), "/version", "is not an element of IAM's grammar here"),
         (document("Principal", json!("*")), "/Principal", "belongs in resource policies; remove it"),
         (document("Statement", json!([])), "/Statement", list),
@@ -382,7 +387,7 @@ fn every_mistake_in_a_document_is_told_at_its_place_with_its_remedy() {
         if version.is_null() {
             old.as_object_mut().unwrap().remove("Version");
         }
-        assert_told(&old, "", "/Version", "must be \"2012-10-17\", since a string holds `${`");
+        assert_told(&old, "", "/Version", "must be \"2012-10-17\", since a string contains `${`");
     }
 }
 

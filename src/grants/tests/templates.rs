@@ -157,22 +157,25 @@ fn what_another_tool_should_have_replaced_is_refused_and_the_tool_named() {
             let refused = Template::parse(&whole).expect_err(&whole).to_string();
             assert!(refused.contains(&format!("which {tool} should have replaced; ")), "{whole}: {refused}");
             let start: String = text.chars().take(9).collect();
-            assert!(refused.starts_with(&format!("holds `{start}")), "{whole}: {refused}");
+            assert!(refused.starts_with(&format!("contains `{start}")), "{whole}: {refused}");
         }
     }
     let refused = |text: &str| Template::parse(text).unwrap_err().to_string();
     assert_eq!(
         refused("a/${self:custom.bucket}/*"),
-        "holds `${self:custom.bucket}`, which the Serverless Framework should have replaced; write its value"
+        "contains `${self:custom.bucket}`, which the Serverless Framework should have replaced; write its value"
     );
     assert_eq!(
         refused("a/${!jwt:/sub}/*"),
-        "holds `${!jwt:/sub}`, which CloudFormation's `Fn::Sub` should have replaced; leave out its `!`"
+        "contains `${!jwt:/sub}`, which CloudFormation's `Fn::Sub` should have replaced; leave out its `!`"
     );
-    assert_eq!(refused("a/$${jwt:/sub}/*"), "holds `$${jwt:/sub}`, which Terraform should have replaced; write `${`");
+    assert_eq!(
+        refused("a/$${jwt:/sub}/*"),
+        "contains `$${jwt:/sub}`, which Terraform should have replaced; write `${`"
+    );
     assert_eq!(
         refused("x{{resolve:ssm:/a}}y"),
-        "holds `{{resolve:ssm:/a}}`, which CloudFormation (dynamic references) should have replaced; write its value"
+        "contains `{{resolve:ssm:/a}}`, which CloudFormation (dynamic references) should have replaced; write its value"
     );
     let long = refused(&format!("${{self:{}}}", "x".repeat(1_000)));
     assert!(long.len() < 250 && long.contains("x…`, which"), "{long}");
@@ -180,10 +183,10 @@ fn what_another_tool_should_have_replaced_is_refused_and_the_tool_named() {
 
 #[test]
 fn what_is_neither_ours_nor_iams_is_refused() {
-    let unknown = "holds an unknown form of a template, `";
-    let no_variable = "holds `";
-    let unclosed = "holds a `${` that is not closed: `${";
-    let nested = "holds a `${…}` inside another: `${";
+    let unknown = "contains an unknown form of a template, `";
+    let no_variable = "contains `";
+    let unclosed = "contains a `${` that is not closed: `${";
+    let nested = "contains a `${…}` inside another: `${";
     for (text, remedy) in [
         ("${jwt}", unknown),
         ("${jwt:}", unknown),

@@ -191,7 +191,7 @@ fn the_table_tells_of_every_provider_and_of_every_field_to_set() {
 #[test]
 fn the_table_tells_which_requirements_a_providers_token_meets() {
     let page = page();
-    let (_, section) = page.split_once("### What a sign-in says of itself").unwrap();
+    let (_, section) = page.split_once("### What a token says about the sign-in").unwrap();
     let key = TestKey::rsa("key-1");
     for fixture in Fixture::all() {
         let provider = fixture.document["provider"].as_str().unwrap();

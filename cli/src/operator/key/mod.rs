@@ -22,7 +22,7 @@ use crate::say;
 mod rotate;
 mod status;
 
-/// The exit code where something has to be mended. 1 is for what failed, 2 is clap's for wrong usage.
+/// The exit code if there are problems to fix. 1 is for a failure, 2 is clap's for wrong usage.
 const PROBLEMS: u8 = 3;
 /// The version of the secret that is in use has this label.
 const CURRENT: &str = "AWSCURRENT";
@@ -31,21 +31,21 @@ const PENDING: &str = "AWSPENDING";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Tells how the broker key is, what is wrong and what helps; exits with 3 where something is wrong
+    /// Show the broker key's status, its problems and how to fix them; exits with 3 if there are problems
     Status {
         #[command(flatten)]
         target: Target,
-        /// As JSON, with times as RFC 3339 in UTC
+        /// Print JSON, with times as RFC 3339 in UTC
         #[arg(long)]
         json: bool,
     },
-    /// Makes a new broker key now, and waits until it is in use
+    /// Make a new broker key now, and wait until it is in use
     ///
-    /// AWS does the work. Ctrl-C ends the waiting, not the rotation; nothing is deactivated then.
+    /// AWS does the work. Ctrl-C stops the waiting, not the rotation; then no key is deactivated.
     Rotate {
         #[command(flatten)]
         target: Target,
-        /// Then deactivates the keys that the user had before: for a key that leaked
+        /// Then deactivate the previous keys: for a key that leaked
         #[arg(long)]
         deactivate_old: bool,
         /// How long to wait

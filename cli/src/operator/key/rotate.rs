@@ -22,7 +22,7 @@ const LOOKS_FOR_KEY: u32 = 3;
 pub(super) struct Rotation<'a> {
     key: &'a BrokerKey,
     deactivate_old: bool,
-    /// The id of the version that it makes. Known ahead, so that an attempt whose answer was lost can be repeated.
+    /// The id of the version that it makes. Known in advance, so that the request can be repeated if its answer was lost.
     token: String,
 }
 
@@ -37,7 +37,7 @@ impl<'a> Rotation<'a> {
         let before = timeout(wait, async {
             let before = self.start().await?;
             tell(&format!("rotation started: version {}", self.token));
-            if self.is_promoted(&self.token, false).await? { Ok(before) } else { Err(self.stuck("given up")) }
+            if self.is_promoted(&self.token, false).await? { Ok(before) } else { Err(self.stuck("abandoned")) }
         });
         let before = before.await.map_err(|_| self.stuck(&format!("not finished after {} s", wait.as_secs())))??;
         tell(&format!("done after {} s: the new key is in use", began.elapsed().as_secs()));
@@ -66,7 +66,7 @@ impl<'a> Rotation<'a> {
                 // The answer to an attempt was lost, and the next attempt met what that one had started.
                 Some(version) if version == self.token => return Ok(before),
                 Some(version) => {
-                    tell(&format!("an earlier rotation has not finished (version {version}): AWS attempts it again"));
+                    tell(&format!("an earlier rotation has not finished (version {version}): AWS tries it again"));
                     self.is_promoted(&version, true).await?;
                     is_second_refusal = false;
                 }
@@ -77,8 +77,8 @@ impl<'a> Rotation<'a> {
         }
     }
 
-    /// Waits until the version is the current one. False where it was pending, and then neither: the rotator takes
-    /// the label away from a version whose key is gone.
+    /// Waits until the version is the current one. False if it was pending, and then neither: the rotator removes the
+    /// label if the key of the version is gone.
     async fn is_promoted(&self, version: &str, mut was_pending: bool) -> Result<bool, Failure> {
         let mut was_lost = false;
         loop {
@@ -126,7 +126,7 @@ impl<'a> Rotation<'a> {
             let found = if found.is_empty() { "none".into() } else { found };
             return Err(Failure(format!(
                 "`{user}` should have one new access key, active, and has {found}: no key was deactivated; \"The broker key \
-                 leaked\" in docs/runbook.md tells how to do it by hand"
+                 leaked\" in docs/runbook.md says how to do it by hand"
             )));
         }
         for AccessKey { id, .. } in old.iter().filter(|key| key.active) {
@@ -136,9 +136,7 @@ impl<'a> Rotation<'a> {
             request.send().await.map_err(Failure::to(what, "iam:UpdateAccessKey"))?;
             tell(&format!("deactivated {id}"));
         }
-        tell(
-            "sessions made with an old key live on until they expire: \"Cut sessions off\" in docs/runbook.md ends them",
-        );
+        tell("sessions made with an old key work until they expire: \"Cut sessions off\" in docs/runbook.md ends them");
         Ok(())
     }
 
@@ -151,12 +149,12 @@ impl<'a> Rotation<'a> {
     }
 }
 
-/// Says how far it is. Who has closed standard output does not read it; what was begun is done all the same.
+/// Prints the progress. If standard output is closed, the command continues.
 fn tell(line: &str) {
     let _ = crate::say(line);
 }
 
-/// A UUID of version 4 (RFC 9562, section 5.4): it has to be new, and is no secret.
+/// A UUID of version 4 (RFC 9562, section 5.4): it must be new, and is not a secret.
 fn uuid() -> String {
     let (node, version, variant) =
         (fastrand::u64(..=0xffff_ffff_ffff), fastrand::u16(0x4000..=0x4fff), fastrand::u16(0x8000..=0xbfff));

@@ -91,13 +91,15 @@ impl Status {
                 version.created.map_or_else(String::new, |began| format!(" that began {} ago", self.ago(began)));
             add(
                 format!("a rotation{began} has not finished (version {})", version.id),
-                format!("one takes some minutes; then {log} says what is in its way, and {rotate} attempts it again"),
+                format!(
+                    "a rotation takes some minutes; after that, {log} says what prevents it, and {rotate} tries again"
+                ),
             );
         }
         let active = || self.keys.iter().filter(|key| key.active);
         let newest = active().map(|key| key.created).max();
         if self.keys.is_empty() {
-            add("no key was made yet, and nobody gets credentials".into(), format!("{rotate} makes one"));
+            add("the stack has not made a key yet, and nobody gets credentials".into(), format!("{rotate} makes one"));
         } else if newest.is_none() {
             add("no key is active, and nobody gets credentials".into(), format!("{rotate} makes a new one"));
         }
@@ -111,7 +113,7 @@ impl Status {
         if let Some(newest) = newest.filter(|newest| self.now.since(*newest) > AGE_LIMIT.as_secs()) {
             add(
                 format!("the newest active key is {} old", self.ago(newest)),
-                format!("{log} says why no rotation replaced it; {rotate} attempts one now"),
+                format!("{log} says why no rotation replaced it; {rotate} starts one now"),
             );
         }
         problems
@@ -317,7 +319,7 @@ mod tests {
             status.last_changed = None;
         });
         assert_eq!(all.len(), 4, "{all:?}");
-        assert!(problems_with(|status| status.keys.clear())[0].starts_with("no key was made yet"));
+        assert!(problems_with(|status| status.keys.clear())[0].starts_with("the stack has not made a key yet"));
         assert!(problems_with(|status| status.keys = vec![key(false, ago(0))])[0].starts_with("no key is active"));
     }
 
