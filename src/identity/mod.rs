@@ -1,7 +1,7 @@
 //! Who is calling?
 //!
-//! A token that a stranger sent ([`UnverifiedToken`]) becomes a [`Caller`] only in [`verify`], which holds every
-//! rule. [`Identity`] adds what the rules need from outside: the configured [`Issuer`]s and their keys.
+//! A token that a stranger sent ([`UnverifiedToken`]) becomes a [`Caller`] only in [`verify`], which with the
+//! [`CheckedHeader`] before it holds every rule. [`Identity`] adds what the rules need from outside: the configured [`Issuer`]s and their keys.
 
 mod claims;
 mod discovery;
@@ -23,7 +23,7 @@ pub use self::issuer::{Issuer, IssuerId, NameOwners, NameRule, parse_issuers};
 pub use self::jwk::{Algorithm, KeySet};
 pub use self::keys::Keys;
 pub use self::refusal::{Refusal, Tells};
-pub use self::token::{MAX_TOKEN_BYTES, UnverifiedToken, verify};
+pub use self::token::{CheckedHeader, MAX_TOKEN_BYTES, UnverifiedToken, verify};
 use crate::net::refreshed::Refresh;
 
 /// Why nobody could be identified.
@@ -77,9 +77,9 @@ impl Identity {
     pub async fn identify(&self, token: UnverifiedToken, now: SystemTime) -> Result<Identified, IdentityError> {
         let named = token.issuer()?;
         let keys = self.keys.iter().find(|keys| keys.issuer().url() == named).ok_or(Refusal::IssuerUnknown)?;
-        let algorithm = token.check_header(keys.issuer())?;
-        let found = keys.for_header(token.key_id(), algorithm, now).await?;
-        let caller = verify(token, keys.issuer(), &found.set, now)?;
+        let checked = token.check_header(keys.issuer())?;
+        let found = keys.for_header(checked.key_id(), checked.algorithm(), now).await?;
+        let caller = verify(checked, &found.set, now)?;
         Ok(Identified { caller, key_age: found.age, refresh: found.refresh })
     }
 }
