@@ -11,7 +11,7 @@ use crate::time::millis;
 pub(super) fn metrics(namespace: &Namespace, record: &Record, outcome: &Outcome, now: SystemTime) -> Vec<Value> {
     let measured = &record.measured;
     let seconds = |age: Option<Duration>| age.map(|age| json!(age.as_secs()));
-    let issued = measured.wants_credentials.then(|| json!(u8::from(outcome.code == "issued")));
+    let issued = measured.wants_credentials.then(|| json!(u8::from(*outcome == Outcome::Issued)));
     let mut plain = vec![("Issued", "Count", issued)];
     plain.push(("KeyAge", "Seconds", seconds(measured.key_age)));
     plain.push(("JwksAge", "Seconds", seconds(measured.jwks_age)));
@@ -21,8 +21,8 @@ pub(super) fn metrics(namespace: &Namespace, record: &Record, outcome: &Outcome,
     if !plain.is_empty() {
         lines.push(embedded(namespace, &plain, None, now));
     }
-    if outcome.status >= 400 {
-        lines.push(embedded(namespace, &[("Refused", "Count", json!(1))], Some(("Code", outcome.code)), now));
+    if let Outcome::Refused { code, .. } = outcome {
+        lines.push(embedded(namespace, &[("Refused", "Count", json!(1))], Some(("Code", code.as_str())), now));
     }
     lines.extend(measured.stages.iter().map(|(stage, took)| {
         let latency = [("Latency", "Milliseconds", json!(took.as_secs_f64() * 1e3))];

@@ -24,7 +24,6 @@ pub use self::jwk::{Algorithm, KeySet};
 pub use self::keys::Keys;
 pub use self::refusal::{Refusal, Tells};
 pub use self::token::{CheckedHeader, MAX_TOKEN_BYTES, UnverifiedToken, verify};
-use crate::net::refreshed::Refresh;
 
 /// Why nobody could be identified.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,15 +39,24 @@ pub enum IdentityError {
     },
 }
 
-/// A verified caller, and what verifying left behind.
+impl IdentityError {
+    /// The name in the audit line.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.reason(),
+            Self::ProviderUnavailable { .. } => "identity_provider_unavailable",
+        }
+    }
+}
+
+/// A verified caller.
 #[derive(Debug)]
 pub struct Identified {
     /// Who is calling.
     pub caller: Caller,
     /// How old the key set was that verified the token.
     pub key_age: Duration,
-    /// A refresh of the keys that goes on beside the request.
-    pub refresh: Option<Refresh>,
 }
 
 /// The trusted issuers with their keys.
@@ -80,6 +88,11 @@ impl Identity {
         let checked = token.check_header(keys.issuer())?;
         let found = keys.for_header(checked.key_id(), checked.algorithm(), now).await?;
         let caller = verify(checked, &found.set, now)?;
-        Ok(Identified { caller, key_age: found.age, refresh: found.refresh })
+        Ok(Identified { caller, key_age: found.age })
+    }
+
+    /// Waits for the refreshes of keys that go on in the background.
+    pub async fn refreshed(&self, now: SystemTime) {
+        futures_util::future::join_all(self.keys.iter().map(|keys| keys.refreshed(now))).await;
     }
 }
