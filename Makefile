@@ -9,12 +9,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hallpass
 TOOLS := $(CACHE)/tools
-# The dependencies take ten minutes to build on two cores: they outlive a clean checkout, and checkouts share them.
-export CARGO_TARGET_DIR ?= $(CACHE)/target
-# There cargo tells new from old by the times of files alone: what another checkout built last would pass for this one's.
-LAST_CHECKOUT := $(CARGO_TARGET_DIR)/last-checkout
-$(shell mkdir -p "$(CARGO_TARGET_DIR)"; [[ "$$(cat "$(LAST_CHECKOUT)" 2>/dev/null)" == "$(CURDIR)" ]] || \
-  { touch src/lib.rs; echo "$(CURDIR)" > "$(LAST_CHECKOUT)"; })
+# Each checkout builds in its own `target/`. A cache that several share saves ten minutes of compiling the dependencies, and
+# is right only for checkouts that are newer than all that was built there, such as CI's: Cargo compares times alone.
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
 # cargo-lambda calls the linker by a path that it makes from its own, and with another linker cargo builds all
 # dependencies anew: so it has one place, which checkouts share too.
 CARGO_LAMBDA := $(TOOLS)/$(shell sed -n 's/^\(cargo-lambda\)==/\1-/p' dev/requirements.in)
@@ -33,6 +30,7 @@ BINARIES := $(shell sed -n 's/^ *Binary: //p' template.yaml)
 # what cargo-lambda asks for, where RUSTFLAGS would replace it.
 REMAP := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo --remap-path-prefix=$(CARGO_TARGET_DIR)=/target
 
+, := ,
 VENV := .venv/.installed
 SAM_VENV := .venv-sam/.installed
 NODE := dev/node_modules/.installed
@@ -45,7 +43,7 @@ help: ## This list
 ##### Trying it
 
 .PHONY: run up
-run: artifact $(NODE) ## A guided tour: sign in, get credentials, use them, on a local stack that is gone afterwards
+run: artifact $(NODE) ## A guided tour: sign in, get credentials, use them, on a local stack that is gone afterwards; about 3 GB of disk
 	@python dev/run.py run
 
 up: artifact $(NODE) ## The same stack, running until Ctrl-C, with commands to try
@@ -53,16 +51,29 @@ up: artifact $(NODE) ## The same stack, running until Ctrl-C, with commands to t
 
 ##### Testing it
 
+# In this order: what is quick and fails often comes first.
+CHECKS := fmt typos lint template unit doctest doc deny fuzz-smoke e2e sam-local-if-docker
+# What was not checked, and why, for the end.
+SKIPPED := build/skipped
+skip = { mkdir -p build && echo 'SKIPPED $(1)' | tee -a $(SKIPPED); }
+
 .PHONY: test
-test: fmt typos lint template unit doctest doc deny fuzz-smoke e2e ## Everything that must pass
-	@if docker info >/dev/null 2>&1; then $(MAKE) --no-print-directory sam-local; else \
-	printf '\nSKIPPED sam-local: no Docker engine\n'; fi
-	@echo 'SKIPPED arm64: a second release build, and QEMU, which only root installs; `make arm64` asks for both'
-	@printf '\nmake test: everything passed\n'
+test: ## Everything that must pass; about 12 GB of disk
+	@rm -f $(SKIPPED)
+	@for check in $(CHECKS); do \
+	  printf '\n##### %s (%s)\n' "$$check" "$$(date +%H:%M:%S)"; $(MAKE) --no-print-directory "$$check"; done
+	@$(call skip,arm64: a second release build$(,) and QEMU$(,) which only root installs; `make arm64` runs it)
+	@$(call skip,mutants: hours; `make mutants` runs them)
+	@printf '\n##### Not checked\n'; cat $(SKIPPED)
+	@printf '\nmake test: everything else passed\n'
+
+.PHONY: sam-local-if-docker
+sam-local-if-docker:
+	@if docker info >/dev/null 2>&1; then $(MAKE) --no-print-directory sam-local; else $(call skip,sam-local: no Docker engine); fi
 
 .PHONY: fmt
 fmt: $(VENV) ## The format of Rust and Python
-	cargo fmt --check
+	cargo fmt --all --check
 	ruff format --check --quiet $(PYTHON_FILES)
 
 .PHONY: typos
@@ -70,29 +81,30 @@ typos: $(VENV) ## Spelling
 	typos
 
 .PHONY: lint
-lint: $(VENV) ## Clippy on everything, and on the core alone; ruff
-	cargo clippy --locked --all-targets --all-features -- -D warnings
+lint: $(VENV) ## Clippy on everything, on the core alone and on the people's half of the command line alone; ruff
+	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
+	cargo clippy --locked --package hallpass-cli --no-default-features --features person -- -D warnings
 	ruff check --quiet $(PYTHON_FILES)
 
 .PHONY: unit
 unit: cargo-nextest ## Unit and integration tests
-	cargo nextest run --locked --all-features
+	cargo nextest run --locked --workspace --all-features
 
 .PHONY: doctest
 doctest: ## The examples in the documentation
-	cargo test --locked --all-features --doc
+	cargo test --locked --workspace --all-features --doc
 
 .PHONY: doc
 doc: ## The documentation, without a warning
-	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --all-features --no-deps
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --all-features --no-deps
 
 .PHONY: deny
 deny: cargo-deny ## Licenses, sources and advisories of the dependencies
 	cargo deny --locked check bans licenses sources
 	@if curl --silent --fail --location --head --max-time 10 --output /dev/null https://github.com/rustsec/advisory-db; \
 	then set -x; cargo deny --locked check advisories; \
-	else echo 'SKIPPED: cargo deny check advisories (github.com, where the advisory database is, cannot be reached)'; fi
+	else $(call skip,advisories: github.com$(,) which has their database$(,) cannot be reached); fi
 
 .PHONY: template
 template: export SAM_CLI_TELEMETRY := 0
@@ -104,16 +116,14 @@ template: $(SAM_VENV) ## What is deployed, template.yaml: sam, cfn-lint and chec
 
 # With a directory of its own: built for the same target with other flags, the dependencies would be built anew each time.
 .PHONY: fuzz-smoke
-fuzz-smoke: ## Each fuzz target for a few seconds
-	@if [[ ! -d fuzz ]]; then echo 'SKIPPED: fuzz-smoke (there is no fuzz directory)'; \
-	else $(MAKE) --no-print-directory cargo-fuzz; \
-	for target in $$(cargo fuzz list); do \
-	  printf '\nfuzzing %s for %s s\n' "$$target" $(FUZZ_SECONDS); \
+fuzz-smoke: cargo-fuzz ## Each fuzz target for a few seconds; only a finding is shown whole
+	@mkdir -p build
+	@for target in $$(cargo fuzz list); do \
 	  mkdir -p "fuzz/corpus/$$target"; \
 	  seeds=(); [[ ! -d fuzz/seeds/$$target ]] || seeds=("fuzz/seeds/$$target"); \
-	  CARGO_TARGET_DIR="$$CARGO_TARGET_DIR/fuzz" RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" "fuzz/corpus/$$target" $${seeds[@]+"$${seeds[@]}"} -- -max_total_time=$(FUZZ_SECONDS) 2>&1 | \
-	    grep -vE '^#[0-9]+[[:space:]]+(NEW|REDUCE|RELOAD)'; \
-	done; fi
+	  printf '%-12s ' "$$target"; \
+	  if CARGO_TARGET_DIR="$$CARGO_TARGET_DIR/fuzz" RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" "fuzz/corpus/$$target" $${seeds[@]+"$${seeds[@]}"} -- -max_total_time=$(FUZZ_SECONDS) >build/fuzz.log 2>&1; \
+	  then grep '^Done ' build/fuzz.log; else cat build/fuzz.log; exit 1; fi; done
 
 .PHONY: mutants
 mutants: cargo-nextest cargo-mutants ## Takes out each check of the core in turn, and expects a test to fail: hours, on demand
@@ -154,7 +164,7 @@ artifact-arm64: $(CARGO_LAMBDA)/cargo-lambda ## The same for arm64: build/lambda
 
 .PHONY: cli
 cli: ## The command line for operators: hallpass, in the target directory's release
-	cargo build --release --locked --bin hallpass --features cli
+	cargo build --release --locked --package hallpass-cli
 	@printf '\n%s\n' "$$CARGO_TARGET_DIR/release/hallpass"
 
 .PHONY: package
@@ -214,4 +224,4 @@ lock: ## The lock files again, after a change of dev/*requirements.in or dev/pac
 
 .PHONY: clean
 clean: ## Removes what this checkout built; the user's caches stay
-	rm -rf .venv .venv-sam .aws-sam build dev/node_modules
+	rm -rf .venv .venv-sam .aws-sam build dev/node_modules target

@@ -139,6 +139,7 @@ def bill_of_materials(when: int) -> dict[str, Any]:
         by_id = {package["id"]: package for package in metadata["packages"]}
         nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
         root = metadata["resolve"]["root"]
+        linked = _linked(triple)
         left = [root]
         while left:
             id = left.pop()
@@ -146,6 +147,7 @@ def bill_of_materials(when: int) -> dict[str, Any]:
                 dependency["pkg"]
                 for dependency in nodes[id]["deps"]
                 if any(kind["kind"] is None for kind in dependency["dep_kinds"])
+                and (by_id[dependency["pkg"]]["name"], by_id[dependency["pkg"]]["version"]) in linked
             }
             left += needs - packages.keys() - set(left)
             packages[id] = by_id[id]
@@ -187,6 +189,16 @@ def bill_of_materials(when: int) -> dict[str, Any]:
     # A name of what is in it, so that the same release has the same.
     made["serialNumber"] = uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(made, sort_keys=True)).urn
     return made
+
+
+def _linked(triple: str) -> set[tuple[str, str]]:
+    """Name and version of what the functions link. `cargo metadata` also knows what the command line needs of the
+    dependencies that they share."""
+    tree = _output(
+        *("cargo", "tree", "--locked", "--package", "hallpass", "--edges", "normal", "--target", triple),
+        *("--prefix", "none", "--format", "{p}"),
+    )
+    return {(name, version.removeprefix("v")) for name, version, *_ in map(str.split, tree.splitlines())}
 
 
 def _version() -> str:

@@ -139,7 +139,9 @@ impl Broker {
     pub async fn credentials(&self, ask: Ask<'_>, record: &mut Record, now: SystemTime) -> Result<Granted, Failure> {
         record.wants_credentials();
         let allowance = Allowance::begin();
-        let decided = allowance.limit(self.decide(ask, record, now)).await;
+        // Large: it holds a call to each service.
+        let deciding = Box::pin(self.decide(ask, record, now));
+        let decided = allowance.limit(deciding).await;
         self.end(allowance, record, now).await;
         decided
     }

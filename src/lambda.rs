@@ -1,18 +1,50 @@
-//! What may be logged, whatever `RUST_LOG` says?
+//! How does a function start, and what may it log, whatever `RUST_LOG` says?
 
 use std::io;
+use std::process::ExitCode;
 use std::str::FromStr;
 
+use lambda_http::Error;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
+use crate::net::aws::{SdkConfig, sdk_config};
+use crate::read::problems::{Problems, both};
+
 /// Our own crates: the library and its binaries.
 const OURS: [&str; 3] = ["hallpass", "broker", "rotator"];
 
+/// The body of a function's `main`: reads the variables that `environment` holds, and runs until the runtime ends.
+///
+/// All problems of the configuration are logged, one a line, and then nothing runs.
+pub async fn start<C>(
+    environment: fn(&str) -> Option<String>,
+    read: impl FnOnce(fn(&str) -> Option<String>) -> Result<C, Problems>,
+    run: impl AsyncFnOnce(C, SdkConfig) -> Result<(), Error>,
+) -> ExitCode {
+    log_to_stderr(environment("RUST_LOG").as_deref());
+    let ran = match both(read(environment), sdk_config(environment)) {
+        Ok((config, sdk)) => run(config, sdk).await,
+        Err(problems) => {
+            for problem in problems.iter() {
+                tracing::error!(problem, "the configuration is wrong");
+            }
+            Err(problems.into())
+        }
+    };
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "stopped");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Logs as JSON, at the level that is asked for, in the form of `RUST_LOG`. Only our own modules go below `INFO`: the
 /// runtime logs whole events at `TRACE`, the SDKs whole requests, and both hold tokens and secrets.
-pub fn log_to_stderr(asked: Option<&str>) {
+fn log_to_stderr(asked: Option<&str>) {
     let asked = asked.and_then(|text| Targets::from_str(text).ok());
     let asked = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let default = asked.default_level().unwrap_or(LevelFilter::ERROR);

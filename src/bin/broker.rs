@@ -13,9 +13,8 @@ use hallpass::credentials::BrokerKeys;
 use hallpass::grants::Store;
 use hallpass::http::Function;
 use hallpass::identity::{HttpClient, Identity};
-use hallpass::lambda::log_to_stderr;
-use hallpass::net::aws::{SdkConfig, sdk_config};
-use hallpass::read::problems::{Problems, both};
+use hallpass::lambda::start;
+use hallpass::net::aws::SdkConfig;
 use lambda_http::lambda_runtime::{LambdaInvocation, Runtime};
 use lambda_http::tower::Service;
 use lambda_http::{Error, LambdaEvent, service_fn};
@@ -26,22 +25,10 @@ const PREPARE_LIMIT: Duration = Duration::from_millis(500);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    log_to_stderr(environment("RUST_LOG").as_deref());
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(%error, "stopped");
-            ExitCode::FAILURE
-        }
-    }
+    start(environment, |lookup| Config::from_lookup(lookup), run).await
 }
 
-async fn run() -> Result<(), Error> {
-    let (config, sdk) = configuration().inspect_err(|problems| {
-        for problem in problems.iter() {
-            tracing::error!(problem, "the configuration is wrong");
-        }
-    })?;
+async fn run(config: Config, sdk: SdkConfig) -> Result<(), Error> {
     let identity = Identity::new(config.issuers, &HttpClient::new()?);
     let store = Store::new(&sdk, config.table, config.state);
     let keys = BrokerKeys::new(&sdk, config.broker_key);
@@ -55,11 +42,6 @@ async fn run() -> Result<(), Error> {
         async move { Ok::<_, Error>(function.answer(event.payload, &event.context.request_id, now()).await) }
     });
     Runtime::new(handler).layer(lambda_http::tower::layer::layer_fn(JsonOnly)).run_concurrent().await
-}
-
-/// All of it, or all that is wrong with it.
-fn configuration() -> Result<(Config, SdkConfig), Problems> {
-    both(Config::from_lookup(environment), sdk_config(environment))
 }
 
 /// Makes an event that is not JSON one that is `null`: it is answered like any other malformed event, where the

@@ -2,36 +2,24 @@
 
 use std::io;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use hallpass::audit::Audit;
 use hallpass::config::RotatorConfig;
-use hallpass::lambda::log_to_stderr;
-use hallpass::net::aws::{SdkConfig, sdk_config};
-use hallpass::read::problems::{Problems, both};
+use hallpass::lambda::start;
+use hallpass::net::aws::SdkConfig;
 use hallpass::rotation::{Event, Rotator};
+use hallpass::time::until_millis;
 use lambda_http::lambda_runtime::{Diagnostic, Runtime};
 use lambda_http::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    log_to_stderr(environment("RUST_LOG").as_deref());
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(%error, "stopped");
-            ExitCode::FAILURE
-        }
-    }
+    start(environment, |lookup| RotatorConfig::from_lookup(lookup), run).await
 }
 
-async fn run() -> Result<(), Error> {
-    let (config, sdk) = configuration().inspect_err(|problems| {
-        for problem in problems.iter() {
-            tracing::error!(problem, "the configuration is wrong");
-        }
-    })?;
+async fn run(config: RotatorConfig, sdk: SdkConfig) -> Result<(), Error> {
     let audit = Audit::new(config.metrics_namespace.clone(), io::stdout());
     let rotator = Rotator::new(&sdk, config, audit)?;
     let rotator = &rotator;
@@ -41,8 +29,7 @@ async fn run() -> Result<(), Error> {
 /// An error is answered as one: Lambda counts it for the alarm, and whoever invoked tries again.
 async fn answer(rotator: &Rotator, event: LambdaEvent<Value>) -> Result<(), Diagnostic> {
     let now = now();
-    let deadline = UNIX_EPOCH.checked_add(Duration::from_millis(event.context.deadline)).unwrap_or(now);
-    let left = deadline.duration_since(now).unwrap_or(Duration::ZERO);
+    let left = until_millis(event.context.deadline, now);
     let done = match Event::parse(&event.payload) {
         Ok(event) => rotator.handle(event, left, now).await,
         Err(error) => Err(error.into()),
@@ -54,11 +41,6 @@ async fn answer(rotator: &Rotator, event: LambdaEvent<Value>) -> Result<(), Diag
         Err(error) => tracing::error!(what, %error, "not done"),
     }
     done.map_err(|error| Diagnostic { error_type: "RotationError".into(), error_message: error.to_string() })
-}
-
-/// All of it, or all that is wrong with it.
-fn configuration() -> Result<(RotatorConfig, SdkConfig), Problems> {
-    both(RotatorConfig::from_lookup(environment), sdk_config(environment))
 }
 
 #[expect(clippy::disallowed_methods, reason = "main reads the environment, and passes it on")]

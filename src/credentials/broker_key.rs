@@ -14,6 +14,7 @@ use aws_types::SdkConfig;
 use secrecy::SecretString;
 
 use super::access_key::{AccessKey, NoAccessKey};
+use super::rotation_times::OVERLAP;
 use super::sts::{Issued, StsError};
 use crate::grants::Session;
 use crate::net::aws::{AtMost, ConnectOnly, STS_ATTEMPT, Upstream, attempts_of};
@@ -25,9 +26,6 @@ const REFRESH_AFTER: Duration = Duration::from_mins(5);
 const REFETCH_EVERY: Duration = Duration::from_secs(5);
 /// Two attempts at Secrets Manager, and a margin. A fetch that began longer ago was frozen with the function.
 const LONGEST_FETCH: Duration = Duration::from_secs(2);
-/// STS may not know a new key everywhere for some seconds, and the rotator leaves the one before it active for 15 min:
-/// until then the key that STS took last serves where the new one is refused.
-const OVERLAP: Duration = Duration::from_mins(15);
 
 /// Why there is no broker key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -194,6 +192,8 @@ impl BrokerKeys {
         Ok(issued)
     }
 
+    /// The key that STS accepted last, for as long as the rotator leaves it active. STS may not know a new key everywhere
+    /// for some seconds.
     fn last_accepted(&self, now: SystemTime) -> Option<Arc<BrokerKey>> {
         let accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
         let (key, when) = accepted.as_ref()?;

@@ -4,6 +4,7 @@
 
 mod access_key;
 mod broker_key;
+pub mod rotation_times;
 mod sts;
 
 pub use self::access_key::{AccessKey, NoAccessKey};

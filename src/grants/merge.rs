@@ -5,7 +5,7 @@
 //! item makes the request unusable; leaving it out could leave out a Deny.
 
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ use super::policy::{MAX_STATEMENTS, Policy, Template};
 use super::requirement::Requirement;
 use crate::identity::Caller;
 use crate::session::{FederatedName, PolicyArns, SessionDuration, SessionPolicy, SessionTags};
+use crate::time::{seconds, since_epoch};
 
 /// The items that hold now, and all that they require.
 pub(super) struct Merged {
@@ -176,15 +177,9 @@ fn tags(caller: &Caller, name: &FederatedName, items: &[(Principal, Item)]) -> R
     Ok(SessionTags::new(tags)?)
 }
 
-/// Whole seconds since the epoch, the broken one left out.
-fn seconds(now: SystemTime) -> i64 {
-    let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX)
-}
-
 /// Whole seconds from now to `end`, rounded down. STS counts from when it is asked, so that a session may outlive
 /// `end` by what the request took until then, which is bounded to 1.5 s.
 fn seconds_until(end: i64, now: SystemTime) -> i64 {
-    let fraction = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).subsec_nanos();
+    let fraction = since_epoch(now).subsec_nanos();
     end.saturating_sub(seconds(now)).saturating_sub(i64::from(fraction > 0))
 }

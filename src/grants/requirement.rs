@@ -4,7 +4,7 @@
 //! several items are merged into the one that holds them all.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
@@ -13,9 +13,8 @@ use crate::identity::Caller;
 use crate::read::allowed_values::RequiredClaims;
 use crate::read::json::escaped;
 use crate::read::problems::{Problems, quoted};
+use crate::time::{LEEWAY, since_epoch};
 
-/// Seconds by which the provider's clock and ours may differ.
-const LEEWAY: f64 = 30.0;
 /// So that the challenge that lists them passes a gateway, whatever their lengths.
 const MAX_WORDS: usize = 16;
 
@@ -157,10 +156,10 @@ fn all_plain(value: &Value, at: &str, problems: &mut Problems) {
 /// OpenID Connect Core §2: `auth_time` is when the person authenticated. A token that does not say is not fresh, nor is
 /// one that was made in the future.
 fn is_fresh(caller: &Caller, max_age: u64, now: SystemTime) -> bool {
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64();
-    let longest = Duration::from_secs(max_age).as_secs_f64() + LEEWAY;
+    let (now, leeway) = (since_epoch(now).as_secs_f64(), LEEWAY.as_secs_f64());
+    let longest = Duration::from_secs(max_age).as_secs_f64() + leeway;
     let since = caller.claim("/auth_time").and_then(Value::as_f64).map(|time| now - time);
-    since.is_some_and(|since| (-LEEWAY..=longest).contains(&since))
+    since.is_some_and(|since| (-leeway..=longest).contains(&since))
 }
 
 /// What a challenge can carry in a quoted string, separated by spaces: visible ASCII without `"` and `\`.

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Builder;
@@ -29,6 +29,7 @@ use super::{GrantName, Holdings, Principal};
 use crate::identity::Caller;
 use crate::net::aws::{AtMost, ConnectOnly, Upstream};
 use crate::session::FederatedName;
+use crate::time::since_epoch;
 
 /// DynamoDB's limit of keys in one `BatchGetItem`.
 const KEYS_IN_A_BATCH: usize = 100;
@@ -390,7 +391,7 @@ fn owner(key: Option<Key>, found: &mut HashMap<Key, Record>) -> Result<Option<St
 
 /// Whether `expires_at` is a time that is over. What is no time is not.
 fn is_past(expires_at: &AttributeValue, now: SystemTime) -> bool {
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    let now = since_epoch(now).as_secs();
     let AttributeValue::N(digits) = expires_at else { return false };
     digits.parse::<u64>().is_ok_and(|expires_at| expires_at <= now)
 }

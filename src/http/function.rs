@@ -104,7 +104,7 @@ impl Function {
             (_, &Method::OPTIONS) => Reply::Preflight,
             (Route::Health, method) => Reply::Health { body: method != Method::HEAD },
             (Route::Credentials | Route::CredentialsOfGrant, _) => {
-                let decided = Box::pin(self.broker.credentials(ask, record, now)).await;
+                let decided = self.broker.credentials(ask, record, now).await;
                 decided.map_or_else(|failure| Reply::Refused(Told::of(&failure)), Reply::Credentials)
             }
             (Route::Grants, _) => {

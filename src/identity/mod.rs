@@ -6,6 +6,7 @@
 mod claims;
 mod discovery;
 mod issuer;
+mod issuer_config;
 mod jwk;
 mod keys;
 mod refusal;
@@ -19,11 +20,12 @@ use std::time::{Duration, SystemTime};
 
 pub use self::claims::{Caller, MAX_GROUPS, SingleUse};
 pub use self::discovery::{FetchError, HttpClient, key_set_address};
-pub use self::issuer::{Issuer, IssuerId, NameOwners, NameRule, parse_issuers};
+pub use self::issuer::{Issuer, IssuerId, NameOwners, NameRule};
+pub use self::issuer_config::parse_issuers;
 pub use self::jwk::{Algorithm, KeySet};
 pub use self::keys::Keys;
 pub use self::refusal::{Refusal, Tells};
-pub use self::token::{CheckedHeader, MAX_TOKEN_BYTES, UnverifiedToken, verify};
+pub use self::token::{CheckedHeader, UnverifiedToken, verify};
 
 /// Why nobody could be identified.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,7 @@
 //! [`UnverifiedToken::check_header`] and [`verify`] read as the list of rules. jsonwebtoken lends the cryptography alone: it lets `crit`, `typ`, an `iss`
 //! that is a list, a missing `aud`, an `exp` of 1e18 and an `iat` in the future pass, and reads the clock itself.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Map, Value};
@@ -12,12 +12,10 @@ use super::claims::Claims;
 use super::issuer::Issuer;
 use super::{Algorithm, Caller, KeySet, Refusal};
 use crate::read::json;
+use crate::time::{LEEWAY, since_epoch};
 
 /// API Gateway passes 10,240 bytes of request line and headers; nothing longer is a token that reached us there.
-pub const MAX_TOKEN_BYTES: usize = 10_000;
-
-/// Seconds by which the provider's clock and ours may differ, either way.
-const LEEWAY: f64 = 30.0;
+const MAX_TOKEN_BYTES: usize = 10_000;
 
 /// A token as a stranger sent it. It answers nothing that would need to be believed.
 #[derive(Clone)]
@@ -198,21 +196,21 @@ fn check_audience(claims: Claims<'_>, issuer: &Issuer) -> Result<(), Refusal> {
 
 /// Is it the token's time (RFC 7519 §4.1.4–4.1.6)?
 fn check_times(claims: Claims<'_>, issuer: &Issuer, now: SystemTime) -> Result<Expiry, Refusal> {
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64();
+    let (now, leeway) = (since_epoch(now).as_secs_f64(), LEEWAY.as_secs_f64());
     let number = |name: &str| claims.0.get(name).map(Value::as_f64);
     let longest = issuer.max_token_lifetime().as_secs_f64();
 
     let expires = number("exp").flatten().ok_or(Refusal::ExpiryMalformed)?;
     let issued_at = number("iat").flatten().ok_or(Refusal::IssuedAtMalformed)?;
-    if now >= expires + LEEWAY {
+    if now >= expires + leeway {
         return Err(Refusal::Expired);
     }
     if let Some(not_before) = number("nbf")
-        && now + LEEWAY < not_before.ok_or(Refusal::NotBeforeMalformed)?
+        && now + leeway < not_before.ok_or(Refusal::NotBeforeMalformed)?
     {
         return Err(Refusal::NotYetValid);
     }
-    if issued_at > now + LEEWAY {
+    if issued_at > now + leeway {
         return Err(Refusal::IssuedInFuture);
     }
     if expires <= issued_at {
@@ -227,6 +225,6 @@ fn check_times(claims: Claims<'_>, issuer: &Issuer, now: SystemTime) -> Result<E
         clippy::cast_possible_truncation,
         reason = "between now and now plus the longest lifetime, by the checks above"
     )]
-    let (ends_at, dead_from) = (expires.floor() as i64, (expires + LEEWAY).ceil() as i64);
+    let (ends_at, dead_from) = (expires.floor() as i64, (expires + leeway).ceil() as i64);
     Ok(Expiry { ends_at, dead_from })
 }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 use std::{fmt, mem};
 
+use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
 use aws_sdk_sts::config::http::HttpResponse;
 use aws_sdk_sts::config::interceptors::{
     BeforeDeserializationInterceptorContextMut, BeforeTransmitInterceptorContextMut,
@@ -36,26 +37,6 @@ const IDLE: Duration = Duration::from_secs(15);
 const ATTEMPT: Duration = Duration::from_millis(400);
 /// Each attempt at STS, which is the slowest of them.
 pub(crate) const STS_ATTEMPT: Duration = Duration::from_millis(600);
-
-/// Codes of AWS services that say "later": <https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html>
-const LATER: [&str; 16] = [
-    "Throttling",
-    "ThrottlingException",
-    "ThrottledException",
-    "RequestThrottled",
-    "RequestThrottledException",
-    "RequestLimitExceeded",
-    "TooManyRequestsException",
-    "ProvisionedThroughputExceededException",
-    "TransactionInProgressException",
-    "BandwidthLimitExceeded",
-    "LimitExceededException",
-    "SlowDown",
-    "PriorRequestNotComplete",
-    "RequestTimeout",
-    "RequestTimeoutException",
-    "ServiceUnavailable",
-];
 
 /// The SDK's settings: region, credentials and endpoints by the SDK's own variables, limits as DESIGN has them.
 ///
@@ -180,7 +161,7 @@ impl Upstream {
                     // Neither an answer nor an error of the service: something on the way broke it.
                     None if status < 300 => (true, "unreadable answer".into()),
                     code => {
-                        let later = status >= 500 || status == 429 || code.is_some_and(|code| LATER.contains(&code));
+                        let later = status >= 500 || status == 429 || code.is_some_and(is_for_now);
                         (later, code.map_or("no code", legible).to_owned())
                     }
                 }
@@ -191,7 +172,13 @@ impl Upstream {
     }
 }
 
-/// What is no code of AWS's may be anything, also what was sent.
+/// Whether a code says that the same request may succeed later. These are the codes that the SDKs retry. AWS answers the
+/// ones that they leave out, such as `ServiceUnavailable`, with a status of 500 or more.
+fn is_for_now(code: &str) -> bool {
+    THROTTLING_ERRORS.contains(&code) || TRANSIENT_ERRORS.contains(&code)
+}
+
+/// Anything that does not look like an AWS error code may echo our request, so it is not logged.
 fn legible(code: &str) -> &str {
     let known = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:_-".contains(&byte));
     if known { code } else { "an unreadable code" }
@@ -256,6 +243,31 @@ impl Intercept for ConnectOnly {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_throttled_request_may_succeed_later_and_a_denied_one_does_not() {
+        for code in [
+            "Throttling",
+            "ThrottlingException",
+            "ThrottledException",
+            "RequestThrottled",
+            "RequestThrottledException",
+            "RequestLimitExceeded",
+            "TooManyRequestsException",
+            "ProvisionedThroughputExceededException",
+            "TransactionInProgressException",
+            "LimitExceededException",
+            "SlowDown",
+            "RequestTimeout",
+            "RequestTimeoutException",
+        ] {
+            assert!(is_for_now(code), "{code}");
+        }
+        for code in ["AccessDenied", "AccessDeniedException", "InvalidClientTokenId", "LimitExceeded", "throttling", ""]
+        {
+            assert!(!is_for_now(code), "{code}");
+        }
+    }
 
     #[test]
     fn a_code_is_told_where_it_can_be_one() {

@@ -33,6 +33,7 @@
 //! A request is repeated only after another look at the secret, and never by the SDK: `insist`.
 
 mod access_keys;
+mod errors;
 mod event;
 mod secret;
 mod stack;
@@ -43,11 +44,13 @@ use aws_sdk_sts::config::retry::RetryConfig;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use self::access_keys::AccessKeys;
+pub use self::errors::RotationError;
 pub use self::event::{Event, EventError, StackEvent, StackRequest, Step};
 use self::secret::{NotKept, Secret, Standing, Versions};
 use self::stack::StackClient;
 use crate::audit::Audit;
 use crate::config::RotatorConfig;
+use crate::credentials::rotation_times::OVERLAP;
 use crate::credentials::{AccessKey, BrokerKey, StsError};
 use crate::net::aws::{AtMost, SdkConfig, Upstream, attempts_of};
 
@@ -62,8 +65,6 @@ const PAUSES: [Duration; 4] =
 /// at most (`Timeout` in the template). What it sent last arrives within 5 minutes, because AWS refuses older signatures:
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html>. The rest is for clocks that differ.
 const ABANDONED: Duration = Duration::from_mins(15);
-/// A function that read the secret just before the promotion reads it again after 5 min at most, or when refused.
-const OVERLAP: Duration = Duration::from_mins(15);
 /// A new key works everywhere after some seconds; trials of one step go on for so long at most.
 const TRIAL_LIMIT: Duration = Duration::from_mins(1);
 /// And for so long at least, however late it is: Lambda ends what is too late.
@@ -80,59 +81,6 @@ const TRIAL_PAUSE: Duration = Duration::from_millis(400);
 const TRIAL_BACKOFF: Duration = Duration::from_millis(250);
 /// The longest wait between two trials.
 const TRIAL_BACKOFF_LIMIT: Duration = Duration::from_secs(5);
-
-/// Why an invocation did not do what it was asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RotationError {
-    /// The event is none that the rotator knows.
-    #[error(transparent)]
-    Event(#[from] EventError),
-    /// The event is about another secret.
-    #[error("the event names another secret than HALLPASS_BROKER_KEY")]
-    OtherSecret,
-    /// The secret's rotation is off: somebody cancelled it, or the stack is being deleted.
-    #[error("rotation is not enabled for the secret")]
-    NotEnabled,
-    /// The token is no version that is being made.
-    #[error("the token is no version of the secret that is AWSPENDING")]
-    NotPending,
-    /// The version has no key yet.
-    #[error("the pending version holds no access key; createSecret comes first")]
-    NotCreated,
-    /// A version of the secret is no access key.
-    #[error("the {0} version of the secret is no access key")]
-    Malformed(&'static str),
-    /// STS did not take the new key in time.
-    #[error("STS does not take the new key: {0}")]
-    NotTaken(StsError),
-    /// STS will never take the new key: it is gone or inactive in IAM, or has been refused for too long.
-    #[error("the new key is of no use; the pending version is given up, and the next rotation makes another")]
-    GivenUp,
-    /// Another invocation of the same step has gone further meanwhile.
-    #[error("another invocation of this step was faster")]
-    Overtaken,
-    /// STS takes the key, and IAM does not list it.
-    #[error("the pending version holds no active key of the user")]
-    NotTheUsers,
-    /// The user has two keys that are both needed.
-    #[error("the user has two access keys, and neither can be deleted")]
-    NoRoom,
-    /// The user has two keys, and another invocation may be about to keep one of them.
-    #[error("the user has two access keys, and one is too young to be deleted; try again in 15 minutes")]
-    TooYoung,
-    /// The key in use is gone.
-    #[error("the current key does not exist in IAM, or is not active; rotate now")]
-    CurrentKeyDead,
-    /// An answer lacks what it must have.
-    #[error("{0} answered without what was asked for")]
-    Incomplete(&'static str),
-    /// A service gave an error.
-    #[error(transparent)]
-    Upstream(#[from] Upstream),
-    /// CloudFormation could not be told how it went.
-    #[error("CloudFormation could not be told: {0}")]
-    Untold(&'static str),
-}
 
 /// Rotates the broker key.
 #[derive(Debug)]

@@ -11,11 +11,11 @@ pub struct SessionDuration(i32);
 
 impl SessionDuration {
     /// STS's minimum, 15 minutes.
-    pub const MIN: Self = Self(900);
+    pub(crate) const MIN: Self = Self(900);
     /// STS's maximum, 36 hours.
     pub const MAX: Self = Self(129_600);
     /// What holds where a grant says nothing: one hour.
-    pub const DEFAULT: Self = Self(3_600);
+    pub(crate) const DEFAULT: Self = Self(3_600);
 
     /// Takes a legal number of seconds.
     #[must_use]
@@ -42,7 +42,7 @@ pub struct SessionPolicy(String);
 
 impl SessionPolicy {
     /// STS's limit, in characters.
-    pub const MAX_CHARS: usize = 2_048;
+    pub(crate) const MAX_CHARS: usize = 2_048;
 
     /// Takes a legal text.
     #[must_use]
@@ -191,7 +191,7 @@ impl SessionTags {
 ///
 /// # Errors
 /// [`TagError::Key`].
-pub fn check_tag_key(key: &str) -> Result<(), TagError> {
+pub(crate) fn check_tag_key(key: &str) -> Result<(), TagError> {
     let legal = (1..=128).contains(&key.chars().count())
         && key.chars().all(is_tag_character)
         && !key.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("aws:"));

@@ -5,6 +5,6 @@
 mod limits;
 mod name;
 
-pub use self::limits::{PolicyArn, PolicyArns, SessionDuration, SessionPolicy, SessionTags, TagError, check_tag_key};
-pub(crate) use self::limits::{is_partition, is_tag_character};
+pub use self::limits::{PolicyArn, PolicyArns, SessionDuration, SessionPolicy, SessionTags, TagError};
+pub(crate) use self::limits::{check_tag_key, is_partition, is_tag_character};
 pub use self::name::{FederatedName, NameError};

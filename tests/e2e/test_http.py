@@ -60,7 +60,7 @@ def test_a_grant_is_asked_for_by_name(api: Api, token: Token) -> None:
     for request_of in ({"query": {"grant": "payroll"}}, {"method": "POST", "body": {"grant": "payroll"}}):
         answer = api.ask(token=token("erin"), **request_of)
         assert answer.body["Grant"] == "payroll"
-        assert lasts(answer, 900), "the grant's own default"
+        assert lasts(answer, 1_800), "the grant's own default"
 
 
 def test_a_grant_in_the_path_is_asked_for_by_name(api: Api, token: Token) -> None:

@@ -243,7 +243,7 @@ def test_the_defaults_of_an_issuer_are_the_functions() -> None:
     defaults = {"subject_claim": "/sub", "groups_claim": "/groups", "groups_required": False, "required_claims": {}}
     least = {"id": "corp", "issuer": GIVEN["IssuerUrl"], "audiences": ["hallpass"]}
     assert issuers() == [least | defaults]
-    source = (ROOT / "src/identity/issuer.rs").read_text()
+    source = (ROOT / "src/identity/issuer_config.rs").read_text()
     for name in ("subject_claim", "groups_claim"):
         assert f'self.pointer("{name}").unwrap_or_else(|| "{defaults[name]}".into())' in source
 

@@ -4,12 +4,13 @@
 
 use std::fmt;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use aws_sdk_iam::primitives::{DateTime, DateTimeFormat};
+use aws_sdk_iam::primitives::DateTime;
 use aws_sdk_iam::types::StatusType;
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
 use clap::{Subcommand, value_parser};
+use hallpass::time::{rfc3339, seconds};
 use serde::{Serialize, Serializer};
 
 use self::rotate::Rotation;
@@ -142,8 +143,7 @@ struct Time(i64);
 
 impl Time {
     fn of(time: SystemTime) -> Self {
-        let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Self(i64::try_from(seconds).unwrap_or(i64::MAX))
+        Self(seconds(time))
     }
 
     /// Seconds from the other time to this one; 0 where that is later, as it may seem by a clock that is slow.
@@ -160,10 +160,10 @@ impl From<DateTime> for Time {
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match DateTime::from_secs(self.0).fmt(DateTimeFormat::DateTime) {
-            Ok(text) => f.write_str(&text),
-            // A year of five digits, which RFC 3339 does not have.
-            Err(_) => write!(f, "{} s after 1970", self.0),
+        match rfc3339(self.0) {
+            Some(text) => f.write_str(&text),
+            // RFC 3339 has no years of five digits.
+            None => write!(f, "{} s after 1970", self.0),
         }
     }
 }

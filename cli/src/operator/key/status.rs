@@ -1,15 +1,11 @@
 //! Is the broker key as it should be?
 
 use aws_sdk_secretsmanager::types::RotationRulesType;
+use hallpass::credentials::rotation_times::{AGE_LIMIT, PREVIOUS_KEY_LIMIT};
 use serde::Serialize;
 
 use super::{AccessKey, BrokerKey, CURRENT, LastUse, PENDING, Time, has};
 use crate::failure::Failure;
-
-/// From 15 min after a new key is in use its hourly run deactivates the previous one.
-const OLD_KEY_LIMIT: u64 = 75 * 60;
-/// Half as long again as the 30 days after which a key is replaced.
-const AGE_LIMIT: u64 = 45 * 24 * 60 * 60;
 
 /// All that is known of the broker key without reading it.
 #[derive(Debug, Serialize)]
@@ -106,13 +102,13 @@ impl Status {
             add("no key is active, and nobody gets credentials".into(), format!("{rotate} makes a new one"));
         }
         let unchanged_for = self.now.since(self.last_changed.max(newest).unwrap_or(Time(0)));
-        if active().count() > 1 && unchanged_for > OLD_KEY_LIMIT {
+        if active().count() > 1 && unchanged_for > PREVIOUS_KEY_LIMIT.as_secs() {
             add(
                 format!("{} keys are active, {} after the last change", active().count(), length(unchanged_for)),
                 format!("the rotator's hourly run deactivates the previous key; {log} says why it did not"),
             );
         }
-        if let Some(newest) = newest.filter(|newest| self.now.since(*newest) > AGE_LIMIT) {
+        if let Some(newest) = newest.filter(|newest| self.now.since(*newest) > AGE_LIMIT.as_secs()) {
             add(
                 format!("the newest active key is {} old", self.ago(newest)),
                 format!("{log} says why no rotation replaced it; {rotate} attempts one now"),
