@@ -6,24 +6,20 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use data_encoding::HEXLOWER;
-use futures_util::future::{join, join_all, join3};
-use sha2::{Digest, Sha256};
+use futures_util::future::{join, join3};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::audit::{Audit, MatchedItem, Record, capped};
-use crate::credentials::{BrokerKeys, Issued, KeyError, MintError, StsError};
-use crate::grants::{Denied, GrantName, Offer, Request, Session, Store, StoreError, Unsettled, authorize, offers};
-use crate::http::parameters::{Invalid, Parameters};
+use crate::audit::{Audit, Record};
+use crate::credentials::{BrokerKeys, FoundKey, Issued, KeyError, MintError, StsError};
+use crate::grants::{Denied, GrantName, Offer, Request, Store, StoreError, Unsettled, authorize, offers};
+use crate::http::parameters::{Invalid, Parameters, Sent};
 use crate::identity::{Caller, Identity, IdentityError, UnverifiedToken};
-use crate::net::refreshed::Refresh;
-use crate::time::rfc3339;
 
 /// botocore gives a container-credentials endpoint 2 s; the gateway and the way to it need the rest.
 const REQUEST_LIMIT: Duration = Duration::from_millis(1_500);
 /// So that the answer is out of the function within that.
 const ANSWER_MARGIN: Duration = Duration::from_millis(50);
-/// How long an answer that is ready waits for a refresh beside it. A function is frozen as soon as it has answered: with
+/// How long an answer that is ready waits for a refresh in the background. A function is frozen as soon as it has answered: with
 /// few requests, a refresh that nobody waits for would never end.
 const REFRESH_GRACE: Duration = Duration::from_millis(200);
 
@@ -63,6 +59,37 @@ pub enum Failure {
     /// The code failed.
     #[error("the request's handler panicked")]
     Panicked,
+}
+
+impl Failure {
+    /// The name in the audit line.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::TokenMissing => "token_missing",
+            Self::Identity(error) => error.reason(),
+            Self::Invalid(invalid) => invalid.reason(),
+            Self::Denied(denied) => denied.reason(),
+            Self::Store(error) => error.reason(),
+            Self::Unsettled(unsettled) => unsettled.reason(),
+            Self::Key(error) => error.reason(),
+            Self::Sts(error) => error.reason(),
+            Self::TooSlow => "too_slow",
+            Self::Unaudited => "unaudited",
+            Self::Panicked => "panicked",
+        }
+    }
+}
+
+/// One request, as it came: nothing in it has been read but the route.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// The token, if there is one.
+    pub token: Option<&'a str>,
+    /// What may hold parameters.
+    pub sent: Sent<'a>,
+    /// The caller's address, by the gateway.
+    pub source_ip: Option<IpAddr>,
 }
 
 /// Credentials, and the grant that they are for.
@@ -105,25 +132,17 @@ impl Broker {
         }
     }
 
-    /// Decides one request for credentials. The token is looked at before the parameters, so that a stranger learns
-    /// nothing about them.
+    /// Decides one request for credentials.
     ///
     /// # Errors
     /// [`Failure`] says why there are no credentials.
-    pub async fn credentials(
-        &self,
-        token: Option<&str>,
-        parameters: Result<Parameters, Invalid>,
-        source_ip: Option<IpAddr>,
-        record: &mut Record,
-        now: SystemTime,
-    ) -> Result<Granted, Failure> {
-        record.measured.wants_credentials = true;
+    pub async fn credentials(&self, ask: Ask<'_>, record: &mut Record, now: SystemTime) -> Result<Granted, Failure> {
+        record.wants_credentials();
         let allowance = Allowance::begin();
-        let mut beside = Vec::new();
-        let deciding = self.decide(token, parameters, source_ip, record, &mut beside, now);
+        // Large: it holds a call to each service.
+        let deciding = Box::pin(self.decide(ask, record, now));
         let decided = allowance.limit(deciding).await;
-        allowance.end(beside, record).await;
+        self.end(allowance, record, now).await;
         decided
     }
 
@@ -131,92 +150,59 @@ impl Broker {
     ///
     /// # Errors
     /// [`Failure`] says why that cannot be said.
-    pub async fn grants(
-        &self,
-        token: Option<&str>,
-        parameters: Result<(), Invalid>,
-        source_ip: Option<IpAddr>,
-        record: &mut Record,
-        now: SystemTime,
-    ) -> Result<Vec<Offer>, Failure> {
+    pub async fn grants(&self, ask: Ask<'_>, record: &mut Record, now: SystemTime) -> Result<Vec<Offer>, Failure> {
         let allowance = Allowance::begin();
-        let mut beside = Vec::new();
-        let looking = async {
-            let caller = self.identify(token.ok_or(Failure::TokenMissing)?, record, &mut beside, now).await?;
-            parameters?;
-            let begun = Instant::now();
-            let holdings = self.store.read_all(&caller).await;
-            record.measured.stages.push(("grants", begun.elapsed()));
-            Ok(offers(&caller, holdings?, source_ip, now)?)
-        };
-        let found = allowance.limit(looking).await;
-        allowance.end(beside, record).await;
+        let found = allowance.limit(self.look_up(ask, record, now)).await;
+        self.end(allowance, record, now).await;
         found
     }
 
-    async fn decide(
-        &self,
-        token: Option<&str>,
-        parameters: Result<Parameters, Invalid>,
-        source_ip: Option<IpAddr>,
-        record: &mut Record,
-        beside: &mut Vec<Refresh>,
-        now: SystemTime,
-    ) -> Result<Granted, Failure> {
-        let caller = self.identify(token.ok_or(Failure::TokenMissing)?, record, beside, now).await?;
-        let Parameters { grant, duration } = parameters?;
-        let grant = grant.unwrap_or_default();
-        record.grant = Some(grant.as_str().to_owned());
-        let request = Request { grant, duration, source_ip };
-
-        let begun = Instant::now();
-        // Reading the key costs nothing once it is held; until then it need not wait for the grants.
-        let (matches, key) = join(self.store.read(&caller, &request.grant), self.keys.current(now)).await;
-        record.measured.stages.push(("grants", begun.elapsed()));
+    /// The order of the refusals: the token, so that a stranger learns nothing about the parameters; these; the grants;
+    /// the broker key, so that no name is taken and no token spent for nothing; name and token; STS.
+    async fn decide(&self, ask: Ask<'_>, record: &mut Record, now: SystemTime) -> Result<Granted, Failure> {
+        let caller = self.identify(ask.token, record, now).await?;
+        let Parameters { grant, duration } = ask.sent.read()?;
+        let request = Request { grant: grant.unwrap_or_default(), duration, source_ip: ask.source_ip };
+        record.asked_for(&request.grant);
+        // The key is at hand but for the first request, which need not wait for the grants to fetch it.
+        let reading = join(self.store.read(&caller, &request.grant), self.keys.current(now));
+        let (matches, key) = record.timed("grants", reading).await;
         let pending = authorize(&caller, &request, matches?, now)?;
-        record.describe(pending.describe());
-
-        // Nothing is owned or spent for a request that cannot succeed anyway.
-        let found = key?;
-        record.measured.key_age = Some(found.age);
-        beside.extend(found.refresh);
-        let settling = self.store.settle(pending, &record.lambda_request_id, now);
+        record.decided(&pending);
+        let FoundKey { key, age } = key?;
+        record.key_found(age);
         // Large, and rarely more than a move.
-        let session = Box::pin(settling).await?;
+        let session = Box::pin(self.store.settle(pending, &record.lambda_request_id, now)).await?;
         self.audit.issuing(record, now).map_err(|_| Failure::Unaudited)?;
-        let begun = Instant::now();
-        let issued = self.keys.mint(&found.key, &session, now).await;
-        record.measured.stages.push(("sts", begun.elapsed()));
-        let issued = issued?;
-        record.access_key_id = Some(issued.access_key_id.clone());
-        record.sts_request_id.clone_from(&issued.request_id);
-        record.expiration = rfc3339(issued.expires_at);
-        record.measured.packed_policy_size = issued.packed_policy_size;
-        Ok(Granted { grant: session.grant().clone(), issued })
+        let issued = record.timed("sts", self.keys.mint(&key, &session, now)).await?;
+        record.issued(&issued);
+        Ok(Granted { grant: request.grant, issued })
     }
 
-    async fn identify(
-        &self,
-        token: &str,
-        record: &mut Record,
-        beside: &mut Vec<Refresh>,
-        now: SystemTime,
-    ) -> Result<Caller, IdentityError> {
+    async fn look_up(&self, ask: Ask<'_>, record: &mut Record, now: SystemTime) -> Result<Vec<Offer>, Failure> {
+        let caller = self.identify(ask.token, record, now).await?;
+        ask.sent.expect_none()?;
+        let holdings = record.timed("grants", self.store.read_all(&caller)).await?;
+        Ok(offers(&caller, holdings, ask.source_ip, now)?)
+    }
+
+    async fn identify(&self, token: Option<&str>, record: &mut Record, now: SystemTime) -> Result<Caller, Failure> {
         let begun = Instant::now();
-        record.token_sha256 = Some(HEXLOWER.encode(&Sha256::digest(token)));
-        let token = UnverifiedToken::parse(token)?;
-        let (issuer, subject) = token.unverified_names();
-        (record.unverified_issuer, record.unverified_subject) = (issuer.map(capped), subject.map(capped));
+        let token = token.ok_or(Failure::TokenMissing)?;
+        record.presented(token);
+        let token = UnverifiedToken::parse(token).map_err(IdentityError::from)?;
+        record.claimed(&token);
         let identified = self.identity.identify(token, now).await?;
-        let caller = identified.caller;
-        (record.unverified_issuer, record.unverified_subject) = (None, None);
-        record.issuer = Some(caller.issuer().to_string());
-        record.subject = Some(caller.subject().to_owned());
-        record.jti = caller.token_id().map(capped);
-        record.measured.jwks_age = Some(identified.key_age);
-        record.measured.stages.push(("identity", begun.elapsed()));
-        beside.extend(identified.refresh);
-        Ok(caller)
+        record.verified(&identified);
+        record.took("identity", begun);
+        Ok(identified.caller)
+    }
+
+    /// Waits a moment for the refreshes in the background. If they are late, they go on.
+    async fn end(&self, allowance: Allowance, record: &mut Record, now: SystemTime) {
+        let refreshing = join(self.identity.refreshed(now), self.keys.refreshed(now));
+        let _ = timeout_at(allowance.end_of_grace(), refreshing).await;
+        record.took("total", allowance.begun);
     }
 }
 
@@ -238,11 +224,8 @@ impl Allowance {
         timeout_at(self.deadline, deciding).await.unwrap_or(Err(Failure::TooSlow))
     }
 
-    /// Waits a moment for what goes on beside the request. Not ending in time is no error: it goes on.
-    async fn end(self, beside: Vec<Refresh>, record: &mut Record) {
-        let grace = Instant::now().checked_add(REFRESH_GRACE).unwrap_or(self.deadline).min(self.deadline);
-        let _ = timeout_at(grace, join_all(beside.into_iter().map(Refresh::ended))).await;
-        record.measured.stages.push(("total", self.begun.elapsed()));
+    fn end_of_grace(self) -> Instant {
+        Instant::now().checked_add(REFRESH_GRACE).unwrap_or(self.deadline).min(self.deadline)
     }
 }
 
@@ -252,19 +235,5 @@ impl From<MintError> for Failure {
             MintError::Key(error) => Self::Key(error),
             MintError::Sts(error) => Self::Sts(error),
         }
-    }
-}
-
-impl Record {
-    fn describe(&mut self, session: &Session) {
-        let item = |matched: &crate::grants::Matched| MatchedItem {
-            principal: matched.principal.to_string(),
-            revision: matched.revision.as_deref().map(capped),
-        };
-        self.matched = session.matched().iter().map(item).collect();
-        self.policy_sha256 = session.policy().map(|policy| HEXLOWER.encode(&Sha256::digest(policy.as_str())));
-        self.policy_arns = session.policy_arns().iter().map(|arn| arn.as_str().to_owned()).collect();
-        self.duration = Some(session.duration().as_secs());
-        self.federated_name = Some(session.name().as_str().to_owned());
     }
 }

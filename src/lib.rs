@@ -37,3 +37,4 @@ pub mod read;
 pub mod rotation;
 pub mod session;
 pub mod time;
+pub mod wire;

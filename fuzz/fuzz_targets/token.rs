@@ -21,8 +21,8 @@ static KEYS: LazyLock<KeySet> = LazyLock::new(|| {
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    if let Ok(token) = UnverifiedToken::parse(text) {
+    if let Ok(token) = UnverifiedToken::parse(text).and_then(|token| token.check_header(&ISSUER)) {
         let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        assert!(verify(token, &ISSUER, &KEYS, now).is_err(), "accepted what nobody signed");
+        assert!(verify(token, &KEYS, now).is_err(), "accepted what nobody signed");
     }
 });

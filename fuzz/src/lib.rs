@@ -50,5 +50,5 @@ pub fn caller(claim: &str) -> Option<Caller> {
     let input = format!("{}.{}", encode(json!({"alg": "EdDSA"}).to_string()), encode(claims.to_string()));
     let signature = BASE64URL_NOPAD.encode(key.sign(input.as_bytes()).as_ref());
     let token = format!("{input}.{signature}");
-    verify(UnverifiedToken::parse(&token).ok()?, issuer, keys, now()).ok()
+    verify(UnverifiedToken::parse(&token).ok()?.check_header(issuer).ok()?, keys, now()).ok()
 }

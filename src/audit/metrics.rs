@@ -48,7 +48,7 @@ pub(super) fn metrics<'a>(
 ) -> Vec<Embedded<'a>> {
     let measured = &record.measured;
     let seconds = |age: Option<Duration>| age.map(|age| Figure::Whole(age.as_secs()));
-    let issued = measured.wants_credentials.then(|| Figure::Whole(u64::from(outcome.code == "issued")));
+    let issued = measured.wants_credentials.then(|| Figure::Whole(u64::from(*outcome == Outcome::Issued)));
     let packed = measured.packed_policy_size.and_then(|size| u64::try_from(size).ok()).map(Figure::Whole);
     let plain = [
         ("Issued", "Count", issued),
@@ -57,8 +57,8 @@ pub(super) fn metrics<'a>(
         ("PackedPolicySize", "Percent", packed),
     ];
     let plain = plain.into_iter().filter_map(|(name, unit, value)| Some(Metric { name, unit, value: value? }));
-    let refused = (outcome.status >= 400).then(|| Group {
-        dimension: Some(("Code", outcome.code)),
+    let refused = outcome.refused_code().map(|code| Group {
+        dimension: Some(("Code", code.as_str())),
         metrics: vec![Metric { name: "Refused", unit: "Count", value: Figure::Whole(1) }],
     });
     let mut latencies = measured.stages.iter().map(|(stage, took)| {
@@ -133,12 +133,16 @@ mod tests {
 
     use super::*;
     use crate::audit::Measured;
+    use crate::wire::Code;
 
-    fn lines(measured: Measured, status: u16, code: &'static str) -> Vec<Value> {
+    fn refused(code: Code) -> Outcome {
+        Outcome::Refused { code, reason: "", detail: String::new() }
+    }
+
+    fn lines(measured: Measured, outcome: &Outcome) -> Vec<Value> {
         let record = Record { measured, ..Record::default() };
-        let outcome = Outcome { status, code, reason: None, detail: None };
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700);
-        metrics(&Namespace::default(), &record, &outcome, now).iter().map(|line| json!(line)).collect()
+        metrics(&Namespace::default(), &record, outcome, now).iter().map(|line| json!(line)).collect()
     }
 
     fn directive(dimensions: &[&str], metrics: &[(&str, &str)]) -> Value {
@@ -173,19 +177,19 @@ mod tests {
         });
         let issued = || Measured { stages: measured.stages.clone(), ..measured };
         let whole = line(&[plain.clone(), latency.clone()], &first);
-        assert_eq!(lines(issued(), 200, "issued"), [whole, second.clone()]);
+        assert_eq!(lines(issued(), &Outcome::Issued), [whole, second.clone()]);
         first["Issued"] = json!(0);
         first["Refused"] = json!(1);
         first["Code"] = json!("invalid_token");
         let whole = line(&[plain, refused, latency], &first);
-        assert_eq!(lines(issued(), 401, "invalid_token"), [whole, second]);
+        assert_eq!(lines(issued(), &self::refused(Code::InvalidToken)), [whole, second]);
     }
 
     #[test]
     fn what_was_not_measured_has_no_line() {
-        assert_eq!(lines(Measured::default(), 200, "healthy"), Vec::<Value>::new());
+        assert_eq!(lines(Measured::default(), &Outcome::Healthy), Vec::<Value>::new());
         let refused = directive(&["Code"], &[("Refused", "Count")]);
         let refused = line(&[refused], &json!({"Refused": 1, "Code": "not_found"}));
-        assert_eq!(lines(Measured::default(), 404, "not_found"), [refused]);
+        assert_eq!(lines(Measured::default(), &self::refused(Code::NotFound)), [refused]);
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+
+use crate::wire::Code;
 
 /// Characters of a text from outside that a line keeps.
 const MAX_TEXT_CHARS: usize = 256;
@@ -99,18 +101,71 @@ pub struct Measured {
 }
 
 /// How a request ended.
-#[derive(Debug, Serialize)]
-pub struct Outcome {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A browser was told what it may send.
+    Preflight,
+    /// The version.
+    Healthy,
+    /// Credentials.
+    Issued,
+    /// What the caller could ask for.
+    Listed,
+    /// A refusal.
+    Refused {
+        /// What the client reads.
+        code: Code,
+        /// Which rule refused, or what failed.
+        reason: &'static str,
+        /// The same in words.
+        detail: String,
+    },
+}
+
+impl Outcome {
+    /// The code of a refusal.
+    #[must_use]
+    pub const fn refused_code(&self) -> Option<Code> {
+        match self {
+            Self::Refused { code, .. } => Some(*code),
+            Self::Preflight | Self::Healthy | Self::Issued | Self::Listed => None,
+        }
+    }
+
     /// The HTTP status.
-    pub status: u16,
-    /// The public code.
-    pub code: &'static str,
-    /// Which rule refused, or what failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<&'static str>,
-    /// The same in words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::Preflight => 204,
+            Self::Healthy | Self::Issued | Self::Listed => 200,
+            Self::Refused { code, .. } => code.status(),
+        }
+    }
+}
+
+impl Serialize for Outcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Fields<'a> {
+            status: u16,
+            code: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            reason: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            detail: Option<&'a str>,
+        }
+        let status = self.status();
+        let fields = match self {
+            Self::Preflight => Fields { status, code: "preflight", reason: None, detail: None },
+            Self::Healthy => Fields { status, code: "healthy", reason: None, detail: None },
+            Self::Issued => Fields { status, code: "issued", reason: None, detail: None },
+            Self::Listed => Fields { status, code: "listed", reason: None, detail: None },
+            Self::Refused { code, reason, detail } => {
+                Fields { status, code: code.as_str(), reason: Some(reason), detail: Some(detail) }
+            }
+        };
+        fields.serialize(serializer)
+    }
 }
 
 /// A text from outside, short enough for a line, and without what looks like a token: people paste theirs into paths.

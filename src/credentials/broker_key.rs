@@ -18,7 +18,7 @@ use super::rotation_times::OVERLAP;
 use super::sts::{Issued, StsError};
 use crate::grants::Session;
 use crate::net::aws::{AtMost, ConnectOnly, STS_ATTEMPT, Upstream, attempts_of};
-use crate::net::refreshed::{Held, Refresh, Refreshed};
+use crate::net::refreshed::{Held, Refreshed};
 
 /// A key held longer is refreshed beside a request.
 const REFRESH_AFTER: Duration = Duration::from_mins(5);
@@ -45,6 +45,20 @@ pub enum KeyError {
     /// The fetch ended without a result.
     #[error("the broker key could not be fetched")]
     Lost,
+}
+
+impl KeyError {
+    /// The name in the audit line.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::NotMade => "broker_key_not_made",
+            Self::Malformed => "broker_key_malformed",
+            Self::Upstream(error) => error.reason(),
+            Self::NotReplaced => "broker_key_not_replaced",
+            Self::Lost => "broker_key_lost",
+        }
+    }
 }
 
 /// Why STS was not asked with success.
@@ -79,15 +93,13 @@ impl fmt::Debug for BrokerKey {
     }
 }
 
-/// The key to ask STS with, and what looking for it left behind.
+/// The key to ask STS with.
 #[derive(Debug)]
 pub struct FoundKey {
     /// The key.
     pub key: Arc<BrokerKey>,
     /// How long it has been held.
     pub age: Duration,
-    /// A refresh that goes on beside the request.
-    pub refresh: Option<Refresh>,
 }
 
 /// Holds the broker key.
@@ -128,14 +140,17 @@ impl BrokerKeys {
     pub async fn current(&self, now: SystemTime) -> Result<FoundKey, KeyError> {
         let Some(Held { value: key, age }) = self.key.held(now) else {
             let key = self.key.fetch(now, self.fetching()).await?;
-            return Ok(FoundKey { key, age: Duration::ZERO, refresh: None });
+            return Ok(FoundKey { key, age: Duration::ZERO });
         };
-        let refresh = if age > REFRESH_AFTER {
-            self.key.fetch_at_most_every(REFETCH_EVERY, now, self.fetching()).map(Refresh::of)
-        } else {
-            None
-        };
-        Ok(FoundKey { key, age, refresh })
+        if age > REFRESH_AFTER {
+            self.key.refresh_at_most_every(REFETCH_EVERY, now, self.fetching());
+        }
+        Ok(FoundKey { key, age })
+    }
+
+    /// Waits for the refresh in the background to end, if there is one.
+    pub async fn refreshed(&self, now: SystemTime) {
+        self.key.refreshed(now).await;
     }
 
     /// Asks STS for a session's credentials. Where it refuses the key, the one that the secret holds by now is tried,

@@ -41,6 +41,19 @@ pub enum StsError {
     Incomplete,
 }
 
+impl StsError {
+    /// The name in the audit line.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::KeyRefused(_) => "sts_refused_key",
+            Self::GrantRefused(_) => "sts_refused_session",
+            Self::Upstream(error) => error.reason(),
+            Self::Incomplete => "sts_incomplete",
+        }
+    }
+}
+
 /// Credentials for a session.
 #[derive(Debug)]
 pub struct Issued {

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use super::denied::Denied;
+use super::denied::{Denied, Refused, Unusable};
 use super::item::StoredItem;
 use super::merge::{Contents, Merged, contents, duration, merge};
 use super::{GrantName, Principal};
@@ -162,17 +162,17 @@ impl Pending {
 /// [`Denied`] says why there is no session; there is never a lesser one.
 pub fn authorize(caller: &Caller, request: &Request, matches: Matches, now: SystemTime) -> Result<Pending, Denied> {
     if let Some(principal) = matches.blocked.into_iter().next() {
-        return Err(Denied::Blocked(principal));
+        return Err(Refused::Blocked(principal).into());
     }
     let Merged { items, require } = merge(matches.items, now)?;
     if let Some(pointer) = require.refused_claim(caller) {
-        return Err(Denied::ClaimRefused(pointer.to_owned()));
+        return Err(Refused::ClaimRefused(pointer.to_owned()).into());
     }
     if !require.unmet(caller, now).is_empty() {
-        return Err(Denied::StepUp(require.step_up()));
+        return Err(Refused::StepUp(require.step_up()).into());
     }
     let duration = duration(caller, &items, request.duration, now)?;
-    let name = FederatedName::of(caller)?;
+    let name = FederatedName::of(caller).map_err(Unusable::from)?;
     let Contents { policy, policy_arns, tags } = contents(caller, &name, &items, request.source_ip)?;
     let dues = Dues { name: name_to_take(caller, &name, matches.name_owner)?, token: caller.single_use() };
     let made_from = items.into_iter().map(|(principal, item)| Matched { principal, revision: item.revision });
@@ -194,12 +194,12 @@ pub(super) fn name_to_take(
     caller: &Caller,
     name: &FederatedName,
     owner: Option<String>,
-) -> Result<Option<NameToTake>, Denied> {
+) -> Result<Option<NameToTake>, Refused> {
     let Some(rule) = caller.name_rule() else { return Ok(None) };
     let me = Principal::user(caller);
     match (owner, rule.owners) {
         (Some(owner), _) if owner == me.as_str() => Ok(None),
         (None, NameOwners::FirstUse) => Ok(Some(NameToTake { name: name.folded(), owner: me })),
-        (owner, _) => Err(Denied::NameOwned { name: name.folded(), owner }),
+        (owner, _) => Err(Refused::NameOwned { name: name.folded(), owner }),
     }
 }

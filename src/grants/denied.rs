@@ -9,25 +9,36 @@ use crate::session::{NameError, SessionDuration, TagError};
 /// Why there is no session.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// The caller's: a principal of his is blocked.
+    /// The caller may not have one.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The grant gives none.
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
+}
+
+/// The caller's fault: another caller, sign-in or request could get a session.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// One of the caller's principals is blocked.
     #[error("`{0}` is blocked")]
     Blocked(Principal),
-    /// The caller's: nothing in the table grants it.
+    /// Nothing in the table grants it.
     #[error("no item grants this to the caller")]
     NoGrant,
-    /// The caller's: an item refuses it.
+    /// An item refuses it.
     #[error("the item of `{0}` is disabled")]
     Disabled(Principal),
-    /// The caller's: it is not, or no longer, the grant's time.
+    /// The grant's time is over or has not begun.
     #[error("the grant's time is over or has not begun")]
     OutOfTime,
-    /// The caller's: a claim has none of the values that the grant requires.
+    /// A claim has none of the values that the grant requires.
     #[error("the claim `{0}` has none of the values that the grant requires")]
     ClaimRefused(String),
-    /// The caller's: the sign-in is not strong or fresh enough.
+    /// The sign-in is not strong or fresh enough.
     #[error("a stronger or fresher sign-in is needed")]
     StepUp(StepUp),
-    /// The caller's: more was asked for than the grant allows.
+    /// More was asked for than the grant allows.
     #[error("{asked} s were asked for, over the grant's maximum of {maximum} s")]
     OverMaximum {
         /// What was asked for.
@@ -35,55 +46,107 @@ pub enum Denied {
         /// What the grant allows.
         maximum: SessionDuration,
     },
-    /// The caller's: the session would have to end with the token, which ends too soon.
+    /// The session would have to end with the token, which ends too soon.
     #[error("the token ends in less than 900 s, and the session would have to end with it")]
     TokenEndsTooSoon,
-    /// The caller's: the federated name is another's, or nobody's where an operator has to register it.
+    /// The federated name belongs to another, or to nobody although an operator has to register it.
     #[error("the federated name `{name}` is {}", owner.as_ref().map_or("not registered".into(), |owner| format!("owned by `{owner}`")))]
     NameOwned {
         /// The name, as its owner is recorded.
         name: String,
-        /// Whose it is.
+        /// The owner, if there is one.
         owner: Option<String>,
     },
-    /// The gateway's: a session that works from one address needs one.
-    #[error("the event has no source address, and the grant pins sessions to it")]
+    /// A session that works from one address needs one, and the gateway gave none.
+    #[error("the event has no source address, which this grant needs")]
     NoSourceAddress,
-    /// The grant's: an item is not well-formed.
+}
+
+/// The grant's fault: an operator has to fix it, or the claim that it needs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// An item is not well-formed.
     #[error("the item of `{principal}` is unusable: {problems}")]
-    Unusable {
-        /// Whose item it is.
+    Item {
+        /// The principal that it is for.
         principal: Principal,
         /// Everything that is wrong with it.
         problems: Problems,
     },
-    /// The grant's: nothing can meet what the items require together.
+    /// Nothing can meet what the items require together.
     #[error("nothing can meet {0} of all the items that match")]
     Contradiction(String),
-    /// The grant's: the caller has no federated name.
+    /// The caller has no federated name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The grant's: a template cannot be filled in for this caller.
+    /// A template cannot be filled in for this caller.
     #[error("the item of `{principal}` is unusable for this caller: {error}")]
     Template {
-        /// Whose item it is.
+        /// The principal that the item is for.
         principal: Principal,
         /// The claim.
         error: ClaimError,
     },
-    /// The grant's: the tags are none that STS takes.
+    /// STS does not accept the tags.
     #[error(transparent)]
     Tags(#[from] TagError),
-    /// The grant's: together the items are more than STS takes.
+    /// The items together have a longer policy than STS accepts.
     #[error("the merged policy has {characters} characters, and STS takes at most 2048")]
     PolicyTooLarge {
         /// The length of the minified policy.
         characters: usize,
     },
-    /// The grant's: together the items are more than STS takes.
+    /// The items together have more statements than STS accepts.
     #[error("the merged policy has more statements than fit into the 2048 characters that STS takes")]
     TooManyStatements,
-    /// The grant's: together the items are more than STS takes.
+    /// The items together name more managed policies than STS accepts.
     #[error("the items name {0} managed policies together, and STS takes at most 10")]
     TooManyArns(usize),
+}
+
+impl Denied {
+    /// The name in the audit line.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Refused(refused) => refused.reason(),
+            Self::Unusable(unusable) => unusable.reason(),
+        }
+    }
+}
+
+impl Refused {
+    /// The name in the audit line.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Blocked(_) => "blocked",
+            Self::NoGrant => "no_grant",
+            Self::Disabled(_) => "disabled",
+            Self::OutOfTime => "out_of_time",
+            Self::ClaimRefused(_) => "claim_refused",
+            Self::StepUp(_) => "step_up",
+            Self::OverMaximum { .. } => "over_maximum",
+            Self::TokenEndsTooSoon => "token_ends_too_soon",
+            Self::NameOwned { .. } => "name_owned",
+            Self::NoSourceAddress => "no_source_address",
+        }
+    }
+}
+
+impl Unusable {
+    /// The name in the audit line.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Item { .. } => "item_unusable",
+            Self::Contradiction(_) => "requirements_contradict",
+            Self::Name(_) => "name_unusable",
+            Self::Template { .. } => "claim_unusable",
+            Self::Tags(_) => "tags_unusable",
+            Self::PolicyTooLarge { .. } => "policy_too_large",
+            Self::TooManyStatements => "too_many_statements",
+            Self::TooManyArns(_) => "too_many_arns",
+        }
+    }
 }

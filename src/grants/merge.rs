@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::Principal;
-use super::denied::Denied;
+use super::denied::{Denied, Refused, Unusable};
 use super::item::{Item, StoredItem};
 use super::policy::{MAX_STATEMENTS, Policy, Template};
 use super::requirement::Requirement;
@@ -29,21 +29,22 @@ pub(super) fn merge(stored: Vec<StoredItem>, now: SystemTime) -> Result<Merged, 
     for StoredItem { principal, attributes } in stored {
         match Item::read(attributes) {
             Ok(item) => items.push((principal, item)),
-            Err(problems) => return Err(Denied::Unusable { principal, problems }),
+            Err(problems) => return Err(Unusable::Item { principal, problems }.into()),
         }
     }
     if items.is_empty() {
-        return Err(Denied::NoGrant);
+        return Err(Refused::NoGrant.into());
     }
     if let Some((principal, _)) = items.iter().find(|(_, item)| !item.enabled) {
-        return Err(Denied::Disabled(principal.clone()));
+        return Err(Refused::Disabled(principal.clone()).into());
     }
     items.retain(|(_, item)| item.in_time(now));
     if items.is_empty() {
-        return Err(Denied::OutOfTime);
+        return Err(Refused::OutOfTime.into());
     }
     let all = items.iter().map(|(_, item)| item.require.clone());
-    let require = all.into_iter().try_fold(Requirement::default(), Requirement::and).map_err(Denied::Contradiction)?;
+    let require =
+        all.into_iter().try_fold(Requirement::default(), Requirement::and).map_err(Unusable::Contradiction)?;
     Ok(Merged { items, require })
 }
 
@@ -61,10 +62,10 @@ pub(super) fn duration(
     items: &[(Principal, Item)],
     asked: Option<SessionDuration>,
     now: SystemTime,
-) -> Result<SessionDuration, Denied> {
+) -> Result<SessionDuration, Refused> {
     let maximum = items.iter().map(|(_, item)| item.max_duration).min().unwrap_or(SessionDuration::MIN);
     if let Some(asked) = asked.filter(|asked| *asked > maximum) {
-        return Err(Denied::OverMaximum { asked, maximum });
+        return Err(Refused::OverMaximum { asked, maximum });
     }
     let default = items.iter().map(|(_, item)| item.duration).min().unwrap_or(SessionDuration::MIN);
     Ok(asked.unwrap_or(default).min(longest(caller, items, now)?))
@@ -75,7 +76,7 @@ pub(super) fn longest(
     caller: &Caller,
     items: &[(Principal, Item)],
     now: SystemTime,
-) -> Result<SessionDuration, Denied> {
+) -> Result<SessionDuration, Refused> {
     let mut longest = items.iter().map(|(_, item)| item.max_duration).min().unwrap_or(SessionDuration::MIN);
     for end in items.iter().filter_map(|(_, item)| item.not_after) {
         // Items with less than the minimum left are no longer among these.
@@ -84,7 +85,7 @@ pub(super) fn longest(
     }
     if let Some(end) = caller.session_ends_at() {
         let left = seconds_until(end, now).min(SessionDuration::MAX.as_secs().into());
-        longest = longest.min(SessionDuration::from_secs(left).ok_or(Denied::TokenEndsTooSoon)?);
+        longest = longest.min(SessionDuration::from_secs(left).ok_or(Refused::TokenEndsTooSoon)?);
     }
     Ok(longest)
 }
@@ -122,17 +123,17 @@ fn session_policy(
         if !statements.contains(&statement) {
             statements.push(statement);
         }
-        if statements.len() > MAX_STATEMENTS { Err(Denied::TooManyStatements) } else { Ok(()) }
+        if statements.len() > MAX_STATEMENTS { Err(Unusable::TooManyStatements) } else { Ok(()) }
     };
     for (principal, item) in items {
         let fill = |template: &Template| template.fill(caller, name);
         for statement in item.policy.iter().flat_map(Policy::statements) {
-            let unfilled = |error| Denied::Template { principal: principal.clone(), error };
+            let unfilled = |error| Unusable::Template { principal: principal.clone(), error };
             join(statement.print(&fill).map_err(unfilled)?)?;
         }
     }
     if items.iter().any(|(_, item)| item.pin_source_ip) {
-        join(pin(source_ip.ok_or(Denied::NoSourceAddress)?))?;
+        join(pin(source_ip.ok_or(Refused::NoSourceAddress)?))?;
     }
     if statements.is_empty() {
         return Ok(None);
@@ -140,7 +141,7 @@ fn session_policy(
     statements.sort_by_cached_key(Value::to_string);
     let text = Policy::print(&statements);
     let characters = text.chars().count();
-    SessionPolicy::new(text).map(Some).ok_or(Denied::PolicyTooLarge { characters })
+    Ok(Some(SessionPolicy::new(text).ok_or(Unusable::PolicyTooLarge { characters })?))
 }
 
 /// The statement that denies everything from elsewhere. Calls that an AWS service makes with the session, such as
@@ -160,16 +161,16 @@ fn pin(address: IpAddr) -> Value {
     })
 }
 
-fn policy_arns(items: &[(Principal, Item)]) -> Result<PolicyArns, Denied> {
+fn policy_arns(items: &[(Principal, Item)]) -> Result<PolicyArns, Unusable> {
     let arns = items.iter().flat_map(|(_, item)| item.policy_arns.iter().cloned()).collect();
-    PolicyArns::new(arns).map_err(Denied::TooManyArns)
+    PolicyArns::new(arns).map_err(Unusable::TooManyArns)
 }
 
-fn tags(caller: &Caller, name: &FederatedName, items: &[(Principal, Item)]) -> Result<SessionTags, Denied> {
+fn tags(caller: &Caller, name: &FederatedName, items: &[(Principal, Item)]) -> Result<SessionTags, Unusable> {
     let mut tags = Vec::new();
     for (principal, item) in items {
         for (key, template) in &item.tags {
-            let unfilled = |error| Denied::Template { principal: principal.clone(), error };
+            let unfilled = |error| Unusable::Template { principal: principal.clone(), error };
             tags.push((key.clone(), template.fill(caller, name).map_err(unfilled)?));
         }
     }

@@ -20,7 +20,7 @@ mod store;
 mod tests;
 
 pub use self::authorize::{Matched, Matches, Pending, Request, Session, authorize};
-pub use self::denied::Denied;
+pub use self::denied::{Denied, Refused, Unusable};
 pub use self::grant_name::GrantName;
 pub use self::item::{Attributes, Item, StoredItem};
 pub use self::lint::{Holder, check};

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 
 use super::authorize::name_to_take;
-use super::denied::Denied;
+use super::denied::{Denied, Refused, Unusable};
 use super::item::StoredItem;
 use super::merge::{Merged, contents, longest, merge};
 use super::requirement::StepUp;
@@ -48,9 +48,9 @@ pub fn offers(
     now: SystemTime,
 ) -> Result<Vec<Offer>, Denied> {
     if let Some(principal) = holdings.blocked.into_iter().next() {
-        return Err(Denied::Blocked(principal));
+        return Err(Refused::Blocked(principal).into());
     }
-    let name = FederatedName::of(caller)?;
+    let name = FederatedName::of(caller).map_err(Unusable::from)?;
     name_to_take(caller, &name, holdings.name_owner)?;
     let offer = |(grant, items)| {
         let Merged { items, require } = merge(items, now).ok()?;
@@ -60,7 +60,8 @@ pub fn offers(
         contents(caller, &name, &items, source_ip).ok()?;
         let description = items.iter().find_map(|(_, item)| item.description.clone());
         let requires = require.unmet(caller, now);
-        Some(longest(caller, &items, now).map(|max_duration| Offer { grant, description, max_duration, requires }))
+        let offer = |max_duration| Offer { grant, description, max_duration, requires };
+        Some(longest(caller, &items, now).map(offer).map_err(Denied::from))
     };
     holdings.grants.into_iter().filter_map(offer).collect()
 }

@@ -60,6 +60,19 @@ pub enum StoreError {
     RecordMalformed(String),
 }
 
+impl StoreError {
+    /// The name in the audit line.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Upstream(error) => error.reason(),
+            Self::Incomplete => "grants_incomplete",
+            Self::Unexpected => "grants_unexpected",
+            Self::RecordMalformed(_) => "record_malformed",
+        }
+    }
+}
+
 /// Why a session may not be minted after all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unsettled {
@@ -72,6 +85,18 @@ pub enum Unsettled {
     /// It cannot be known.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl Unsettled {
+    /// The name in the audit line.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::NameTaken(_) => "name_owned",
+            Self::TokenSpent => "token_spent",
+            Self::Store(error) => error.reason(),
+        }
+    }
 }
 
 /// The table of grants, which is only read, and the table of state.

@@ -7,23 +7,22 @@ use std::time::SystemTime;
 use futures_util::FutureExt;
 use lambda_http::Body;
 use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
-use lambda_http::http::{HeaderValue, Method, StatusCode, header};
-use secrecy::ExposeSecret;
-use serde_json::{Value, json};
+use lambda_http::http::{HeaderValue, Method, header};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::cors::Cors;
 use super::event::{header_problem, is_request_id, repeats_header};
 use super::presented::token;
 use super::route::Route;
-use super::sent::{no_parameters, parameters};
-use super::told::{Problem, sign_in};
+use super::sent::sent;
+use super::told::{Told, requires};
 use crate::audit::{Outcome, Record, capped};
-use crate::broker::{Broker, Failure, Granted};
+use crate::broker::{Ask, Broker, Failure, Granted};
 use crate::grants::Offer;
 use crate::time::rfc3339;
+use crate::wire;
 
-/// Of what an operator reads in the audit line.
-const MAX_DETAIL_CHARS: usize = 4_096;
 /// The function: answers every event, whatever it holds.
 #[derive(Debug, Clone)]
 pub struct Function {
@@ -38,7 +37,7 @@ enum Reply {
     Health { body: bool },
     Credentials(Granted),
     Grants(Vec<Offer>),
-    Problem(Problem),
+    Refused(Told),
 }
 
 impl Function {
@@ -58,10 +57,10 @@ impl Function {
         let mut origin = None;
         // No event may cost more than its own answer, not even by a mistake of ours.
         let replying = AssertUnwindSafe(self.reply(event, &mut record, &mut origin, now)).catch_unwind();
-        let reply = replying.await.unwrap_or_else(|_| Reply::Problem(Problem::of(&Failure::Panicked)));
+        let reply = replying.await.unwrap_or_else(|_| Reply::Refused(Told::of(&Failure::Panicked)));
         let outcome = reply.outcome();
         self.broker.audit().outcome(&record, &outcome, now);
-        self.respond(reply, &record, origin.as_ref())
+        self.respond(reply, &outcome, record.request_id, origin.as_ref())
     }
 
     async fn reply(
@@ -72,11 +71,11 @@ impl Function {
         now: SystemTime,
     ) -> Reply {
         if repeats_header(&event) {
-            return Reply::Problem(Problem::malformed("the event has two headers of one name"));
+            return Reply::Refused(Told::malformed("the event has two headers of one name"));
         }
         let event: ApiGatewayV2httpRequest = match serde_json::from_value(event) {
             Ok(event) => event,
-            Err(_) => return Reply::Problem(Problem::malformed("the event is not one of an HTTP API (payload 2.0)")),
+            Err(_) => return Reply::Refused(Told::malformed("the event is not one of an HTTP API (payload 2.0)")),
         };
         let context = &event.request_context;
         let method = &context.http.method;
@@ -90,107 +89,104 @@ impl Function {
         tracing::trace!(request.id = record.request_id, "request understood as an event");
 
         if let Some(problem) = header_problem(&event.headers) {
-            return Reply::Problem(Problem::malformed(problem));
+            return Reply::Refused(Told::malformed(problem));
         }
-        let Some((route, grant)) = Route::of(&event) else { return Reply::Problem(Problem::not_found()) };
+        let Some((route, grant)) = Route::of(&event) else { return Reply::Refused(Told::not_found()) };
         if !route.allows(method) {
-            return Reply::Problem(Problem::method_not_allowed(route.allow()));
+            return Reply::Refused(Told::method_not_allowed(route.allow()));
         }
-        let address = context.http.source_ip.as_deref().and_then(|address| address.parse().ok());
+        let ask = Ask {
+            token: token(&event.headers),
+            sent: sent(&event, grant),
+            source_ip: context.http.source_ip.as_deref().and_then(|address| address.parse().ok()),
+        };
         match (route, method) {
             (_, &Method::OPTIONS) => Reply::Preflight,
             (Route::Health, method) => Reply::Health { body: method != Method::HEAD },
             (Route::Credentials | Route::CredentialsOfGrant, _) => {
-                let token = token(&event.headers);
-                let deciding = self.broker.credentials(token, parameters(&event, grant), address, record, now);
-                let decided = Box::pin(deciding).await;
-                decided.map_or_else(|failure| Reply::Problem(Problem::of(&failure)), Reply::Credentials)
+                let decided = self.broker.credentials(ask, record, now).await;
+                decided.map_or_else(|failure| Reply::Refused(Told::of(&failure)), Reply::Credentials)
             }
             (Route::Grants, _) => {
-                let token = token(&event.headers);
-                let found = self.broker.grants(token, no_parameters(&event), address, record, now).await;
-                found.map_or_else(|failure| Reply::Problem(Problem::of(&failure)), Reply::Grants)
+                let found = self.broker.grants(ask, record, now).await;
+                found.map_or_else(|failure| Reply::Refused(Told::of(&failure)), Reply::Grants)
             }
         }
     }
 
-    fn respond(&self, reply: Reply, record: &Record, origin: Option<&HeaderValue>) -> ApiGatewayV2httpResponse {
-        let preflight = matches!(reply, Reply::Preflight);
+    fn respond(
+        &self,
+        reply: Reply,
+        outcome: &Outcome,
+        request_id: String,
+        origin: Option<&HeaderValue>,
+    ) -> ApiGatewayV2httpResponse {
         let mut response = ApiGatewayV2httpResponse::default();
+        response.status_code = outcome.status().into();
         let headers = &mut response.headers;
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        let (status, media_type, body) = match reply {
-            Reply::Preflight => (StatusCode::NO_CONTENT, None, None),
-            Reply::Health { body } => {
-                let version = body.then(|| json!({"version": env!("CARGO_PKG_VERSION")}));
-                (StatusCode::OK, Some("application/json"), version)
+        self.cors.share(headers, matches!(reply, Reply::Preflight), origin);
+        let (media_type, body) = match reply {
+            Reply::Preflight => (None, None),
+            Reply::Health { body: false } => (Some("application/json"), None),
+            Reply::Health { body: true } => {
+                (Some("application/json"), json(&wire::Health { version: env!("CARGO_PKG_VERSION").to_owned() }))
             }
-            Reply::Credentials(granted) => (StatusCode::OK, Some("application/json"), Some(body(&granted))),
+            Reply::Credentials(granted) => (Some("application/json"), json(&credentials(granted))),
             Reply::Grants(offers) => {
-                let offers: Vec<Value> = offers.iter().map(offer).collect();
-                (StatusCode::OK, Some("application/json"), Some(json!({ "grants": offers })))
+                let grants = offers.into_iter().map(offer).collect();
+                (Some("application/json"), json(&wire::Offers { grants }))
             }
-            Reply::Problem(problem) => {
-                let body = problem.body(&record.request_id);
-                headers.extend(problem.header);
-                (problem.status, Some("application/problem+json"), Some(body))
+            Reply::Refused(told) => {
+                let (problem, header) = told.answer(request_id);
+                headers.extend(header);
+                (Some("application/problem+json"), json(&problem))
             }
         };
-        response.status_code = status.as_u16().into();
         headers.extend(media_type.map(|media_type| (header::CONTENT_TYPE, HeaderValue::from_static(media_type))));
-        self.cors.share(headers, preflight, origin);
-        response.body = body.map(|body| Body::Text(body.to_string()));
+        response.body = body.map(Body::Text);
         response
     }
 }
 
 impl Reply {
     fn outcome(&self) -> Outcome {
-        let ok = |status: StatusCode, code| Outcome { status: status.as_u16(), code, reason: None, detail: None };
         match self {
-            Self::Preflight => ok(StatusCode::NO_CONTENT, "preflight"),
-            Self::Health { .. } => ok(StatusCode::OK, "healthy"),
-            Self::Credentials(_) => ok(StatusCode::OK, "issued"),
-            Self::Grants(_) => ok(StatusCode::OK, "listed"),
-            Self::Problem(problem) => Outcome {
-                status: problem.status.as_u16(),
-                code: problem.code,
-                reason: Some(problem.reason),
-                // CloudWatch takes 256 KiB in one line; what matters fits into a fraction of it.
-                detail: Some(problem.detail.chars().take(MAX_DETAIL_CHARS).collect()),
-            },
+            Self::Preflight => Outcome::Preflight,
+            Self::Health { .. } => Outcome::Healthy,
+            Self::Credentials(_) => Outcome::Issued,
+            Self::Grants(_) => Outcome::Listed,
+            Self::Refused(told) => told.outcome(),
         }
     }
 }
 
-/// The one body for `credential_process`, container-credentials providers and people. No member is called `code` or
-/// `Code`, which some SDKs take for an error.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the caller who was authorized gets the secrets; nothing else reads this body"
-)]
-fn body(granted: &Granted) -> Value {
-    let issued = &granted.issued;
-    let token = issued.session_token.expose_secret();
-    json!({
-        "Version": 1,
-        "AccessKeyId": issued.access_key_id,
-        "SecretAccessKey": issued.secret_access_key.expose_secret(),
-        "SessionToken": token,
-        "Token": token,
-        "Expiration": rfc3339(issued.expires_at),
-        "AccountId": issued.account,
-        "FederatedUser": {"Arn": issued.user.arn(), "FederatedUserId": issued.user.federated_user_id()},
-        "Grant": granted.grant.as_str(),
-        "PackedPolicySize": issued.packed_policy_size,
-    })
+/// A body as text. None of ours can fail to be written: they have no maps but those with texts as keys.
+fn json(body: &impl Serialize) -> Option<String> {
+    serde_json::to_string(body).ok()
 }
 
-fn offer(offer: &Offer) -> Value {
-    json!({
-        "name": offer.grant.as_str(),
-        "description": offer.description,
-        "max_duration": offer.max_duration.as_secs(),
-        "requires": sign_in(&offer.requires),
-    })
+fn credentials(granted: Granted) -> wire::Credentials {
+    let Granted { grant, issued } = granted;
+    wire::Credentials {
+        version: 1,
+        access_key_id: issued.access_key_id,
+        secret_access_key: issued.secret_access_key,
+        token: issued.session_token.clone(),
+        session_token: issued.session_token,
+        expiration: rfc3339(issued.expires_at),
+        account_id: issued.account,
+        federated_user: wire::FederatedUser { arn: issued.user.arn, federated_user_id: issued.user.federated_user_id },
+        grant: grant.as_str().to_owned(),
+        packed_policy_size: issued.packed_policy_size,
+    }
+}
+
+fn offer(offer: Offer) -> wire::Offer {
+    wire::Offer {
+        name: offer.grant.as_str().to_owned(),
+        description: offer.description,
+        max_duration: offer.max_duration.as_secs(),
+        requires: requires(offer.requires),
+    }
 }

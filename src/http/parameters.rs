@@ -2,15 +2,20 @@
 //!
 //! The parameters of the query and those of a body are the same two, each at most once and each written one way.
 
+use data_encoding::BASE64;
 use percent_encoding::percent_decode_str;
 
 use crate::grants::GrantName;
 use crate::read::json;
 use crate::session::SessionDuration;
 
+/// Parameters need some hundred bytes.
+const MAX_BODY_BYTES: usize = 16 * 1024;
 const BAD_GRANT: Invalid =
     Invalid::Request("`grant` must be 1 to 64 of a-z, 0-9, `.`, `_` and `-`, a letter or digit first");
 const BAD_DURATION: Invalid = Invalid::Request("`duration` must be a whole number of seconds, 900 to 129600");
+const NO_BODY: Invalid = Invalid::Request("a GET takes no body");
+const UNKNOWN_IN_QUERY: Invalid = Invalid::Request("the query has an unknown field");
 
 /// What a caller asks for.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +38,92 @@ pub enum Invalid {
     /// The body is not said to be JSON.
     #[error("the body's media type is not application/json")]
     MediaType,
+}
+
+impl Invalid {
+    /// The name in the audit line.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Request(_) => "invalid_request",
+            Self::TooLarge => "content_too_large",
+            Self::MediaType => "unsupported_media_type",
+        }
+    }
+}
+
+/// Where parameters can be, as a request brought them: nothing of it has been read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sent<'a> {
+    /// The grant that the path names.
+    pub grant: Option<&'a str>,
+    /// The query, still percent-encoded.
+    pub query: &'a str,
+    /// The body, still in base64 if the gateway wrote it so.
+    pub body: &'a str,
+    /// Whether the gateway wrote the body in base64.
+    pub body_is_base64: bool,
+    /// `Content-Type`.
+    pub media_type: &'a str,
+    /// Whether the method takes a body.
+    pub takes_body: bool,
+}
+
+impl Sent<'_> {
+    /// Reads the parameters: the grant of the path, if there is one, and those of the query or of the JSON body.
+    ///
+    /// # Errors
+    /// [`Invalid`] says what is wrong.
+    pub fn read(self) -> Result<Parameters, Invalid> {
+        let sent = self.query_or_body()?;
+        match self.grant {
+            Some(grant) => sent.with_grant_of_path(grant),
+            None => Ok(sent),
+        }
+    }
+
+    /// Makes sure that a route without parameters is given none.
+    ///
+    /// # Errors
+    /// [`Invalid::Request`] if there are any.
+    pub const fn expect_none(self) -> Result<(), Invalid> {
+        if !self.body.is_empty() {
+            return Err(NO_BODY);
+        }
+        if !self.query.is_empty() {
+            return Err(UNKNOWN_IN_QUERY);
+        }
+        Ok(())
+    }
+
+    fn query_or_body(self) -> Result<Parameters, Invalid> {
+        if self.body.is_empty() {
+            return Parameters::from_query(self.query);
+        }
+        if !self.takes_body {
+            return Err(NO_BODY);
+        }
+        if !self.query.is_empty() {
+            return Err(Invalid::Request("send either a query or a body, not both"));
+        }
+        // Four characters of base64 are at most three bytes: what is longer is too large without decoding it.
+        let decoded = if self.body_is_base64 {
+            if self.body.len() / 4 > MAX_BODY_BYTES / 3 + 1 {
+                return Err(Invalid::TooLarge);
+            }
+            &BASE64.decode(self.body.as_bytes()).map_err(|_| Invalid::Request("the body is not base64"))?
+        } else {
+            self.body.as_bytes()
+        };
+        if decoded.len() > MAX_BODY_BYTES {
+            return Err(Invalid::TooLarge);
+        }
+        let essence = self.media_type.split(';').next().unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("application/json") {
+            return Err(Invalid::MediaType);
+        }
+        Parameters::from_body(decoded)
+    }
 }
 
 impl Parameters {
@@ -58,7 +149,7 @@ impl Parameters {
                     let seconds = value.parse().ok().filter(|_| canonical).and_then(SessionDuration::from_secs);
                     duration.replace(seconds.ok_or(BAD_DURATION)?).is_some()
                 }
-                _ => return Err(Invalid::Request("the query has a field that is not known")),
+                _ => return Err(UNKNOWN_IN_QUERY),
             };
             if repeated {
                 return Err(Invalid::Request("the query repeats a field"));
@@ -72,8 +163,8 @@ impl Parameters {
     /// # Errors
     /// [`Invalid::Request`] says what is wrong.
     pub fn from_body(body: &[u8]) -> Result<Self, Invalid> {
-        let members =
-            json::parse_object(body).map_err(|_| Invalid::Request("the body is not an unambiguous JSON object"))?;
+        let members = json::parse_object(body)
+            .map_err(|_| Invalid::Request("the body is not a JSON object, or has a member twice"))?;
         let mut parameters = Self::default();
         for (name, value) in members {
             match name.as_str() {
@@ -82,7 +173,7 @@ impl Parameters {
                     let duration = value.as_i64().and_then(SessionDuration::from_secs).ok_or(BAD_DURATION)?;
                     parameters.duration = Some(duration);
                 }
-                _ => return Err(Invalid::Request("the body has a field that is not known")),
+                _ => return Err(Invalid::Request("the body has an unknown field")),
             }
         }
         Ok(parameters)
@@ -95,7 +186,7 @@ impl Parameters {
     pub fn with_grant_of_path(self, segment: &str) -> Result<Self, Invalid> {
         let of_path = GrantName::new(segment).ok_or(BAD_GRANT)?;
         if self.grant.is_some_and(|grant| grant != of_path) {
-            return Err(Invalid::Request("the path names another `grant` than the query or body"));
+            return Err(Invalid::Request("the query or body names another `grant` than the path"));
         }
         Ok(Self { grant: Some(of_path), duration: self.duration })
     }
@@ -164,6 +255,31 @@ mod tests {
         ] {
             assert_eq!(with(text, segment), None, "{segment}?{text}");
         }
+    }
+
+    #[test]
+    fn parameters_are_read_where_they_were_sent_and_refused_where_they_do_not_belong() {
+        let body = r#"{"duration":900}"#;
+        let post = Sent { body, media_type: "Application/JSON; charset=utf-8", takes_body: true, ..Sent::default() };
+        let coded = Sent { body: "eyJkdXJhdGlvbiI6OTAwfQ==", body_is_base64: true, ..post };
+        for sent in [post, coded, Sent { query: "duration=900", ..Sent::default() }] {
+            assert_eq!(read(sent.read()), Some((None, Some(900))));
+            assert_eq!(read(Sent { grant: Some("ops"), ..sent }.read()), Some((Some("ops".into()), Some(900))));
+            assert!(sent.expect_none().is_err());
+        }
+        let long = " ".repeat(16 * 1024 - body.len()) + body;
+        assert!(Sent { body: &long, ..post }.read().is_ok());
+        for (sent, wrong) in [
+            (Sent { takes_body: false, ..post }, NO_BODY),
+            (Sent { query: "grant=ops", ..post }, Invalid::Request("send either a query or a body, not both")),
+            (Sent { media_type: "text/plain", ..post }, Invalid::MediaType),
+            (Sent { body: &format!(" {long}"), ..post }, Invalid::TooLarge),
+            (Sent { body: &"A".repeat(4 * (16 * 1024 / 3 + 2)), ..coded }, Invalid::TooLarge),
+            (Sent { body: "!", ..coded }, Invalid::Request("the body is not base64")),
+        ] {
+            assert_eq!(sent.read().map(|_| ()), Err(wrong));
+        }
+        assert_eq!(Sent::default().expect_none(), Ok(()));
     }
 
     #[test]

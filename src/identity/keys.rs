@@ -18,7 +18,7 @@ use super::discovery::{self, FetchError};
 use super::unusable::Logged;
 use super::{Algorithm, IdentityError, Issuer, KeySet};
 use crate::net::https::Https;
-use crate::net::refreshed::{Held, Refresh, Refreshed};
+use crate::net::refreshed::{Held, Refreshed};
 
 /// A key that the provider withdrew is accepted for about this long.
 pub(super) const MAX_AGE: Duration = Duration::from_mins(10);
@@ -38,7 +38,6 @@ pub(super) const HELD_FOR: Duration = Duration::from_hours(4);
 pub(super) struct Found {
     pub(super) set: Arc<KeySet>,
     pub(super) age: Duration,
-    pub(super) refresh: Option<Refresh>,
 }
 
 /// One issuer's keys.
@@ -77,27 +76,33 @@ impl Keys {
     ) -> Result<Found, IdentityError> {
         let held = self.held(now);
         let interval = if held.is_some() { REFETCH_EVERY } else { RETRY_EVERY };
-        let fetch = || self.sets.fetch_at_most_every(interval, now, self.fetching());
         if let Some(Held { value: set, age }) = held
             && set.has(id, algorithm)
         {
-            let refresh = if age > MAX_AGE { fetch().map(Refresh::of) } else { None };
-            return Ok(Found { set, age, refresh });
+            if age > MAX_AGE {
+                self.sets.refresh_at_most_every(REFETCH_EVERY, now, self.fetching());
+            }
+            return Ok(Found { set, age });
         }
-        let is_late = match fetch() {
+        let is_late = match self.sets.fetch_at_most_every(interval, now, self.fetching()) {
             Some(flight) => timeout(WAIT, flight).await.is_err(),
             None => false,
         };
         // Not what the fetch brought, but what is held by now: one that was frozen with the function may have ended
         // while this one was waited for.
         match self.held(now) {
-            Some(Held { value: set, age }) => Ok(Found { set, age, refresh: None }),
+            Some(Held { value: set, age }) => Ok(Found { set, age }),
             None if is_late => Err(IdentityError::ProviderUnavailable { retry_after: WAIT }),
             None => {
                 let waited = self.sets.asked_ago(now).unwrap_or_default();
                 Err(IdentityError::ProviderUnavailable { retry_after: RETRY_EVERY.saturating_sub(waited) })
             }
         }
+    }
+
+    /// Waits for the refresh in the background to end, if there is one.
+    pub(super) async fn refreshed(&self, now: SystemTime) {
+        self.sets.refreshed(now).await;
     }
 
     fn held(&self, now: SystemTime) -> Option<Held<KeySet>> {
@@ -143,9 +148,7 @@ mod tests {
 
     async fn knows(keys: &Keys, id: &str, now: SystemTime) -> Result<bool, IdentityError> {
         let found = keys.for_header(Some(id), Algorithm::ES256, now).await?;
-        if let Some(refresh) = found.refresh {
-            refresh.ended().await;
-        }
+        keys.refreshed(now).await;
         Ok(found.set.has(Some(id), Algorithm::ES256))
     }
 

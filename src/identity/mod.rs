@@ -1,7 +1,7 @@
 //! Who is calling?
 //!
-//! A token that a stranger sent ([`UnverifiedToken`]) becomes a [`Caller`] only in [`verify`], which holds every
-//! rule. [`Identity`] adds what the rules need from outside: the configured [`Issuer`]s and their keys.
+//! A token that a stranger sent ([`UnverifiedToken`]) becomes a [`Caller`] only in [`verify`], which with the
+//! [`CheckedHeader`] before it holds every rule. [`Identity`] adds what the rules need from outside: the configured [`Issuer`]s and their keys.
 
 mod claims;
 mod discovery;
@@ -25,9 +25,8 @@ pub use self::issuer_config::parse_issuers;
 pub use self::jwk::{Algorithm, KeySet};
 pub use self::keys::Keys;
 pub use self::refusal::{Refusal, Tells};
-pub use self::token::{UnverifiedToken, verify};
+pub use self::token::{CheckedHeader, UnverifiedToken, verify};
 use crate::net::https::Https;
-use crate::net::refreshed::Refresh;
 
 /// Why nobody could be identified.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,15 +42,24 @@ pub enum IdentityError {
     },
 }
 
-/// A verified caller, and what verifying left behind.
+impl IdentityError {
+    /// The name in the audit line.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.reason(),
+            Self::ProviderUnavailable { .. } => "identity_provider_unavailable",
+        }
+    }
+}
+
+/// A verified caller.
 #[derive(Debug)]
 pub struct Identified {
     /// Who is calling.
     pub caller: Caller,
     /// How old the key set was that verified the token.
     pub key_age: Duration,
-    /// A refresh of the keys that goes on beside the request.
-    pub refresh: Option<Refresh>,
 }
 
 /// The trusted issuers with their keys.
@@ -80,9 +88,14 @@ impl Identity {
     pub async fn identify(&self, token: UnverifiedToken, now: SystemTime) -> Result<Identified, IdentityError> {
         let named = token.issuer()?;
         let keys = self.keys.iter().find(|keys| keys.issuer().url() == named).ok_or(Refusal::IssuerUnknown)?;
-        let algorithm = token.check_header(keys.issuer())?;
-        let found = keys.for_header(token.key_id(), algorithm, now).await?;
-        let caller = verify(token, keys.issuer(), &found.set, now)?;
-        Ok(Identified { caller, key_age: found.age, refresh: found.refresh })
+        let checked = token.check_header(keys.issuer())?;
+        let found = keys.for_header(checked.key_id(), checked.algorithm(), now).await?;
+        let caller = verify(checked, &found.set, now)?;
+        Ok(Identified { caller, key_age: found.age })
+    }
+
+    /// Waits for the refreshes of keys that go on in the background.
+    pub async fn refreshed(&self, now: SystemTime) {
+        futures_util::future::join_all(self.keys.iter().map(|keys| keys.refreshed(now))).await;
     }
 }

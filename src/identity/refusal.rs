@@ -64,20 +64,20 @@ refusals! {
     AudienceMalformed = "audience_malformed", Reason, "the audience claim is neither a string nor a list of strings";
     AudienceMismatch = "audience_mismatch", Reason, "the token is for another audience";
     PartyNotAuthorized = "party_not_authorized", Reason, "the token was issued to a party that is not authorized here";
-    ExpiryMalformed = "expiry_malformed", Reason, "the token has no `exp` that is a number";
-    IssuedAtMalformed = "issued_at_malformed", Reason, "the token has no `iat` that is a number";
+    ExpiryMalformed = "expiry_malformed", Reason, "the token's `exp` is missing or not a number";
+    IssuedAtMalformed = "issued_at_malformed", Reason, "the token's `iat` is missing or not a number";
     NotBeforeMalformed = "not_before_malformed", Reason, "the token's `nbf` is not a number";
     Expired = "expired", Reason, "the token has expired";
     NotYetValid = "not_yet_valid", Reason, "the token is not valid yet";
     IssuedInFuture = "issued_in_future", Reason, "the token was issued in the future";
     ExpiryBeforeIssue = "expiry_before_issue", Reason, "the token expires before it was issued";
-    LifetimeTooLong = "lifetime_too_long", Reason, "the token lives longer than is accepted here";
+    LifetimeTooLong = "lifetime_too_long", Reason, "the token's lifetime is longer than is accepted here";
     SubjectMalformed = "subject_malformed", Reason, "the subject claim is not a string of 1 to 255 bytes without control characters";
-    TokenIdMissing = "token_id_missing", Reason, "the token has no `jti` that is a non-empty string, and each token serves only once here";
+    TokenIdMissing = "token_id_missing", Reason, "the token's `jti` is missing or not a non-empty string, and each token can be used only once here";
     RequiredClaim = "required_claim", Reason, "a claim that is required here is missing or has another value";
 
     GroupsMalformed = "groups_malformed", Groups, "the groups claim is neither a string nor a list of strings, each of 1 to 255 bytes without control characters";
-    GroupsInText = "groups_in_text", Groups, "the groups claim is one string that holds a list or an object; it has to be a list of strings";
+    GroupsInText = "groups_in_text", Groups, "the groups claim is one string that holds a list or an object; it must be a list of strings";
     GroupsTooMany = "groups_too_many", Groups, "the token names more than 200 groups";
     GroupsOverage = "groups_overage", Groups, "the provider left the groups out of the token because there are too many";
     GroupsMissing = "groups_missing", Groups, "the token has no groups claim, which is required here";

@@ -1,6 +1,6 @@
 //! May this token be believed?
 //!
-//! [`verify`] reads as the list of rules. jsonwebtoken lends the cryptography alone: it lets `crit`, `typ`, an `iss`
+//! [`UnverifiedToken::check_header`] and [`verify`] read as the list of rules. jsonwebtoken lends the cryptography alone: it lets `crit`, `typ`, an `iss`
 //! that is a list, a missing `aud`, an `exp` of 1e18 and an `iat` in the future pass, and reads the clock itself.
 
 use std::time::SystemTime;
@@ -66,14 +66,16 @@ impl UnverifiedToken {
         (text("iss"), text("sub"))
     }
 
-    /// The header's `kid`, known to be a string by [`Self::check_header`].
-    pub(super) fn key_id(&self) -> Option<&str> {
-        self.header.get("kid").and_then(Value::as_str)
-    }
-
     /// The rules for a header. They come before the keys are looked at, so that no token that could never be
     /// accepted makes us fetch any. `jku`, `x5u`, `x5c` and `jwk` are never read: the keys are the issuer's own.
-    pub(super) fn check_header(&self, issuer: &Issuer) -> Result<Algorithm, Refusal> {
+    ///
+    /// # Errors
+    /// The first [`Refusal`] in the order of the rules below.
+    pub fn check_header(self, issuer: &Issuer) -> Result<CheckedHeader<'_>, Refusal> {
+        // RFC 8725 §3.8, OIDC Core §3.1.3.7 (2): the issuer is exactly the one whose keys will be looked at.
+        if self.issuer()? != issuer.url() {
+            return Err(Refusal::IssuerUnknown);
+        }
         // RFC 8725 §3.1, §3.2: the verifier chooses the algorithms, and none of ours is `none` or symmetric.
         let name = self.header.get("alg").and_then(Value::as_str).ok_or(Refusal::AlgorithmUnsupported)?;
         let algorithm = Algorithm::named(name).ok_or(Refusal::AlgorithmUnsupported)?;
@@ -93,21 +95,39 @@ impl UnverifiedToken {
         if self.header.get("kid").is_some_and(|kid| !kid.is_string()) {
             return Err(Refusal::KeyIdMalformed);
         }
-        Ok(algorithm)
+        Ok(CheckedHeader { token: self, issuer, algorithm })
     }
 }
 
-/// Makes a token a [`Caller`], or says which rule it broke.
+/// A token with a header that its issuer's tokens may have. Nothing in it is believed yet.
+// INVARIANT: made only by `UnverifiedToken::check_header`, with the issuer that the token names.
+#[derive(Debug)]
+pub struct CheckedHeader<'i> {
+    token: UnverifiedToken,
+    issuer: &'i Issuer,
+    algorithm: Algorithm,
+}
+
+impl CheckedHeader<'_> {
+    /// The header's `kid`, if it has one.
+    pub(super) fn key_id(&self) -> Option<&str> {
+        self.token.header.get("kid").and_then(Value::as_str)
+    }
+
+    /// The header's `alg`.
+    pub(super) const fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+}
+
+/// Makes a token a [`Caller`] with its issuer's keys, or says which rule it broke.
 ///
 /// # Errors
 /// The first [`Refusal`] in the order of the rules below.
-pub fn verify(token: UnverifiedToken, issuer: &Issuer, keys: &KeySet, now: SystemTime) -> Result<Caller, Refusal> {
-    // RFC 8725 §3.8, OIDC Core §3.1.3.7 (2): the issuer is exactly the one whose keys these are.
-    if token.issuer()? != issuer.url() {
-        return Err(Refusal::IssuerUnknown);
-    }
-    let algorithm = token.check_header(issuer)?;
-    keys.select(token.key_id(), algorithm)?.verify(&token.signing_input, &token.signature)?;
+pub fn verify(checked: CheckedHeader<'_>, keys: &KeySet, now: SystemTime) -> Result<Caller, Refusal> {
+    let key = keys.select(checked.key_id(), checked.algorithm)?;
+    let CheckedHeader { token, issuer, .. } = checked;
+    key.verify(&token.signing_input, &token.signature)?;
 
     // From here on the claims are the issuer's word.
     let claims = Claims(&token.claims);

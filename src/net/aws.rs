@@ -137,6 +137,15 @@ pub enum Upstream {
 }
 
 impl Upstream {
+    /// The name in the audit line.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Unavailable { .. } => "upstream_unavailable",
+            Self::Refused { .. } => "upstream_refused",
+        }
+    }
+
     /// A service did not answer in time.
     #[cfg(feature = "rotator")]
     pub(crate) fn timeout(service: &'static str) -> Self {

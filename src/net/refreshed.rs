@@ -4,7 +4,6 @@
 //! request that began it, and no lock is held while the network is asked. What is held is replaced only by what was
 //! fetched whole. Ages are wall clock, so that a frozen function wakes old.
 
-use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -17,27 +16,6 @@ const CLOCK_JITTER: Duration = Duration::from_secs(5);
 
 /// A fetch under way. Awaiting it is optional.
 pub(crate) type Flight<T, E> = Shared<BoxFuture<'static, Result<Arc<T>, E>>>;
-
-/// A refresh that goes on beside a request.
-pub struct Refresh(BoxFuture<'static, ()>);
-
-impl Refresh {
-    pub(crate) fn of<T: Send + Sync + 'static, E: Clone + Send + Sync + 'static>(flight: Flight<T, E>) -> Self {
-        // Whether it went well shows in the next request; whoever fetched has logged it.
-        Self(flight.map(drop).boxed())
-    }
-
-    /// Waits for the refresh to end, well or badly.
-    pub async fn ended(self) {
-        self.0.await;
-    }
-}
-
-impl fmt::Debug for Refresh {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Refresh")
-    }
-}
 
 /// A value with the time it was asked for.
 #[derive(Debug)]
@@ -62,7 +40,15 @@ struct State<T, E> {
     /// How many fetches were begun.
     begun: u64,
     asked_at: Option<SystemTime>,
-    in_flight: Option<(Flight<T, E>, SystemTime)>,
+    in_flight: Option<InFlight<T, E>>,
+}
+
+#[derive(Debug)]
+struct InFlight<T, E> {
+    flight: Flight<T, E>,
+    begun_at: SystemTime,
+    /// Whether it goes on in the background of a request that needed no result.
+    in_background: bool,
 }
 
 #[derive(Debug)]
@@ -128,10 +114,39 @@ where
         self.under_way(&state, now).unwrap_or_else(|| self.begin(&mut state, now, fetch))
     }
 
+    /// Joins the fetch under way, or begins one, in the background: the request does not need the result. No fetch is
+    /// begun if one was begun less than `interval` ago.
+    pub(crate) fn refresh_at_most_every(
+        &self,
+        interval: Duration,
+        now: SystemTime,
+        fetch: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) {
+        if self.fetch_at_most_every(interval, now, fetch).is_some()
+            && let Some(in_flight) = &mut lock(&self.state).in_flight
+        {
+            in_flight.in_background = true;
+        }
+    }
+
+    /// Waits for the fetch in the background to end, if there is one. Whether it went well shows in the next request.
+    pub(crate) async fn refreshed(&self, now: SystemTime) {
+        let flight = {
+            let state = lock(&self.state);
+            let in_background = state.in_flight.as_ref().is_some_and(|in_flight| in_flight.in_background);
+            if in_background { self.under_way(&state, now) } else { None }
+        };
+        if let Some(flight) = flight {
+            // Its failure was logged where it happened.
+            let _ = flight.await;
+        }
+    }
+
     fn under_way(&self, state: &State<T, E>, now: SystemTime) -> Option<Flight<T, E>> {
         // A finished flight that somebody awaited can be seen to be finished; one that nobody awaited is finished by
         // awaiting it, at no cost.
-        let (flight, _) = state.in_flight.as_ref().filter(|(_, begun)| age(*begun, now) < self.longest)?;
+        let young = |in_flight: &&InFlight<T, E>| age(in_flight.begun_at, now) < self.longest;
+        let InFlight { flight, .. } = state.in_flight.as_ref().filter(young)?;
         match flight.clone().now_or_never() {
             Some(_) => None,
             None => Some(flight.clone()),
@@ -157,7 +172,7 @@ where
             Ok(value)
         });
         let flight = task.map(|ended| ended.unwrap_or(Err(lost))).boxed().shared();
-        state.in_flight = Some((flight.clone(), now));
+        state.in_flight = Some(InFlight { flight: flight.clone(), begun_at: now, in_background: false });
         flight
     }
 }
@@ -243,6 +258,22 @@ mod tests {
         let cell = Refreshed::<u32, &str>::new("lost", LONGEST);
         assert_eq!(cell.fetch(at(0), async { panic!("on purpose") }).await, Err("lost"));
         assert_eq!(cell.fetch(at(0), async { Ok(1) }).await.map(|v| *v), Ok(1));
+    }
+
+    #[tokio::test]
+    async fn only_a_fetch_in_the_background_is_waited_for_at_the_end() {
+        let cell = Refreshed::<u32, ()>::new((), LONGEST);
+        let (done, waiting) = tokio::sync::oneshot::channel::<()>();
+        let flight = cell.fetch(at(0), async {
+            let _ = waiting.await;
+            Ok(1)
+        });
+        assert!(cell.refreshed(at(0)).now_or_never().is_some(), "the request that needs it waits for it itself");
+        cell.refresh_at_most_every(MINUTE, at(0), async { Ok(2) });
+        assert!(cell.refreshed(at(0)).now_or_never().is_none());
+        done.send(()).unwrap();
+        cell.refreshed(at(0)).await;
+        assert_eq!(flight.now_or_never().unwrap().map(|value| *value), Ok(1), "joined, not begun again");
     }
 
     #[tokio::test]

@@ -60,15 +60,6 @@ def test_every_page_is_named_where_readers_begin() -> None:
         assert name == "README.md" or name in readme, name
 
 
-def test_the_page_of_the_interface_tells_of_every_refusal_and_of_no_other() -> None:
-    rows = re.findall(r"^\| (\d{3} .+?) \|", (ROOT / "docs/api.md").read_text(), re.MULTILINE)
-    told = {code for row in rows for code in re.findall(r"`(\w+)`", row)}
-    source = (ROOT / "src/http/told.rs").read_text()
-    assert {code for code in told if f'"{code}"' not in source} == set()
-    # Most codes stand right before their status.
-    assert set(re.findall(r'"(\w+)",\s*StatusCode::', source)) - told == set()
-
-
 def numbers(expression: str, known: dict[str, str]) -> list[Fraction]:
     """What Rust makes of the expression. Durations are in seconds."""
     text = re.sub(r"Duration::(from_\w+)\(", lambda made: f"Fraction('{CONSTRUCTORS[made[1]]}') * (", expression)

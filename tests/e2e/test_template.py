@@ -762,7 +762,7 @@ def test_alarms_watch_what_there_is_and_tell_whom_they_are_given() -> None:
         "KeyRotationFailed",
         "GrantUnusable",
     }
-    problems = (ROOT / "src/http/told.rs").read_text()
+    problems = (ROOT / "src/wire.rs").read_text()
     for name, alarm in alarms.items():
         assert alarm["AlarmDescription"], name
         assert alarm["TreatMissingData"] == ("missing" if name == "BrokerKeyOld" else "notBreaching"), name

@@ -8,9 +8,9 @@ fn requiring(claims: &Value, requirements: &[Value]) -> Result<(), &'static str>
     let items: Vec<Value> = requirements.iter().map(|require| json!({ "require": require })).collect();
     match claiming(claims, &items) {
         Ok(_) => Ok(()),
-        Err(Denied::StepUp(_)) => Err("step-up"),
-        Err(Denied::ClaimRefused(_)) => Err("claim"),
-        Err(Denied::Contradiction(_)) => Err("contradiction"),
+        Err(Denied::Refused(Refused::StepUp(_))) => Err("step-up"),
+        Err(Denied::Refused(Refused::ClaimRefused(_))) => Err("claim"),
+        Err(Denied::Unusable(Unusable::Contradiction(_))) => Err("contradiction"),
         Err(denied) => panic!("{denied}"),
     }
 }
@@ -90,7 +90,7 @@ fn a_step_up_asks_for_everything_that_the_items_require_together() {
         StepUp { acr_values: vec!["gold".into()], amr_values: vec!["hwk".into(), "mfa".into()], max_age: Some(900) };
     // Also what is met already: a provider would drop what it is not asked for.
     for claims in [json!({}), json!({"acr": "gold"}), json!({"amr": ["mfa", "hwk"], "auth_time": NOW})] {
-        assert_eq!(claiming(&claims, &items), Err(Denied::StepUp(whole.clone())), "{claims}");
+        assert_eq!(claiming(&claims, &items), Err(Denied::Refused(Refused::StepUp(whole.clone()))), "{claims}");
     }
     assert!(claiming(&json!({"acr": "gold", "amr": ["mfa", "hwk"], "auth_time": NOW}), &items).is_ok());
 }
@@ -135,7 +135,7 @@ fn a_required_claim_is_found_by_its_pointer_and_named_in_the_refusal() {
     let items = [json!({"require": {"claims": {"/realm/team": ["a"], "/https:~1~1example.com~1unit": ["u"]}}})];
     let claims = json!({"realm": {"team": "a"}, "https://example.com/unit": "u"});
     assert!(claiming(&claims, &items).is_ok());
-    let refused = Denied::ClaimRefused("/realm/team".into());
+    let refused = Denied::Refused(Refused::ClaimRefused("/realm/team".into()));
     assert_eq!(claiming(&json!({"https://example.com/unit": "u"}), &items), Err(refused));
 }
 
@@ -208,7 +208,7 @@ fn a_deny_that_would_lapse_is_unusable_also_outside_its_window() {
         [("not_before", NOW - 1), ("not_before", NOW + 1), ("not_after", NOW - 1), ("not_after", NOW + 10_000)]
     {
         let merged = session(&[item("s3:*"), deny(name, value)]);
-        assert!(matches!(merged, Err(Denied::Unusable { .. })), "{name} {value}");
+        assert!(matches!(merged, Err(Denied::Unusable(Unusable::Item { .. }))), "{name} {value}");
     }
 }
 
@@ -219,7 +219,9 @@ fn tags_are_united() {
         let tags = session(items).map(|session| {
             session.tags().iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
         });
-        tags.map_err(|denied| if let Denied::Tags(error) = denied { error } else { panic!("{denied}") })
+        tags.map_err(
+            |denied| if let Denied::Unusable(Unusable::Tags(error)) = denied { error } else { panic!("{denied}") },
+        )
     };
     let (a, b) = (tagged(json!({"team": "a"})), tagged(json!({"team": "b"})));
     assert_eq!(tags(&[json!({})]), Ok(String::new()));
@@ -241,15 +243,15 @@ fn fifty_tags_of_all_items_fit() {
         json!({ "tags": tags })
     };
     assert_eq!(session(&[tags(0..30), tags(20..50)]).unwrap().tags().iter().count(), 50);
-    assert_eq!(session(&[tags(0..30), tags(20..51)]), Err(Denied::Tags(TagError::TooMany(51))));
+    assert_eq!(session(&[tags(0..30), tags(20..51)]), Err(Denied::Unusable(Unusable::Tags(TagError::TooMany(51)))));
     assert!(session(&[tags(0..50)]).is_ok());
-    assert!(matches!(session(&[tags(0..51)]), Err(Denied::Unusable { .. })));
+    assert!(matches!(session(&[tags(0..51)]), Err(Denied::Unusable(Unusable::Item { .. }))));
 }
 
 #[test]
 fn tags_are_checked_as_they_are_rendered() {
     let tagged = |claim: &str, template: &str| claiming(&json!({ "x": claim }), &[json!({"tags": {"t": template}})]);
-    let illegal = Err(Denied::Tags(TagError::Value("t".into())));
+    let illegal = Err(Denied::Unusable(Unusable::Tags(TagError::Value("t".into()))));
     assert_eq!(tagged("a.b=c+d-e@f", "${jwt:/x} / x").unwrap().tags().iter().next(), Some(("t", "a.b=c+d-e@f / x")));
     assert_eq!(tagged("a,b", "${jwt:/x}"), illegal);
     assert_eq!(tagged("auth0|carol", "${jwt:/x}"), illegal);
@@ -282,7 +284,7 @@ fn the_pin_is_the_documented_statement() {
         assert!(text.contains(&pin(block)), "{text}");
         assert_eq!(statements(&session).len(), 2);
     }
-    assert_eq!(pinned(None, &items), Err(Denied::NoSourceAddress));
+    assert_eq!(pinned(None, &items), Err(Denied::Refused(Refused::NoSourceAddress)));
     assert!(pinned(None, &[with("pin_source_ip", false.into())]).is_ok());
 
     let alone = pinned(Some("203.0.113.7"), &[json!({"pin_source_ip": true})]).unwrap();
@@ -301,7 +303,10 @@ fn the_pin_counts_towards_the_limit_of_sts() {
     };
     let overhead = session(&[long(1)]).unwrap().policy().unwrap().as_str().len() - 1;
     assert!(session(&[long(2_048 - overhead)]).is_ok());
-    assert_eq!(session(&[long(2_049 - overhead)]), Err(Denied::PolicyTooLarge { characters: 2_049 }));
+    assert_eq!(
+        session(&[long(2_049 - overhead)]),
+        Err(Denied::Unusable(Unusable::PolicyTooLarge { characters: 2_049 }))
+    );
 }
 
 #[test]
@@ -320,9 +325,9 @@ fn as_many_statements_as_could_fit_are_looked_at() {
     let statement =
         |number: usize| json!({"Effect": "Deny", "Action": "*", "Resource": format!("arn:aws:a:::{number}")});
     let many = |from: usize, to: usize| json!({"policy": {"Version": "2012-10-17", "Statement": (from..to).map(statement).collect::<Vec<_>>()}});
-    assert!(matches!(session(&[many(0, 43), many(43, 44)]), Err(Denied::PolicyTooLarge { .. })));
-    assert_eq!(session(&[many(0, 44), many(44, 45)]), Err(Denied::TooManyStatements));
-    assert!(matches!(session(&[many(0, 44), many(0, 44)]), Err(Denied::PolicyTooLarge { .. })));
+    assert!(matches!(session(&[many(0, 43), many(43, 44)]), Err(Denied::Unusable(Unusable::PolicyTooLarge { .. }))));
+    assert_eq!(session(&[many(0, 44), many(44, 45)]), Err(Denied::Unusable(Unusable::TooManyStatements)));
+    assert!(matches!(session(&[many(0, 44), many(0, 44)]), Err(Denied::Unusable(Unusable::PolicyTooLarge { .. }))));
 }
 
 type Break = fn(&mut Case);

@@ -143,7 +143,7 @@ fn every_mistake_in_an_item_is_told_at_its_place_with_its_remedy() {
         assert!(problems[0].starts_with(&expected), "{name}: {value}: {problems:?}, not {expected}");
         // And the grant with it, however good the others.
         let denied = session(&[item("s3:*"), json!({ name: value })]);
-        assert!(matches!(denied, Err(Denied::Unusable { .. })), "{name}: {value}");
+        assert!(matches!(denied, Err(Denied::Unusable(Unusable::Item { .. }))), "{name}: {value}");
     }
 }
 
@@ -226,7 +226,7 @@ fn an_allow_that_names_iam_is_unusable_unless_it_is_meant() {
 fn what_an_operator_meant_for_one_item_is_not_meant_for_another() {
     let iam = |meant: bool| json!({"policy": policy("Allow", "iam:GetUser"), "allow_iam": meant});
     assert!(session(&[iam(true)]).is_ok());
-    assert!(matches!(session(&[iam(true), iam(false)]), Err(Denied::Unusable { .. })));
+    assert!(matches!(session(&[iam(true), iam(false)]), Err(Denied::Unusable(Unusable::Item { .. }))));
     assert!(session(&[iam(true), item("s3:*")]).is_ok());
 }
 

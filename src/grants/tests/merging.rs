@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn nothing_that_matches_is_no_grant() {
-    assert_eq!(session(&[]), Err(Denied::NoGrant));
+    assert_eq!(session(&[]), Err(Denied::Refused(Refused::NoGrant)));
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn arns_are_united_and_more_than_ten_are_unusable() {
         json!({ "policy_arns": arns })
     };
     assert_eq!(session(&[arns(0..6), arns(4..10)]).unwrap().policy_arns().iter().count(), 10);
-    assert_eq!(session(&[arns(0..6), arns(5..11)]), Err(Denied::TooManyArns(11)));
+    assert_eq!(session(&[arns(0..6), arns(5..11)]), Err(Denied::Unusable(Unusable::TooManyArns(11))));
 }
 
 #[test]
@@ -77,10 +77,10 @@ fn the_smallest_maximum_and_the_smallest_default_hold() {
     assert_eq!(seconds(&[json!({"max_duration": 900, "duration": 3_600})], None), Ok(900));
     assert_eq!(seconds(&[json!({"max_duration": 7_200})], Some(7_200)), Ok(7_200));
     assert_eq!(seconds(&[json!({"max_duration": 7_200})], Some(900)), Ok(900));
-    let over = Denied::OverMaximum {
+    let over = Denied::Refused(Refused::OverMaximum {
         asked: SessionDuration::from_secs(7_201).unwrap(),
         maximum: SessionDuration::from_secs(7_200).unwrap(),
-    };
+    });
     assert_eq!(seconds(&[json!({"max_duration": 7_200})], Some(7_201)), Err(over));
 }
 
@@ -90,8 +90,8 @@ fn more_statements_than_fit_are_refused_without_comparing_them_all() {
         let statement = |number| json!({"Effect": "Deny", "Action": "*", "Resource": format!("arn:aws:s3:::{number}")});
         json!({"policy": {"Version": "2012-10-17", "Statement": (from..from + 44).map(statement).collect::<Vec<_>>()}})
     };
-    assert!(matches!(session(&[many(0)]), Err(Denied::PolicyTooLarge { .. })));
-    assert_eq!(session(&[many(0), many(44)]), Err(Denied::TooManyStatements));
+    assert!(matches!(session(&[many(0)]), Err(Denied::Unusable(Unusable::PolicyTooLarge { .. }))));
+    assert_eq!(session(&[many(0), many(44)]), Err(Denied::Unusable(Unusable::TooManyStatements)));
 }
 
 #[test]
@@ -100,11 +100,11 @@ fn a_session_ends_with_its_grant() {
     assert_eq!(session(&[until(1_000)]).unwrap().duration().as_secs(), 1_000);
     assert_eq!(asking(&[until(1_000)], Some(7_200)).unwrap().duration().as_secs(), 1_000);
     assert_eq!(session(&[until(900)]).unwrap().duration().as_secs(), 900);
-    assert_eq!(session(&[until(899)]), Err(Denied::OutOfTime));
+    assert_eq!(session(&[until(899)]), Err(Denied::Refused(Refused::OutOfTime)));
     assert_eq!(asking(&[until(2_000), until(1_000)], None).unwrap().duration().as_secs(), 1_000);
     let half_a_second_later = now() + Duration::from_millis(500);
     let late = authorize(&caller(), &request(None), matches(&[until(900)]), half_a_second_later);
-    assert_eq!(late, Err(Denied::OutOfTime), "no session outlives its grant by a fraction");
+    assert_eq!(late, Err(Denied::Refused(Refused::OutOfTime)), "no session outlives its grant by a fraction");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn an_item_outside_its_time_takes_its_limits_with_it() {
     for (name, value) in [("not_before", NOW + 1), ("not_after", NOW - 1)] {
         let mut outside = json!({"max_duration": 900, "policy": policy("Allow", "s3:*")});
         outside[name] = value.into();
-        assert_eq!(session(&[outside.clone()]), Err(Denied::OutOfTime));
+        assert_eq!(session(&[outside.clone()]), Err(Denied::Refused(Refused::OutOfTime)));
         let merged = session(&[item("s3:GetObject"), outside]).unwrap();
         assert_eq!((statements(&merged).len(), merged.duration()), (1, SessionDuration::DEFAULT));
     }
@@ -134,7 +134,7 @@ fn a_session_that_ends_with_its_token_is_cut_or_refused() {
     };
     assert_eq!(with_exp(1_000), Ok(1_000));
     assert_eq!(with_exp(86_400), Ok(3_600));
-    assert_eq!(with_exp(899), Err(Denied::TokenEndsTooSoon));
+    assert_eq!(with_exp(899), Err(Denied::Refused(Refused::TokenEndsTooSoon)));
 }
 
 #[test]
@@ -143,16 +143,22 @@ fn refusals_come_in_their_order() {
     let disabled = with("enabled", json!(false));
     let over = with("not_after", (NOW - 1).into());
     let malformed = with("colour", "red".into());
-    assert_eq!(session(&[item("s3:*"), disabled.clone()]), Err(Denied::Disabled(principal(1))));
-    assert!(matches!(session(&[disabled.clone(), malformed.clone()]), Err(Denied::Unusable { .. })));
-    assert!(matches!(session(&[over.clone(), malformed.clone()]), Err(Denied::Unusable { .. })));
+    assert_eq!(session(&[item("s3:*"), disabled.clone()]), Err(Denied::Refused(Refused::Disabled(principal(1)))));
+    assert!(matches!(session(&[disabled.clone(), malformed.clone()]), Err(Denied::Unusable(Unusable::Item { .. }))));
+    assert!(matches!(session(&[over.clone(), malformed.clone()]), Err(Denied::Unusable(Unusable::Item { .. }))));
     let mut blocked = matches(&[malformed]);
     blocked.blocked.push(principal(2));
-    assert_eq!(authorize(&caller(), &request(None), blocked, now()), Err(Denied::Blocked(principal(2))));
+    assert_eq!(
+        authorize(&caller(), &request(None), blocked, now()),
+        Err(Denied::Refused(Refused::Blocked(principal(2))))
+    );
     let mut disabled_and_over = disabled;
     disabled_and_over["not_after"] = (NOW - 1).into();
-    assert!(matches!(session(&[disabled_and_over]), Err(Denied::Disabled(_))), "out of its time it refuses still");
-    assert!(matches!(asking(&[over], Some(129_600)), Err(Denied::OutOfTime)));
+    assert!(
+        matches!(session(&[disabled_and_over]), Err(Denied::Refused(Refused::Disabled(_)))),
+        "out of its time it refuses still"
+    );
+    assert!(matches!(asking(&[over], Some(129_600)), Err(Denied::Refused(Refused::OutOfTime))));
 }
 
 #[test]
@@ -164,7 +170,10 @@ fn a_policy_over_the_limit_of_sts_is_refused_before_sts_is_asked() {
     };
     let overhead = session(&[long(1)]).unwrap().policy().unwrap().as_str().len() - 1;
     assert!(session(&[long(2_048 - overhead)]).is_ok());
-    assert_eq!(session(&[long(2_049 - overhead)]), Err(Denied::PolicyTooLarge { characters: 2_049 }));
+    assert_eq!(
+        session(&[long(2_049 - overhead)]),
+        Err(Denied::Unusable(Unusable::PolicyTooLarge { characters: 2_049 }))
+    );
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn caller_with(more: &Value, claims: &Value) -> Caller {
     let issuer = parse_issuers(&json!([entry]).to_string(), &mut Problems::default()).remove(0);
     let keys = KeySet::parse(json!({"keys": [key.jwk()]}).to_string().as_bytes()).unwrap();
     let token = key.sign(&json!({"alg": "EdDSA"}), claims);
-    verify(UnverifiedToken::parse(&token).unwrap(), &issuer, &keys, now()).unwrap()
+    verify(UnverifiedToken::parse(&token).unwrap().check_header(&issuer).unwrap(), &keys, now()).unwrap()
 }
 
 fn caller() -> Caller {

@@ -48,10 +48,14 @@ fn a_claim_that_does_not_fit_is_refused_and_never_cut() {
         (json!("cárol"), &unfit),
         (json!("c".repeat(33)), &unfit),
     ] {
-        assert_eq!(refused(name.clone()), Denied::Name(error.clone()), "{name}");
+        assert_eq!(refused(name.clone()), Denied::Unusable(Unusable::Name(error.clone())), "{name}");
     }
     for hashed in ["carol-3o2jzrlhnfnb", "CAROL-3O2JZRLHNFNB", "-abcdefghijkl", "mallory-222222777777"] {
-        assert_eq!(refused(hashed.into()), Denied::Name(NameError::Hashed("/u".into())), "{hashed}");
+        assert_eq!(
+            refused(hashed.into()),
+            Denied::Unusable(Unusable::Name(NameError::Hashed("/u".into()))),
+            "{hashed}"
+        );
     }
     for like in ["carol-3o2jzrlhnfn", "carol-3o2jzrlhnfnbb", "carol-1o2jzrlhnfnb", "carol-3o2jz.lhnfnb", "abcdefghijkl"]
     {
@@ -67,7 +71,7 @@ fn an_email_is_a_name_only_where_it_is_verified() {
     };
     assert_eq!(by_email(json!(true)).unwrap().describe().name().as_str(), "carol@example.com");
     for other in [json!(false), json!("true"), json!(1), Value::Null] {
-        assert_eq!(by_email(other.clone()), Err(Denied::Name(NameError::Unverified)), "{other}");
+        assert_eq!(by_email(other.clone()), Err(Denied::Unusable(Unusable::Name(NameError::Unverified))), "{other}");
     }
     let elsewhere = json!({"contact": {"email": "carol@example.com"}});
     assert!(named("/contact/email", REGISTERED, &elsewhere, Some("corp/user/carol")).is_ok());
@@ -76,8 +80,9 @@ fn an_email_is_a_name_only_where_it_is_verified() {
 #[test]
 fn a_registered_name_is_its_owners_alone() {
     let claims = json!({"u": "Carol"});
-    let refused =
-        |owner: Option<&str>| Err(Denied::NameOwned { name: "carol".into(), owner: owner.map(str::to_owned) });
+    let refused = |owner: Option<&str>| {
+        Err(Denied::Refused(Refused::NameOwned { name: "carol".into(), owner: owner.map(str::to_owned) }))
+    };
     assert!(named("/u", REGISTERED, &claims, Some("corp/user/carol")).is_ok());
     for other in ["corp/user/mallory", "lab/user/carol", "corp/group/carol", "corp/user/Carol", "carol", ""] {
         for owners in [REGISTERED, FIRST_USE] {

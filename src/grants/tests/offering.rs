@@ -112,7 +112,7 @@ fn the_longest_session_is_cut_to_the_grants_end_and_to_the_tokens() {
     };
     assert_eq!(ending(5_000), Ok(vec![5_000, 3_600]));
     assert_eq!(ending(900), Ok(vec![900, 900]));
-    assert_eq!(ending(899), Err(Denied::TokenEndsTooSoon));
+    assert_eq!(ending(899), Err(Denied::Refused(Refused::TokenEndsTooSoon)));
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn whoever_is_blocked_or_has_another_s_name_is_offered_nothing() {
     blocked.blocked = Principal::of(&caller).split_off(3);
     assert_eq!(
         offers(&caller, blocked, Some(address()), now()),
-        Err(Denied::Blocked(Principal::of(&caller)[3].clone()))
+        Err(Denied::Refused(Refused::Blocked(Principal::of(&caller)[3].clone())))
     );
 
     let named = caller_claiming(&json!({"name_claim": "/u"}), &json!({"u": "Carol"}));
@@ -132,13 +132,13 @@ fn whoever_is_blocked_or_has_another_s_name_is_offered_nothing() {
         offers(&named, holdings, Some(address()), now()).map(|offers| offers.len())
     };
     assert_eq!(of(Some("corp/user/carol")), Ok(1));
-    assert_eq!(of(None), Err(Denied::NameOwned { name: "carol".into(), owner: None }));
+    assert_eq!(of(None), Err(Denied::Refused(Refused::NameOwned { name: "carol".into(), owner: None })));
     let other = Some("corp/user/bob".to_owned());
-    assert_eq!(of(other.as_deref()), Err(Denied::NameOwned { name: "carol".into(), owner: other }));
+    assert_eq!(of(other.as_deref()), Err(Denied::Refused(Refused::NameOwned { name: "carol".into(), owner: other })));
 
     let unfit = caller_claiming(&json!({"name_claim": "/u"}), &json!({}));
     let nothing = offers(&unfit, Holdings::default(), Some(address()), now());
-    assert_eq!(nothing, Err(Denied::Name(NameError::Missing("/u".into()))));
+    assert_eq!(nothing, Err(Denied::Unusable(Unusable::Name(NameError::Missing("/u".into())))));
 }
 
 #[test]

@@ -181,11 +181,11 @@ proptest! {
                 expected.sort_by_key(Value::to_string);
                 prop_assert_eq!(statements(pending.describe()), expected);
             }
-            Err(Denied::Template { error, .. }) => {
+            Err(Denied::Unusable(Unusable::Template { error, .. })) => {
                 prop_assert!(!fits && asks);
                 prop_assert_eq!(error, ClaimError::Unfit("/x".into()));
             }
-            Err(Denied::PolicyTooLarge { .. }) => prop_assert!(claim.len() > 64),
+            Err(Denied::Unusable(Unusable::PolicyTooLarge { .. })) => prop_assert!(claim.len() > 64),
             Err(denied) => prop_assert!(false, "{denied}"),
         }
     }
@@ -219,7 +219,7 @@ proptest! {
         let case = Case { asked: None, ..case };
         let is_offered = case.offers().is_ok_and(|offers| !offers.is_empty());
         let gets = match case.decide() {
-            Err(Denied::StepUp(_)) => {
+            Err(Denied::Refused(Refused::StepUp(_))) => {
                 let mut stronger = case.clone();
                 for require in stronger.items.iter_mut().filter_map(|item| item["require"].as_object_mut()) {
                     require.retain(|name, _| name == "claims");
@@ -311,7 +311,7 @@ proptest! {
         let before = case.decide();
         // An item that holds now where none did is a grant, however little it says.
         let is_a_grant = matches!(narrowing, Narrowing::ItemOfDenyAlone | Narrowing::EmptyItem)
-            && matches!(before, Err(Denied::OutOfTime));
+            && matches!(before, Err(Denied::Refused(Refused::OutOfTime)));
         if is_a_grant {
             return Ok(());
         }

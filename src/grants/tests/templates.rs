@@ -375,7 +375,7 @@ fn a_claim_that_cannot_be_filled_in_makes_the_grant_unusable_for_that_caller() {
         "Effect": "Deny", "Action": "s3:*", "Resource": "arn:aws:s3:::home/${jwt:/team}/*"}});
     let items = [item("s3:*"), json!({ "policy": policy })];
     let principal = Principal::of(&caller())[1].clone();
-    let unfilled = |error| Err(Denied::Template { principal: principal.clone(), error });
+    let unfilled = |error| Err(Denied::Unusable(Unusable::Template { principal: principal.clone(), error }));
     assert_eq!(claiming(&json!({}), &items), unfilled(ClaimError::Missing("/team".into())));
     assert_eq!(claiming(&json!({"team": ["a"]}), &items), unfilled(ClaimError::NotText("/team".into())));
     assert_eq!(claiming(&json!({"team": "*"}), &items), unfilled(ClaimError::Unfit("/team".into())));

@@ -35,7 +35,7 @@ fn sign_in(
 ) -> Result<Caller, Refusal> {
     let keys = KeySet::parse(fixture.key_set(key).as_bytes()).unwrap();
     let token = UnverifiedToken::parse(&fixture.token(key, changes, NOW))?;
-    verify(token, &parse(configuration).unwrap(), &keys, UNIX_EPOCH + Duration::from_secs(NOW))
+    verify(token.check_header(&parse(configuration).unwrap())?, &keys, UNIX_EPOCH + Duration::from_secs(NOW))
 }
 
 /// All that a configuration says about a fixture's tokens, or the problem that stops the start.

@@ -1,0 +1,305 @@
+//! What do the function and its clients say to each other?
+//!
+//! The function writes these bodies, and the command line reads them: one type for both keeps them from drifting apart.
+//! Both ignore members that they do not know.
+
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize, Serializer};
+
+macro_rules! codes {
+    ($($variant:ident = $name:literal, $status:literal, $title:literal;)+) => {
+        /// Why a request was refused: the public part of it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum Code {
+            $(#[doc = $title] #[serde(rename = $name)] $variant,)+
+        }
+
+        impl Code {
+            /// Every code, in the order of the statuses.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The code as bodies, metrics and audit lines write it.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// The HTTP status that it comes with.
+            #[must_use]
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$variant => $status,)+ }
+            }
+
+            /// A few words for people.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    InvalidRequest = "invalid_request", 400, "Invalid request";
+    TokenMissing = "token_missing", 401, "Token missing";
+    InvalidToken = "invalid_token", 401, "Token not acceptable";
+    InsufficientUserAuthentication = "insufficient_user_authentication", 401, "Stronger sign-in needed";
+    GroupsUnavailable = "groups_unavailable", 403, "Groups unavailable";
+    AccessDenied = "access_denied", 403, "Access denied";
+    NotFound = "not_found", 404, "Not found";
+    MethodNotAllowed = "method_not_allowed", 405, "Method not allowed";
+    ContentTooLarge = "content_too_large", 413, "Content too large";
+    UnsupportedMediaType = "unsupported_media_type", 415, "Unsupported media type";
+    GrantUnusable = "grant_unusable", 500, "Grant unusable";
+    BrokerKeyRefused = "broker_key_refused", 500, "Broker key refused";
+    Internal = "internal", 500, "Internal error";
+    IdentityProviderUnavailable = "identity_provider_unavailable", 503, "Identity provider unavailable";
+    TemporarilyUnavailable = "temporarily_unavailable", 503, "Temporarily unavailable";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The body of a refusal (RFC 9457 §3). Its `type`, `title` and `status` follow from the code.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Problem {
+    /// The code.
+    pub code: Code,
+    /// What is wrong, and what helps.
+    pub message: String,
+    /// With which an operator finds the audit line.
+    #[serde(rename = "requestId")]
+    pub request_id: String,
+    /// What a new sign-in has to be.
+    #[serde(flatten)]
+    pub requires: Requires,
+}
+
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            r#type: String,
+            title: &'a str,
+            status: u16,
+            #[serde(rename = "requestId")]
+            request_id: &'a str,
+            code: Code,
+            message: &'a str,
+            // AWS's SDK for JavaScript reads only these two.
+            #[serde(rename = "Code")]
+            code_for_javascript: Code,
+            #[serde(rename = "Message")]
+            message_for_javascript: &'a str,
+            #[serde(flatten)]
+            requires: &'a Requires,
+        }
+        let Self { code, message, request_id, requires } = self;
+        let body = Body {
+            r#type: format!("urn:hallpass:problem:{code}"),
+            title: code.title(),
+            status: code.status(),
+            request_id,
+            code: *code,
+            message,
+            code_for_javascript: *code,
+            message_for_javascript: message,
+            requires,
+        };
+        body.serialize(serializer)
+    }
+}
+
+/// What a sign-in has to be, in the terms of OpenID Connect. What is not asked for is left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Requires {
+    /// One of these authentication contexts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub acr_values: Vec<String>,
+    /// All of these authentication methods (RFC 8176).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub amr_values: Vec<String>,
+    /// At most so many seconds ago.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<u64>,
+}
+
+/// The body of `/v1/credentials`, as `credential_process` and the container credentials of AWS's SDKs read it. No member
+/// is called `code` or `Code`, which some SDKs take for an error.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Credentials {
+    /// The version of this body: 1.
+    pub version: u8,
+    /// Not secret: CloudTrail records it.
+    pub access_key_id: String,
+    /// The secret key.
+    #[serde(serialize_with = "exposed")]
+    pub secret_access_key: SecretString,
+    /// The session token, as `credential_process` reads it.
+    #[serde(serialize_with = "exposed")]
+    pub session_token: SecretString,
+    /// The session token again, as container credentials have it.
+    #[serde(serialize_with = "exposed")]
+    pub token: SecretString,
+    /// When they expire (RFC 3339, UTC).
+    pub expiration: Option<String>,
+    /// The AWS account.
+    pub account_id: String,
+    /// The federated user.
+    pub federated_user: FederatedUser,
+    /// The grant that they are for.
+    pub grant: String,
+    /// How much of STS's limit for the packed policy is used, in per cent.
+    pub packed_policy_size: Option<i32>,
+}
+
+/// What STS calls the session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct FederatedUser {
+    /// The ARN, as CloudTrail and resource policies write it.
+    pub arn: String,
+    /// The account and the name.
+    pub federated_user_id: String,
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the caller who was authorized gets the secrets; nothing else writes this body"
+)]
+fn exposed<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose_secret())
+}
+
+/// The body of `/v1/grants`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offers {
+    /// The grants that the caller could ask for now.
+    pub grants: Vec<Offer>,
+}
+
+/// A grant that the caller could ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// Its name.
+    pub name: String,
+    /// What it is for, in the operator's words.
+    pub description: Option<String>,
+    /// Seconds of the longest session.
+    pub max_duration: i32,
+    /// What this sign-in lacks.
+    pub requires: Requires,
+}
+
+/// The body of `/v1/health`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// The version of the function.
+    pub version: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::json;
+
+    use super::*;
+
+    /// All texts between `before` and `after`.
+    fn between<'t>(text: &'t str, before: &'t str, after: &'t str) -> impl Iterator<Item = &'t str> {
+        text.split(before).skip(1).filter_map(move |rest| rest.split_once(after).map(|(found, _)| found))
+    }
+
+    #[test]
+    fn the_page_of_the_interface_has_every_code_with_its_status_and_no_other() {
+        let page = include_str!("../docs/api.md");
+        let mut documented = BTreeSet::new();
+        for row in page.lines().filter_map(|line| line.strip_prefix("| ")) {
+            let (cell, _) = row.split_once(" |").unwrap();
+            let mut status = None;
+            for part in cell.split(", ").flat_map(|part| part.split(' ')) {
+                status = part.parse::<u16>().ok().or(status);
+                let code = part.strip_prefix('`').and_then(|part| part.strip_suffix('`'));
+                documented.extend(status.zip(code).map(|(status, code)| (status, code.to_owned())));
+            }
+        }
+        let codes = Code::ALL.iter().map(|code| (code.status(), code.as_str().to_owned()));
+        assert_eq!(documented, codes.collect());
+    }
+
+    #[test]
+    fn the_alarms_of_the_template_wait_for_codes_that_there_are() {
+        let template = include_str!("../template.yaml");
+        let awaited: BTreeSet<&str> = between(template, "{ Name: Code, Value: ", " }").collect();
+        assert_eq!(awaited, BTreeSet::from([Code::BrokerKeyRefused.as_str(), Code::GrantUnusable.as_str()]));
+        // Every dimension of that name is one of these.
+        assert_eq!(template.matches("Name: Code,").count(), awaited.len());
+    }
+
+    #[test]
+    fn a_code_is_read_as_it_is_written() {
+        for code in Code::ALL {
+            assert_eq!(json!(code), json!(code.as_str()));
+            assert_eq!(serde_json::from_value::<Code>(json!(code.as_str())).unwrap(), *code);
+        }
+        assert!(serde_json::from_value::<Code>(json!("issued")).is_err());
+    }
+
+    #[test]
+    fn a_problem_is_read_as_it_is_written() {
+        let requires = Requires { acr_values: Vec::new(), amr_values: vec!["mfa".into()], max_age: Some(900) };
+        let code = Code::InsufficientUserAuthentication;
+        let problem = Problem { code, message: "sign in again".into(), request_id: "r-1".into(), requires };
+        let body = json!(problem);
+        let written = json!({
+            "type": "urn:hallpass:problem:insufficient_user_authentication",
+            "title": "Stronger sign-in needed",
+            "status": 401,
+            "requestId": "r-1",
+            "code": "insufficient_user_authentication",
+            "message": "sign in again",
+            "Code": "insufficient_user_authentication",
+            "Message": "sign in again",
+            "amr_values": ["mfa"],
+            "max_age": 900,
+        });
+        assert_eq!(body, written);
+        assert_eq!(serde_json::from_value::<Problem>(body).unwrap(), problem);
+    }
+
+    #[test]
+    fn credentials_are_read_as_they_are_written_and_their_secrets_are_not_debugged() {
+        let body = json!({
+            "Version": 1,
+            "AccessKeyId": "ASIAEXAMPLE",
+            "SecretAccessKey": "canary-key",
+            "SessionToken": "canary-token",
+            "Token": "canary-token",
+            "Expiration": "2026-11-22T12:00:00Z",
+            "AccountId": "111122223333",
+            "FederatedUser": {"Arn": "arn:aws:sts::111122223333:federated-user/c", "FederatedUserId": "111122223333:c"},
+            "Grant": "default",
+            "PackedPolicySize": null,
+        });
+        let credentials: Credentials = serde_json::from_value(body.clone()).unwrap();
+        assert!(!format!("{credentials:?}").contains("canary"));
+        assert_eq!(json!(credentials), body);
+    }
+
+    #[test]
+    fn offers_are_read_as_they_are_written() {
+        let grant =
+            json!({"name": "deploy", "description": null, "max_duration": 3600, "requires": {"acr_values": ["x"]}});
+        let body = json!({"grants": [grant]});
+        let offers: Offers = serde_json::from_value(body.clone()).unwrap();
+        assert_eq!(json!(offers), body);
+    }
+}
