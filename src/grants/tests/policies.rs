@@ -177,6 +177,7 @@ fn mistakes_in_resources() -> Vec<(&'static str, Value, &'static str, &'static s
 }
 
 /// Each mistake in a condition, with its place in the condition and how the remedy begins.
+#[expect(clippy::too_many_lines, reason = "a table, to be read as one")]
 fn mistakes_in_conditions() -> Vec<(&'static str, Value, &'static str, &'static str)> {
     let operator = "is not a condition operator of IAM; check its spelling and case";
     let block = "must be an object of at least one condition key";
