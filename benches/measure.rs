@@ -15,9 +15,7 @@
     clippy::as_conversions,
     clippy::cast_precision_loss,
     clippy::disallowed_methods,
-    clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a measurement reads the clock, prints, stops at the first surprise, and needs not all of the tests' support"

@@ -89,7 +89,7 @@ fn metadata(used: &CaptureConnection) -> Option<ConnectionMetadata> {
 fn classed(error: BoxError) -> ConnectorError {
     let has_io = cause::<io::Error>(error.as_ref()).is_some();
     let Some(of_hyper) = cause::<hyper::Error>(error.as_ref()) else {
-        let unconnected = cause::<hyper_util::client::legacy::Error>(error.as_ref()).is_some_and(|e| e.is_connect());
+        let unconnected = cause(error.as_ref()).is_some_and(hyper_util::client::legacy::Error::is_connect);
         return if unconnected || has_io { ConnectorError::io(error) } else { ConnectorError::other(error, None) };
     };
     if of_hyper.is_timeout() {
