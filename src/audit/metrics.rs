@@ -129,6 +129,8 @@ impl<'a> Directive<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -171,7 +173,7 @@ mod tests {
         );
         let latency = directive(&["Stage"], &[("Latency", "Milliseconds")]);
         let refused = directive(&["Code"], &[("Refused", "Count")]);
-        let second = line(std::slice::from_ref(&latency), &json!({"Stage": "total", "Latency": 20.0}));
+        let second = line(slice::from_ref(&latency), &json!({"Stage": "total", "Latency": 20.0}));
         let mut first = json!({
             "Issued": 1, "KeyAge": 7, "JwksAge": 8, "PackedPolicySize": 3, "Stage": "identity", "Latency": 1.5,
         });

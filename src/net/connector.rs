@@ -19,8 +19,8 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::ErrorKind;
 use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
-use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::https::Https;
@@ -89,8 +89,7 @@ fn metadata(used: &CaptureConnection) -> Option<ConnectionMetadata> {
 fn classed(error: BoxError) -> ConnectorError {
     let has_io = cause::<io::Error>(error.as_ref()).is_some();
     let Some(of_hyper) = cause::<hyper::Error>(error.as_ref()) else {
-        let refused = cause::<legacy::Error>(error.as_ref());
-        let unconnected = refused.is_some_and(legacy::Error::is_connect);
+        let unconnected = cause(error.as_ref()).is_some_and(hyper_util::client::legacy::Error::is_connect);
         return if unconnected || has_io { ConnectorError::io(error) } else { ConnectorError::other(error, None) };
     };
     if of_hyper.is_timeout() {

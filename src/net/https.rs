@@ -199,8 +199,12 @@ mod tests {
             Self(path)
         }
 
+        fn below(&self, path: &str) -> PathBuf {
+            self.0.join(path.trim_start_matches('/'))
+        }
+
         fn write(&self, path: &str, text: impl AsRef<[u8]>) -> PathBuf {
-            let path = self.0.join(path.trim_start_matches('/'));
+            let path = self.below(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, text).unwrap();
             path
@@ -239,16 +243,13 @@ mod tests {
         let directories = Source::Directories { paths: vec!["/b".into(), "/c".into()], named_by: Some(DIRECTORIES) };
         assert_eq!(root.choose(&[(FILE, ""), (DIRECTORIES, "/b::/c")]), directories);
         assert_eq!((file.place(), directories.place()), (FILE, DIRECTORIES));
-        assert_eq!(
-            root.choose(&[(FILE, ""), (DIRECTORIES, "")]),
-            bundle(root.0.join(BUNDLES[0].trim_start_matches('/')))
-        );
+        assert_eq!(root.choose(&[(FILE, ""), (DIRECTORIES, "")]), bundle(root.below(BUNDLES[0])));
     }
 
     #[test]
     fn the_first_bundle_that_exists_is_read_and_the_directory_only_without_one() {
         let root = Root::new();
-        let directory = root.0.join(SYSTEM_DIRECTORY.trim_start_matches('/'));
+        let directory = root.below(SYSTEM_DIRECTORY);
         assert_eq!(root.choose(&[]), Source::Directories { paths: vec![directory], named_by: None });
         for path in BUNDLES.into_iter().rev() {
             let written = root.write(path, certificate());
@@ -287,7 +288,7 @@ mod tests {
         for source in [bundle(root.0.join("none")), bundle(&root.0)] {
             assert!(read(&source).unwrap_err().contains("cannot be read"), "{source:?}");
         }
-        fs::create_dir_all(root.0.join(BUNDLES[0].trim_start_matches('/'))).unwrap();
+        fs::create_dir_all(root.below(BUNDLES[0])).unwrap();
         assert!(read(&root.choose(&[])).unwrap_err().contains("cannot be read"), "a directory is no bundle");
         let paths = vec![root.0.join("none")];
         assert!(read(&Source::Directories { paths, named_by: None }).unwrap_err().contains("cannot be read"));
