@@ -58,7 +58,7 @@ SKIPPED := build/skipped
 skip = { mkdir -p build && echo 'SKIPPED $(1)' | tee -a $(SKIPPED); }
 
 .PHONY: test
-test: ## Everything that must pass; about 12 GB of disk
+test: ## Everything that must pass; about 10 GB of disk
 	@rm -f $(SKIPPED)
 	@for check in $(CHECKS); do \
 	  printf '\n##### %s (%s)\n' "$$check" "$$(date +%H:%M:%S)"; $(MAKE) --no-print-directory "$$check"; done
