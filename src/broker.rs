@@ -198,10 +198,13 @@ impl Broker {
         Ok(identified.caller)
     }
 
-    /// Waits a moment for the refreshes in the background. If they are late, they go on.
+    /// Waits a moment for the refreshes in the background of what a verified caller's request uses. If they are late, they
+    /// go on.
     async fn end(&self, allowance: Allowance, record: &mut Record, now: SystemTime) {
-        let refreshing = join(self.identity.refreshed(now), self.keys.refreshed(now));
-        let _ = timeout_at(allowance.end_of_grace(), refreshing).await;
+        if let Some(issuer) = &record.issuer {
+            let refreshing = join(self.identity.refreshed(issuer, now), self.keys.refreshed(now));
+            let _ = timeout_at(allowance.end_of_grace(), refreshing).await;
+        }
         record.took("total", allowance.begun);
     }
 }

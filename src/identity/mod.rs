@@ -94,8 +94,11 @@ impl Identity {
         Ok(Identified { caller, key_age: found.age })
     }
 
-    /// Waits for the refreshes of keys that go on in the background.
-    pub async fn refreshed(&self, now: SystemTime) {
-        futures_util::future::join_all(self.keys.iter().map(|keys| keys.refreshed(now))).await;
+    /// Waits for the refresh of one issuer's keys in the background, if there is one. Another issuer's is not waited for:
+    /// a provider that hangs costs only its own callers time.
+    pub async fn refreshed(&self, issuer: &str, now: SystemTime) {
+        if let Some(keys) = self.keys.iter().find(|keys| keys.issuer().id().as_str() == issuer) {
+            keys.refreshed(now).await;
+        }
     }
 }

@@ -7,6 +7,7 @@ mod providers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_util::FutureExt as _;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -332,6 +333,26 @@ async fn each_issuer_is_asked_for_its_own_keys_and_nobody_else_for_any() {
     assert_eq!(ask(sign(&ours, &valid_claims(&there.issuer(), NOW))).await, refused(Refusal::SignatureInvalid));
     assert_eq!(ask(sign(&theirs, &valid_claims(&there.issuer(), NOW))).await, Ok("there".into()));
     assert_eq!((here.key_fetches(), there.key_fetches()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_refresh_that_hangs_is_waited_for_only_by_its_own_issuers_callers() {
+    let (ours, theirs) = (TestKey::p256("k1"), TestKey::p256("k1"));
+    let (here, hanging) = (Provider::start(&[&ours]).await, Provider::start(&[&theirs]).await);
+    let issuers = json!([
+        {"id": "here", "issuer": here.issuer(), "audiences": ["hallpass"]},
+        {"id": "hanging", "issuer": hanging.issuer(), "audiences": ["hallpass"]},
+    ]);
+    let issuers = parse_issuers(&issuers.to_string(), &mut Problems::default());
+    let identity = Identity::new(issuers, &Https::in_tests());
+    identity.prepare(now()).await;
+    hanging.server.fail_always(&Fault::Hangs);
+    let later = NOW + 601;
+    let later_time = UNIX_EPOCH + Duration::from_secs(later);
+    let token = UnverifiedToken::parse(&sign(&theirs, &valid_claims(&hanging.issuer(), later))).unwrap();
+    identity.identify(token, later_time).await.unwrap();
+    assert!(identity.refreshed("here", later_time).now_or_never().is_some());
+    assert!(identity.refreshed("hanging", later_time).now_or_never().is_none());
 }
 
 #[tokio::test]
