@@ -36,7 +36,7 @@ pub struct Holdings {
     pub name_owner: Option<String>,
 }
 
-/// Says what a caller could ask for now from `source_ip`, by the rules of [`authorize`]. A grant that would be refused
+/// Says what a caller could ask for now from `source_ip`, by the rules of [`authorize`](super::authorize()). A grant that would be refused
 /// is left out, also one that cannot be used, unless everything would be refused. What asks for another sign-in is told.
 ///
 /// # Errors
