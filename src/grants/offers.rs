@@ -36,8 +36,9 @@ pub struct Holdings {
     pub name_owner: Option<String>,
 }
 
-/// Says what a caller could ask for now from `source_ip`, by the rules of [`authorize`](super::authorize()). A grant that would be refused
-/// is left out, also one that cannot be used, unless everything would be refused. What asks for another sign-in is told.
+/// Says what a caller could ask for now from `source_ip`, by the rules of [`authorize`](super::authorize()). A grant that
+/// would be refused is left out, also one that cannot be used, unless everything would be refused. What asks for another
+/// sign-in is listed with what it asks for.
 ///
 /// # Errors
 /// [`Denied`] where every grant would be refused for what the caller is.
