@@ -19,8 +19,8 @@ use crate::identity::{Caller, Identity, IdentityError, UnverifiedToken};
 const REQUEST_LIMIT: Duration = Duration::from_millis(1_500);
 /// So that the answer is out of the function within that.
 const ANSWER_MARGIN: Duration = Duration::from_millis(50);
-/// How long an answer that is ready waits for a refresh in the background. A function is frozen as soon as it has answered: with
-/// few requests, a refresh that nobody waits for would never end.
+/// How long an answer that is ready waits for a refresh in the background. Lambda freezes a function that has answered, so
+/// with few requests a refresh that nobody waits for would never end.
 const REFRESH_GRACE: Duration = Duration::from_millis(200);
 
 /// Why a request ended without credentials.
@@ -198,8 +198,7 @@ impl Broker {
         Ok(identified.caller)
     }
 
-    /// Waits a moment for the refreshes in the background of what a verified caller's request uses. If they are late, they
-    /// go on.
+    /// Waits a moment for the refreshes of what a verified caller's request uses. A late refresh goes on.
     async fn end(&self, allowance: Allowance, record: &mut Record, now: SystemTime) {
         if let Some(issuer) = &record.issuer {
             let refreshing = join(self.identity.refreshed(issuer, now), self.keys.refreshed(now));

@@ -74,7 +74,7 @@ pub struct Matched {
 }
 
 impl Session {
-    /// Who vouches for whoever gets it.
+    /// The issuer of the caller who gets it.
     #[must_use]
     pub const fn issuer(&self) -> &IssuerId {
         &self.issuer
@@ -159,7 +159,7 @@ impl Pending {
 /// values, step-up, duration, name and templates, name's owner. What is due is recorded after that.
 ///
 /// # Errors
-/// [`Denied`] says why there is no session; there is never a lesser one.
+/// [`Denied`] says why the caller gets no session. A session is never reduced to make it possible.
 pub fn authorize(caller: &Caller, request: &Request, matches: Matches, now: SystemTime) -> Result<Pending, Denied> {
     if let Some(principal) = matches.blocked.into_iter().next() {
         return Err(Refused::Blocked(principal).into());

@@ -6,7 +6,7 @@ use super::requirement::StepUp;
 use crate::read::problems::Problems;
 use crate::session::{NameError, SessionDuration, TagError};
 
-/// Why there is no session.
+/// Why a caller gets no session.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// The caller may not have one.

@@ -701,7 +701,7 @@ mod tests {
             let set = parse(&[key.jwk(), second]).unwrap();
             assert_eq!(select(&set, None, Algorithm::ES256), Err(Refusal::KeyAmbiguous));
         }
-        // A void key is no reason to believe that the other one is meant.
+        // That one key is void does not mean that the other one is meant.
         let void = parse(&[key.jwk(), with(other.jwk(), "kid", "k1"), TestKey::ed25519("k3").jwk()]).unwrap();
         assert_eq!(select(&void, None, Algorithm::EdDSA), Err(Refusal::KeyAmbiguous));
     }

@@ -1,7 +1,8 @@
 //! Who is calling?
 //!
 //! A token that a stranger sent ([`UnverifiedToken`]) becomes a [`Caller`] only in [`verify`], which with the
-//! [`CheckedHeader`] before it holds every rule. [`Identity`] adds what the rules need from outside: the configured [`Issuer`]s and their keys.
+//! [`CheckedHeader`] before it holds every rule. [`Identity`] adds what the rules need from outside: the configured
+//! [`Issuer`]s and their keys.
 
 mod claims;
 mod discovery;

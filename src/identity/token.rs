@@ -1,7 +1,8 @@
 //! May this token be believed?
 //!
-//! [`UnverifiedToken::check_header`] and [`verify`] read as the list of rules. jsonwebtoken lends the cryptography alone: it lets `crit`, `typ`, an `iss`
-//! that is a list, a missing `aud`, an `exp` of 1e18 and an `iat` in the future pass, and reads the clock itself.
+//! [`UnverifiedToken::check_header`] and [`verify`] read as the list of rules. jsonwebtoken does only the cryptography. It
+//! accepts `crit`, any `typ`, an `iss` that is a list, a missing `aud`, an `exp` of 1e18 and an `iat` in the future, and
+//! reads the clock itself.
 
 use std::time::SystemTime;
 

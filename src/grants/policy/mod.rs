@@ -80,7 +80,7 @@ impl Policy {
     pub fn print(statements: &[Value]) -> String {
         let mut text = Vec::new();
         let mut printer = Serializer::with_formatter(&mut text, Latin1);
-        // Writing values into memory does not fail; were it to, the empty text is no policy and STS is never asked.
+        // Writing into memory does not fail. If it did, the empty text is not a policy, and STS is not asked.
         match serde::Serialize::serialize(&json!({"Version": VERSION, "Statement": statements}), &mut printer) {
             Ok(()) => String::from_utf8(text).unwrap_or_default(),
             Err(_) => String::new(),

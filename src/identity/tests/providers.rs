@@ -1,6 +1,7 @@
 //! Do the tokens of the providers that companies have mean what our table says?
 //!
-//! Tests alone: every fixture of `tests/providers/` against the verifier, and the tables of `docs/configuration.md` against the fixtures.
+//! Every fixture of `tests/providers/` against the verifier, and the tables of `docs/configuration.md` against the
+//! fixtures.
 
 use std::collections::BTreeSet;
 use std::fs;
