@@ -9,7 +9,7 @@ use url::Url;
 
 use super::Algorithm;
 use super::issuer::{Issuer, IssuerId, KeySource, NameOwners, NameRule, may_fetch, media_type};
-use super::shared::SharedProvider;
+use super::shared_providers::SharedProvider;
 use crate::net::url::quoted_url;
 use crate::read::allowed_values::RequiredClaims;
 use crate::read::json;

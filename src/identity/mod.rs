@@ -11,7 +11,7 @@ mod issuer_config;
 mod jwk;
 mod keys;
 mod refusal;
-mod shared;
+mod shared_providers;
 #[cfg(test)]
 mod tests;
 mod token;
