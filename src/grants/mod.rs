@@ -29,4 +29,4 @@ pub use self::policy::{ClaimError, Policy, Statement, Template, TemplateError};
 pub use self::principal::Principal;
 pub use self::requirement::StepUp;
 #[cfg(feature = "aws")]
-pub use self::store::{Store, StoreError, Unsettled};
+pub use self::store::{SettleError, Store, StoreError};
