@@ -4,6 +4,8 @@
 //! that any client can send. What cannot be understood is answered with 400.
 
 #[cfg(feature = "lambda")]
+mod about;
+#[cfg(feature = "lambda")]
 mod cors;
 #[cfg(feature = "lambda")]
 mod event;
@@ -19,5 +21,7 @@ mod sent;
 #[cfg(feature = "lambda")]
 mod told;
 
+#[cfg(feature = "lambda")]
+pub use self::about::About;
 #[cfg(feature = "lambda")]
 pub use self::function::Function;

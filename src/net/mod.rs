@@ -5,5 +5,6 @@ pub mod aws;
 #[cfg(feature = "aws")]
 mod connector;
 pub mod https;
+pub mod public_url;
 pub mod refreshed;
 pub(crate) mod url;
