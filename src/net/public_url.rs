@@ -39,7 +39,9 @@ impl FromStr for PublicUrl {
         let stem = text.strip_suffix('/').unwrap_or(text);
         // Another spelling, as upper case or a default port, would be another URL for those who compare it.
         let as_written = url.as_str().strip_suffix('/').unwrap_or(url.as_str()) == stem && !stem.ends_with('/');
-        if is_private(&url) && bare && as_written { Ok(Self(stem.to_owned())) } else { Err(refused()) }
+        // What stands in a quoted string of a header must not end it; a URL's host may hold quotes.
+        let quotable = stem.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\');
+        if is_private(&url) && bare && as_written && quotable { Ok(Self(stem.to_owned())) } else { Err(refused()) }
     }
 }
 
@@ -107,6 +109,8 @@ mod tests {
             "https://hallpass.example.com/a/../b",
             "https://hallpass.example.com/a b",
             "https://hallpass.example.com/a\"b",
+            "https://hallpass\".example.com",
+            "https://häuschen.example.com",
             "https://hallpass.example.com\\a",
             "https:hallpass.example.com",
             " https://hallpass.example.com",
