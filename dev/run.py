@@ -104,7 +104,7 @@ def stay(stack: Stack) -> int:
               .venv/bin/python -c 'import boto3; print(boto3.client("sts").get_caller_identity()["Arn"])'
               aws s3 ls s3://{seed.REPORTS}
               # a fresh token
-              .venv/bin/python dev/signin.py {stack.issuer} carol > {up}/carol
+              .venv/bin/python dev/signin.py token {stack.issuer} carol > {up}/carol
               # what the function logs
               tail -f {(stack.logs / "function.log").relative_to(ROOT)}
 
