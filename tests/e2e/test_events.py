@@ -56,7 +56,9 @@ def test_each_refusal_that_a_client_can_cause_has_an_event() -> None:
 
 def test_the_function_knows_each_route_of_the_gateway(api: Api) -> None:
     for method, path in Template.load().routes(AllowedOrigins="capacitor://localhost"):
-        answer = api.invoke(json.dumps(event(method, path.replace("{grant}", "default"))).encode())
+        # The path of its own URL is empty here.
+        asked = path.replace("{grant}", "default").replace("/{path+}", "")
+        answer = api.invoke(json.dumps(event(method, asked)).encode())
         assert answer.status in (200, 204, 401), f"{method} {path} without a token"
 
 
