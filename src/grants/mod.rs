@@ -6,6 +6,7 @@
 
 mod authorize;
 mod denied;
+mod effect;
 mod evaluate;
 mod grant_name;
 mod item;
@@ -22,6 +23,7 @@ mod tests;
 
 pub use self::authorize::{Matched, Matches, Pending, Request, Session, authorize};
 pub use self::denied::{Denied, Refused, Unusable};
+pub use self::effect::{ChangeEffect, effect};
 pub use self::evaluate::{
     Asked, AskedError, Circumstances, Context, Decided, Decider, Decision, Document, Policies, Verdict, evaluate,
 };

@@ -36,7 +36,7 @@ pub struct Circumstances<'a> {
 
 /// What is known of one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::grants) enum Presence<'c> {
+pub(super) enum Presence<'c> {
     Unknown,
     Absent,
     /// At least one.
@@ -80,7 +80,7 @@ impl Context {
         self.keys.insert(key.to_lowercase(), Vec::new());
     }
 
-    pub(in crate::grants) fn presence(&self, key: &str) -> Presence<'_> {
+    pub(super) fn presence(&self, key: &str) -> Presence<'_> {
         match self.keys.get(&key.to_lowercase()).map(Vec::as_slice) {
             None => Presence::Unknown,
             Some([]) => Presence::Absent,

@@ -20,8 +20,8 @@ use std::fmt;
 use serde_json::Value;
 
 pub use self::context::{Circumstances, Context};
-pub(in crate::grants) use self::pattern::Pattern;
-pub(in crate::grants) use self::truth::Truth;
+use self::pattern::Pattern;
+use self::truth::Truth;
 use super::Session;
 use super::policy::{Action, Effect, Policy, Scope, Statement, Template};
 use crate::read::problems::Problems;

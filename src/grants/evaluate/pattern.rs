@@ -18,7 +18,7 @@ enum Token {
 
 /// A pattern in which all variables are replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::grants) struct Pattern {
+pub(super) struct Pattern {
     tokens: Vec<Token>,
     /// Whether something in it is not known, and stands in it as `*`: what does not match so can never match.
     open: bool,
@@ -34,7 +34,7 @@ enum Replacement {
 
 impl Pattern {
     /// A text in which `*` and `?` are wildcards.
-    pub(in crate::grants) fn wild(text: &str) -> Self {
+    pub(super) fn wild(text: &str) -> Self {
         let mut pattern = Self { tokens: Vec::new(), open: false };
         pattern.push_wild(text);
         pattern
@@ -61,7 +61,7 @@ impl Pattern {
     }
 
     /// The same without regard to case.
-    pub(in crate::grants) fn folded(self) -> Self {
+    pub(super) fn folded(self) -> Self {
         let fold = |token| match token {
             Token::Char(c) => c.to_lowercase().map(Token::Char).collect(),
             Token::One | Token::Any => vec![token],
@@ -87,7 +87,7 @@ impl Pattern {
     }
 
     /// Whether the whole text matches.
-    pub(in crate::grants) fn matches(&self, text: &str) -> Truth {
+    pub(super) fn matches(&self, text: &str) -> Truth {
         let text: Vec<char> = text.chars().collect();
         match (matches(&self.tokens, &text), self.open) {
             (false, _) => Truth::False,
@@ -117,11 +117,6 @@ impl Pattern {
                 all.iter().zip(&parts).all(part_matches).into()
             }
         })
-    }
-
-    /// Whether each text that matches `other` matches this too. It may say no where it is so, and never yes where not.
-    pub(in crate::grants) fn covers(&self, other: &Self) -> bool {
-        covers(&self.tokens, &other.tokens)
     }
 }
 
@@ -173,32 +168,6 @@ fn matches(pattern: &[Token], text: &[char]) -> bool {
                 Some((rest, [_, behind @ ..])) => {
                     last_any = Some((rest, behind));
                     (pattern, text) = (rest, behind);
-                }
-                _ => return false,
-            },
-        }
-    }
-}
-
-/// The same over a pattern in place of a text: a wildcard of `narrow` is matched only by a wildcard of `wide`.
-fn covers(wide: &[Token], narrow: &[Token]) -> bool {
-    let (mut wide, mut narrow) = (wide, narrow);
-    let mut last_any: Option<(&[Token], &[Token])> = None;
-    loop {
-        match (wide, narrow) {
-            ([], []) => return true,
-            ([Token::Any, rest @ ..], _) => {
-                last_any = Some((rest, narrow));
-                wide = rest;
-            }
-            ([Token::One, rest @ ..], [Token::One | Token::Char(_), behind @ ..]) => (wide, narrow) = (rest, behind),
-            ([Token::Char(one), rest @ ..], [Token::Char(other), behind @ ..]) if one == other => {
-                (wide, narrow) = (rest, behind);
-            }
-            _ => match last_any {
-                Some((rest, [_, behind @ ..])) => {
-                    last_any = Some((rest, behind));
-                    (wide, narrow) = (rest, behind);
                 }
                 _ => return false,
             },

@@ -5,14 +5,14 @@
 
 /// True, false, or not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::grants) enum Truth {
+pub(super) enum Truth {
     True,
     False,
     Unknown,
 }
 
 impl Truth {
-    pub(in crate::grants) const fn not(self) -> Self {
+    pub(super) const fn not(self) -> Self {
         match self {
             Self::True => Self::False,
             Self::False => Self::True,
@@ -20,7 +20,7 @@ impl Truth {
         }
     }
 
-    pub(in crate::grants) const fn and(self, other: Self) -> Self {
+    pub(super) const fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::False, _) | (_, Self::False) => Self::False,
             (Self::True, Self::True) => Self::True,
@@ -28,15 +28,15 @@ impl Truth {
         }
     }
 
-    pub(in crate::grants) const fn or(self, other: Self) -> Self {
+    pub(super) const fn or(self, other: Self) -> Self {
         self.not().and(other.not()).not()
     }
 
-    pub(in crate::grants) fn all(truths: impl IntoIterator<Item = Self>) -> Self {
+    pub(super) fn all(truths: impl IntoIterator<Item = Self>) -> Self {
         truths.into_iter().fold(Self::True, Self::and)
     }
 
-    pub(in crate::grants) fn any(truths: impl IntoIterator<Item = Self>) -> Self {
+    pub(super) fn any(truths: impl IntoIterator<Item = Self>) -> Self {
         truths.into_iter().fold(Self::False, Self::or)
     }
 }
