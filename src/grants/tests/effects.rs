@@ -19,7 +19,7 @@ const WIDENS: ChangeEffect = ChangeEffect::Widens;
 const MIXED: ChangeEffect = ChangeEffect::Mixed;
 
 fn read(item: &Value) -> Item {
-    Item::read(item.as_object().unwrap().clone()).unwrap()
+    Item::read(item.as_object().unwrap()).unwrap()
 }
 
 fn label(before: Option<&Value>, after: Option<&Value>, others: &[&Value]) -> ChangeEffect {
