@@ -17,6 +17,7 @@
 
 mod document;
 mod finding;
+pub mod format;
 mod paths;
 #[cfg(test)]
 mod tests;

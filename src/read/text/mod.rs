@@ -17,8 +17,10 @@ mod yaml;
 
 pub use self::disk::{Unreadable, read_file};
 pub use self::node::{Content, Entry, Found, Node};
+pub(crate) use self::scalar::is_string;
 pub use self::source::{Place, Source, Span};
 pub use self::yaml::Comment;
+pub(crate) use self::yaml::is_printable;
 use crate::read::json::MAX_DEPTH;
 
 /// Bytes of a file. A grant file is a few kilobytes, and the largest item of DynamoDB has 400 KB.

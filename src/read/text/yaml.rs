@@ -35,12 +35,14 @@ pub(super) fn read(source: &Source, text: &mut Text) {
         let mut reader = Reader::new(source, from, rest, text);
         let Err((at, error)) = reader.documents() else { return };
         reader.note_error(at, &error);
-        let Some(next) = next_document(whole, at) else { return };
+        // In a list without an end, the parser stumbles only behind the next document's mark.
+        let begun = reader.begun;
+        let Some(next) = next_document(whole, begun) else { return };
         from = next;
     }
 }
 
-/// Where the line `---` begins, behind a mistake.
+/// Where the next line `---` begins. Such a line is never part of a document.
 fn next_document(whole: &str, at: usize) -> Option<usize> {
     let rest = whole.get(at..)?;
     let mut starts = rest.match_indices("\n---").map(|(index, _)| at.saturating_add(index).saturating_add(1));
@@ -52,7 +54,7 @@ fn next_document(whole: &str, at: usize) -> Option<usize> {
 }
 
 /// <https://yaml.org/spec/1.2.2/#51-character-set>. A byte order mark inside is nobody's intention.
-fn is_printable(c: char) -> bool {
+pub(crate) fn is_printable(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | '\u{85}') || !(c.is_control() || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}'))
 }
 
@@ -67,6 +69,8 @@ struct Reader<'a> {
     skipped: usize,
     /// Behind the last scalar or mark that was read: what follows is read for comments.
     cursor: usize,
+    /// Where the document begins.
+    begun: usize,
     root: Option<Node>,
 }
 
@@ -101,6 +105,7 @@ impl<'a> Reader<'a> {
             open: Vec::new(),
             skipped: 0,
             cursor: base,
+            begun: base,
             root: None,
         }
     }
@@ -112,7 +117,10 @@ impl<'a> Reader<'a> {
             match event {
                 Event::Nothing | Event::StreamStart => {}
                 Event::StreamEnd => drop(self.gap(self.source.text().len(), false)),
-                Event::DocumentStart(_) => self.root = None,
+                Event::DocumentStart(_) => {
+                    self.root = None;
+                    self.begun = span.start;
+                }
                 Event::DocumentEnd => {
                     let is_empty = |node: &Node| node.content == Content::Scalar(Value::Null) && !node.is_damaged;
                     self.text.documents.extend(self.root.take().filter(|root| !is_empty(root)));
