@@ -12,7 +12,8 @@ use serde_json::{Map, Number, Value};
 use super::one_or_many::OneOrMany;
 use super::template::{FILLED, Template, VARIABLE};
 use crate::read::json::escaped;
-use crate::read::problems::{Problems, quoted};
+use crate::read::problems::{Problem, Problems, quoted};
+use crate::read::rule::Rule;
 
 /// What an operator compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,17 +119,18 @@ pub(in crate::grants) struct Condition(pub(in crate::grants) Vec<Comparison>);
 impl Condition {
     pub(in crate::grants) fn read(document: &Value, at: &str, problems: &mut Problems) -> Self {
         let Some(members) = document.as_object() else {
-            problems.add(at, "must be an object of operators");
+            problems.add(at, Problem::wrong(Rule::Type, "must be an object of operators", document));
             return Self::default();
         };
         let read = |(name, block): (&String, &Value)| {
             let at = format!("{at}/{}", escaped(name));
             let operator = Operator::parse(name);
             if operator.is_none() {
-                problems.add(&at, "is not a condition operator of IAM; check its spelling and case");
+                let problem = Problem::new(Rule::ConditionOperator, "is not a condition operator of IAM");
+                problems.add(&at, problem.help("check its spelling and case"));
             }
             let Some(block) = block.as_object().filter(|block| !block.is_empty()) else {
-                problems.add(&at, "must be an object of at least one condition key");
+                problems.add(&at, Problem::wrong(Rule::Type, "must be an object of at least one condition key", block));
                 return None;
             };
             let operator = operator?;
@@ -137,15 +139,20 @@ impl Condition {
                 let at = format!("{at}/{}", escaped(key));
                 match Template::parse(key) {
                     Ok(plain) if plain.is_plain() && !key.is_empty() => {}
-                    Ok(_) => problems.add(&at, "must be the name of a condition key, without templates"),
-                    Err(error) => problems.add(&at, error),
+                    Ok(_) => {
+                        let must =
+                            format_args!("must be the name of a condition key, without templates: {}", quoted(key));
+                        problems.add(&at, Problem::new(Rule::ConditionKey, must));
+                    }
+                    Err(error) => problems.add(&at, error.into()),
                 }
                 // IAM does not tell such keys apart, and which of the two it would read is not documented.
                 if !folded.insert(key.to_lowercase()) {
-                    problems.add(&at, "is written twice, in different case; IAM treats both as one key");
+                    let says = "is written twice, in different case; IAM treats both as one key";
+                    problems.add(&at, Problem::new(Rule::ConditionKey, says));
                 }
                 OneOrMany::read(value, &at, problems, |value, at, problems| {
-                    operand(operator.family, value).map_err(|remedy| problems.add(at, remedy)).ok()
+                    operand(operator.family, value).map_err(|problem| problems.add(at, problem)).ok()
                 })
                 .map(|operands| (key.clone(), operands))
             });
@@ -174,10 +181,10 @@ impl Condition {
 }
 
 /// Reads a value for an operator of this family.
-fn operand(family: Family, value: &Value) -> Result<Operand, String> {
+fn operand(family: Family, value: &Value) -> Result<Operand, Problem> {
     let wrong = match value {
         Value::String(text) => {
-            let template = Template::parse(text).map_err(|error| error.to_string())?;
+            let template = Template::parse(text)?;
             match mistake(family, &template.outline()) {
                 None => return Ok(Operand::Text(template)),
                 Some(wrong) => wrong,
@@ -201,7 +208,7 @@ fn operand(family: Family, value: &Value) -> Result<Operand, String> {
         Value::Null | Value::Object(_) | Value::Array(_) => "must be a string, number or boolean",
     };
     let found = value.as_str().map_or_else(|| quoted(value), quoted);
-    Err(format!("{wrong}: {found}"))
+    Err(Problem::new(Rule::ConditionValue, format_args!("{wrong}: {found}")))
 }
 
 const DATE: &str = "must be a date of ISO 8601, such as 2026-11-22T12:00:00Z, or seconds";

@@ -9,9 +9,10 @@ use serde_json::Value;
 use super::json::Entries;
 use super::node::{Content, Entry, Node};
 use super::scalar::{Resolved, is_string, resolve};
-use super::{MistakeKind, Source, Span, Text};
+use super::{Source, Span, Text};
 use crate::read::json::MAX_DEPTH;
-use crate::read::problems::quoted;
+use crate::read::problems::{Problem, quoted};
+use crate::read::rule::Rule;
 
 /// A comment of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
