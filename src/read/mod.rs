@@ -4,6 +4,6 @@ pub(crate) mod allowed_values;
 pub(crate) mod fields;
 pub mod json;
 pub mod problems;
+pub mod rule;
 #[cfg(feature = "files")]
 pub mod text;
-pub mod rule;
