@@ -17,8 +17,7 @@ pub(super) fn print(report: &Report) -> Result<(), Failure> {
 fn command(finding: &Finding) -> String {
     let Finding { path, place, problem, .. } = finding;
     let help = problem.help.as_ref().map(|help| format!("; {help}")).unwrap_or_default();
-    let at = if problem.at.is_empty() { String::new() } else { format!("`{}` ", problem.at) };
-    let message = format!("{at}{}{help}", problem.says);
+    let message = format!("{}{help}", text::sentence(problem));
     format!(
         "::{} file={},line={},col={},title={}::{}",
         problem.severity().as_str(),

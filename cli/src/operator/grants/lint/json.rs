@@ -28,23 +28,24 @@ struct Finding<'a> {
 
 /// Prints the report as one JSON document.
 pub(super) fn print(report: &Report) -> Result<(), Failure> {
-    let finding = |finding| {
-        let hallpass::grants::file::Finding { path, place, problem, .. } = finding;
-        Finding {
-            file: path.display().to_string(),
-            line: place.line,
-            column: place.column,
-            rule: problem.rule.id(),
-            severity: problem.severity().as_str(),
-            pointer: &problem.at,
-            message: &problem.says,
-            help: problem.help.as_deref(),
-        }
-    };
     print_json(&Printed {
-        findings: report.findings.iter().map(finding).collect(),
+        findings: report.findings.iter().map(printed).collect(),
         files: report.files.len(),
         grants: report.grants,
         items: report.items,
     })
+}
+
+fn printed(finding: &hallpass::grants::file::Finding) -> Finding<'_> {
+    let hallpass::grants::file::Finding { path, place, problem, .. } = finding;
+    Finding {
+        file: path.display().to_string(),
+        line: place.line,
+        column: place.column,
+        rule: problem.rule.id(),
+        severity: problem.severity().as_str(),
+        pointer: &problem.at,
+        message: &problem.says,
+        help: problem.help.as_deref(),
+    }
 }

@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 
 use hallpass::grants::file::Finding;
-use hallpass::read::rule::Severity;
 
-use super::Report;
+use super::{Report, text};
 
 /// Writes the report as XML.
 pub(super) fn report(report: &Report) -> String {
-    let mut suites: BTreeMap<&str, Vec<&Finding>> = report.files.iter().map(|path| (path.as_str(), Vec::new())).collect();
+    let mut suites: BTreeMap<&str, Vec<&Finding>> =
+        report.files.iter().map(|path| (path.as_str(), Vec::new())).collect();
     let paths: Vec<String> = report.findings.iter().map(|finding| finding.path.display().to_string()).collect();
     for (path, finding) in paths.iter().zip(&report.findings) {
         suites.entry(path).or_default().push(finding);
@@ -20,11 +20,15 @@ pub(super) fn report(report: &Report) -> String {
     let tests: usize = suites.values().map(|findings| findings.len().max(1)).sum();
     let failures = report.findings.len();
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    out.push_str(&format!("<testsuites name=\"hallpass grants lint\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\">\n"));
+    out.push_str(&format!(
+        "<testsuites name=\"hallpass grants lint\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\">\n"
+    ));
     for (path, findings) in &suites {
         let name = escaped(path);
         let (tests, failures) = (findings.len().max(1), findings.len());
-        let head = format!("  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" skipped=\"0\"");
+        let head = format!(
+            "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" skipped=\"0\""
+        );
         out.push_str(&format!("{head} time=\"0\">\n"));
         if findings.is_empty() {
             out.push_str(&format!("    <testcase name=\"lint\" classname=\"{name}\" time=\"0\"/>\n"));
@@ -41,16 +45,12 @@ pub(super) fn report(report: &Report) -> String {
 fn case(finding: &Finding, file: &str) -> String {
     let Finding { place, problem, .. } = finding;
     let (line, column, rule) = (place.line, place.column, problem.rule);
-    let says = escaped(&problem.says);
-    let severity = match problem.severity() {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    };
-    let at = escaped(&problem.at);
+    let says = escaped(&text::sentence(problem));
+    let severity = problem.severity().as_str();
     let help = problem.help.as_ref().map(|help| format!("\nhelp: {}", escaped(help))).unwrap_or_default();
     format!(
         "    <testcase name=\"{rule} at {line}:{column}\" classname=\"{file}\" file=\"{file}\" line=\"{line}\" time=\"0\">\n      \
-         <failure message=\"{says}\" type=\"{severity}\">{file}:{line}:{column}: {severity}[{rule}]: {at} {says}{help}</failure>\n    \
+         <failure message=\"{says}\" type=\"{severity}\">{file}:{line}:{column}: {severity}[{rule}]: {says}{help}</failure>\n    \
          </testcase>\n"
     )
 }

@@ -20,10 +20,12 @@ use crate::failure::Failure;
 use crate::output::{Outcome, note, print};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  hallpass grants lint\n  hallpass grants lint --deny-warnings --format github grants/\n  \
+#[command(
+    after_help = "Examples:\n  hallpass grants lint\n  hallpass grants lint --deny-warnings --format github grants/\n  \
                         hallpass grants lint --issuers issuers.json\n\nA comment on the line above silences one warning: \
                         # hallpass: allow RULE: reason\n\nExit codes: 0 no errors, 1 a path cannot be read or no grant \
-                        was found, 2 wrong usage, 3 there are errors, or with --deny-warnings warnings")]
+                        was found, 2 wrong usage, 3 there are errors, or with --deny-warnings warnings"
+)]
 pub(crate) struct Arguments {
     /// How to print the findings
     #[arg(long, value_enum, default_value_t = Format::Text)]

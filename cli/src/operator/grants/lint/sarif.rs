@@ -8,7 +8,7 @@ use hallpass::grants::file::Finding;
 use hallpass::read::rule::Rule;
 use serde_json::{Value, json};
 
-use super::Report;
+use super::{Report, text};
 use crate::failure::Failure;
 use crate::output::print_json;
 
@@ -61,7 +61,7 @@ fn result(finding: &Finding) -> Value {
         "ruleId": problem.rule.id(),
         "ruleIndex": Rule::ALL.iter().position(|rule| *rule == problem.rule),
         "level": problem.severity().as_str(),
-        "message": {"text": format!("{}{help}", problem.says)},
+        "message": {"text": format!("{}{help}", text::sentence(problem))},
         "locations": [location],
     })
 }

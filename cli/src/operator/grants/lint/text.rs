@@ -36,10 +36,14 @@ fn whole(finding: &Finding) -> String {
 
 fn headline(path: &Path, place: Place, problem: &Problem) -> String {
     let (severity, rule) = (problem.severity().as_str(), problem.rule);
-    // A message whose subject is the place begins with the place.
-    let at = if problem.at.is_empty() { String::new() } else { format!("`{}` ", problem.at) };
     let Place { line, column } = place;
-    plain(&format!("{}:{line}:{column}: {severity}[{rule}]: {at}{}", path.display(), problem.says))
+    plain(&format!("{}:{line}:{column}: {severity}[{rule}]: {}", path.display(), sentence(problem)))
+}
+
+/// What is wrong, with its subject: the place in the document.
+pub(super) fn sentence(problem: &Problem) -> String {
+    let Problem { at, says, .. } = problem;
+    if at.is_empty() { says.clone() } else { format!("`{at}` {says}") }
 }
 
 fn with_line(headline: String, source: &Source, place: Place, span: Span, problem: &Problem) -> String {
@@ -88,5 +92,6 @@ pub(in super::super) fn plain(text: &str) -> String {
 }
 
 fn is_hidden(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
