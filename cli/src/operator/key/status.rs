@@ -1,7 +1,7 @@
 //! Is the broker key as it should be?
 
 use aws_sdk_secretsmanager::types::RotationRulesType;
-use hallpass::credentials::rotation_times::{AGE_LIMIT, PREVIOUS_KEY_LIMIT};
+use hallpass::credentials::broker_key_schedule::{AGE_LIMIT, PREVIOUS_KEY_LIMIT};
 use serde::Serialize;
 
 use super::{AccessKey, BrokerKey, CURRENT, LastUse, PENDING, Time, has};
@@ -121,11 +121,6 @@ impl Status {
 
     fn ago(&self, time: Time) -> String {
         length(self.now.since(time))
-    }
-
-    /// For programs.
-    pub(super) fn json(&self) -> Result<String, Failure> {
-        serde_json::to_string_pretty(self).map_err(|_| Failure("cannot write the status as JSON".into()))
     }
 
     /// For people, without a newline at the end.
