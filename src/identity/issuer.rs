@@ -145,11 +145,11 @@ impl Issuer {
         &self.required_claims
     }
 
-    pub(super) fn subject_claim(&self) -> &str {
+    pub(crate) fn subject_claim(&self) -> &str {
         &self.subject_claim
     }
 
-    pub(super) fn groups_claim(&self) -> &str {
+    pub(crate) fn groups_claim(&self) -> &str {
         &self.groups_claim
     }
 
