@@ -163,7 +163,11 @@ fn loopback(value: &Value) -> Result<String, Problem> {
     let bare = bare && url.query().is_none() && url.fragment().is_none() && url.port() != Some(0);
     // Providers compare it as text.
     let as_written = url.as_str() == text || url.as_str().strip_suffix('/') == Some(text);
-    if url.scheme() == "http" && is_private(&url) && bare && as_written { Ok(text.to_owned()) } else { Err(refused(text)) }
+    if url.scheme() == "http" && is_private(&url) && bare && as_written {
+        Ok(text.to_owned())
+    } else {
+        Err(refused(text))
+    }
 }
 
 #[cfg(test)]

@@ -204,7 +204,10 @@ fn every_provider_has_its_clients_and_the_page_says_what_to_register() {
         let issuer = parse(&configuration).unwrap_or_else(|problem| panic!("{file}: {problem}"));
         let begins = format!("| {provider} | ");
         let Some(row) = section.lines().find_map(|line| line.strip_prefix(&begins)) else {
-            assert!(clients.values().all(Value::is_null) && section.contains(provider), "{file}: nobody signs in there");
+            assert!(
+                clients.values().all(Value::is_null) && section.contains(provider),
+                "{file}: nobody signs in there"
+            );
             continue;
         };
         let cells: Vec<&str> = row.split(" | ").collect();
