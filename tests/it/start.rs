@@ -101,7 +101,7 @@ async fn a_wrong_issuer_stops_the_start() {
         (with("audience", json!("hallpass")), "audience"),
         (json!([world.issuer(), world.issuer()]), "id"),
         (json!([world.issuer(), other(&world.provider.issuer())]), "issuer"),
-        (with("groups_separator", json!(";")), r#"groups_separator must be a comma, a space or null; it is `\";\"`"#),
+        (with("groups_separator", json!(";")), r#"groups_separator must be a comma, a space or null: `\";\"`"#),
         (with("audiences", json!(["a".repeat(3_500)])), "HALLPASS_ISSUERS"),
         (with("cli", json!({})), "HALLPASS_ISSUERS/0/cli/client_id must be a non-empty string"),
         (with("cli", json!({"client_id": "x", "redirect_uri": "https://evil.example"})), "cli/redirect_uri must be"),
