@@ -2,9 +2,9 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
+pub mod cache;
 #[cfg(feature = "aws")]
 mod connector;
 pub mod https;
 pub mod public_url;
-pub mod refreshed;
 pub(crate) mod url;
