@@ -37,7 +37,7 @@ const SECRETS: [&str; 2] = ["client_assertion", "client_secret"];
 /// A client, as the operator has registered it at the issuer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Client {
-    pub(super) client_id: String,
+    pub(super) id: String,
     pub(super) scope: String,
     pub(super) token: TokenKind,
     pub(super) parameters: BTreeMap<String, String>,
@@ -94,7 +94,7 @@ impl Client {
             |_| false,
             |_| Problem::new(Rule::UnknownMember, "is not a setting of a client").help("check its spelling"),
         );
-        let client = Self { client_id: client_id?, scope, token, parameters, redirect_uri };
+        let client = Self { id: client_id?, scope, token, parameters, redirect_uri };
         fine.then_some(client)
     }
 }
@@ -214,7 +214,7 @@ mod tests {
                 json!({"client_id": "hallpass-cli", "scope": null, "token": null, "parameters": null, "redirect_uri": null}),
             ] {
                 let client = Client {
-                    client_id: "hallpass-cli".to_owned(),
+                    id: "hallpass-cli".to_owned(),
                     scope: "openid".to_owned(),
                     token: TokenKind::AccessToken,
                     parameters: BTreeMap::new(),
@@ -229,7 +229,7 @@ mod tests {
     fn all_that_is_set_is_read() {
         for kind in KINDS {
             let client = read(kind, &full()).unwrap().unwrap();
-            assert_eq!(client.client_id, "0oa1b2c3");
+            assert_eq!(client.id, "0oa1b2c3");
             assert_eq!(client.scope, "openid offline_access api://hallpass/credentials");
             assert_eq!(client.token, TokenKind::AccessToken);
             assert_eq!(json!(client.parameters), full()["parameters"]);

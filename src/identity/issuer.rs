@@ -118,7 +118,7 @@ impl Issuer {
     }
 
     fn described(&self, client: &Client) -> wire::Client {
-        let Client { client_id, scope, token, parameters, redirect_uri } = client.clone();
+        let Client { id: client_id, scope, token, parameters, redirect_uri } = client.clone();
         wire::Client {
             issuer_id: self.id.as_str().to_owned(),
             issuer: self.url.clone(),

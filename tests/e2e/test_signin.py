@@ -20,6 +20,7 @@ from signin import Browser, claims_of, discovery_of, tokens_of
 from stack import ALLOWED_ORIGINS, LOOPBACK, ROOT, Stack
 
 METADATA = "/.well-known/oauth-protected-resource"
+NO_TOKEN = "garbage"
 DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 
 Json = dict[str, Any]
@@ -84,7 +85,12 @@ def test_the_url_is_all_that_a_client_has_to_know(stack: Stack, api: Api, metada
 
 def test_each_challenge_leads_to_the_metadata(stack: Stack, api: Api, metadata: Json, cli: Json) -> None:
     frank = sign_in(cli, Browser("frank"))["token"]
-    asked = [api.ask(), api.ask(token="garbage"), api.ask(path="/v1/grants"), api.ask(token=frank, query={"grant": "deploy"})]
+    asked = [
+        api.ask(),
+        api.ask(token=NO_TOKEN),
+        api.ask(path="/v1/grants"),
+        api.ask(token=frank, query={"grant": "deploy"}),
+    ]
     for answer in asked:
         assert answer.status == 401
         url = answer.headers["www-authenticate"].split('resource_metadata="')[1].removesuffix('"')
@@ -93,7 +99,7 @@ def test_each_challenge_leads_to_the_metadata(stack: Stack, api: Api, metadata: 
 
 
 def test_the_metadata_asks_nothing_of_anybody(api: Api, metadata: Json) -> None:
-    assert api.ask(path=METADATA, token="garbage", query={"grant": "x"}).body == metadata
+    assert api.ask(path=METADATA, token=NO_TOKEN, query={"grant": "x"}).body == metadata
     assert api.ask(path=METADATA, headers={"X-Forwarded-Host": "evil.example"}).body == metadata
     head = api.ask("HEAD", METADATA)
     assert (head.status, head.body) == (200, None)
@@ -168,7 +174,11 @@ def test_a_web_page_signs_in_where_origin_redirect_and_cors_fit_together(stack: 
     for origin in (stack.url, ALLOWED_ORIGINS):
         tokens = sign_in(portal, Browser("carol"), f"{origin}/", scope="openid offline_access", prompt="consent")
         assert api.ask(token=tokens["token"]).status == 200
-        form = {"grant_type": "refresh_token", "client_id": portal["client_id"], "refresh_token": tokens["refresh_token"]}
+        form = {
+            "grant_type": "refresh_token",
+            "client_id": portal["client_id"],
+            "refresh_token": tokens["refresh_token"],
+        }
         assert post(token_endpoint, form, origin)[:2] == (200, origin)
     assert post(token_endpoint, form, "https://evil.example")[:2] == (400, None)
     # The command line is no web page.
@@ -182,7 +192,7 @@ def test_a_script_can_be_the_browser(cli: Json) -> None:
     seen: list[str] = []
 
     class Listener(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 (its name)
+        def do_GET(self) -> None:
             seen.append(self.path)
             self.send_response(200)
             self.end_headers()

@@ -381,7 +381,11 @@ ARN_OF_POLICY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
         ),
         ("CliClientId", ["", "hallpass-cli", "0oa1b2c3", "a:b/c@d~e"], ["a b", 'a"b', "a\\b", "é", "a" * 256]),
         ("BrowserClientId", ["", "hallpass-portal"], ["a b", 'a"b', "a\\b", "é", "a" * 256]),
-        ("ClientScope", ["openid", "openid offline_access api://x/y"], ["", " openid", "openid ", "a  b", 'a"b', "a\\b"]),
+        (
+            "ClientScope",
+            ["openid", "openid offline_access api://x/y"],
+            ["", " openid", "openid ", "a  b", 'a"b', "a\\b"],
+        ),
         (
             "DomainName",
             ["", "hallpass.example.com", "a.b", "xn--bcher-kva.example"],
