@@ -5,6 +5,7 @@
 //! [`Issuer`]s and their keys.
 
 mod claims;
+mod client;
 mod discovery;
 mod issuer;
 mod issuer_config;
