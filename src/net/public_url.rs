@@ -13,7 +13,6 @@ use super::url::{is_private, quoted_url};
 pub struct PublicUrl(String);
 
 impl PublicUrl {
-    /// The URL.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -446,7 +446,7 @@ def test_a_stack_that_goes_removes_its_keys_first_and_can_be_made_again(
     broken = {"Type": "Custom::BrokerKeys", "Properties": {"ServiceToken": name, "UserName": "somebody"}}
     with pytest.raises(RuntimeError, match="ROLLBACK_COMPLETE: .*UserName"):
         deploy.create(stack.aws, parameters, {"Broken": broken | {"DependsOn": "BrokerKeys"}})
-    assert stack.aws.client("iam").list_users(PathPrefix="/hallpass/")["Users"] == []
+    assert stack.aws.client("iam").list_users(PathPrefix=f"/hallpass/{deploy.STACK_NAME}/")["Users"] == []
     stack.aws.client("cloudformation").delete_stack(StackName=deploy.STACK_NAME)
 
     again = deploy.create(stack.aws, parameters)

@@ -69,7 +69,8 @@ def test_what_no_audit_line_explains_is_printed_and_nothing_else(tmp_path: Path)
 
 def test_queries_name_fields_that_there_are() -> None:
     record_of_trail = record("ASIA", errorCode="x")
-    audit = set(re.findall(r"^    pub (\w+): ", (ROOT / "src/audit/record/mod.rs").read_text(), re.MULTILINE)) | {"event"}
+    lines = (ROOT / "src/audit/record/mod.rs").read_text()
+    audit = set(re.findall(r"^    pub (\w+): ", lines, re.MULTILINE)) | {"event"}
     words = {
         "fields",
         "coalesce",
