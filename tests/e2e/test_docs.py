@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cfn import Template
-from stack import ROOT
+from paths import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 LINK = re.compile(r"\]\(([^)\s]+)\)")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from cfn import GIVEN, Template
-from stack import ROOT
+from paths import ROOT
 
 TEMPLATE = Template.load()
 ARN = "arn:aws"
@@ -947,7 +947,7 @@ def test_the_saved_query_asks_for_what_the_audit_lines_have() -> None:
     query = TEMPLATE.properties("CredentialsIssued")
     assert query["LogGroupNames"] == ["<FunctionLog>"]
     asked = re.search(r"fields @timestamp, (.+)", query["QueryString"])[1].split(", ")
-    written = set(re.findall(r"^    pub (\w+): ", (ROOT / "src/audit/record.rs").read_text(), re.MULTILINE))
+    written = set(re.findall(r"^    pub (\w+): ", (ROOT / "src/audit/record/mod.rs").read_text(), re.MULTILINE))
     assert {"access_key_id", "sts_request_id"} <= set(asked) <= written
 
 
