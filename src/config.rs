@@ -5,6 +5,7 @@
 
 use crate::audit::{InvalidNamespace, Namespace};
 use crate::identity::{Issuer, parse_issuers};
+use crate::net::public_url::PublicUrl;
 use crate::net::url::quoted_url;
 use crate::read::problems::{Problem, Problems, quoted};
 use crate::read::rule::Rule;
@@ -25,6 +26,8 @@ pub struct Config {
     pub broker_key: String,
     /// The origins of web pages and apps that may call, as browsers and web views send them in `Origin`.
     pub allowed_origins: Vec<String>,
+    /// The URL under which people know the function, if it is not the gateway's own.
+    pub public_url: Option<PublicUrl>,
     /// Where CloudWatch puts the metrics.
     pub metrics_namespace: Namespace,
 }
@@ -47,10 +50,11 @@ impl Config {
         }
         let issuers = issuers.map(|text| parse_issuers(&text, &mut problems)).unwrap_or_default();
         let allowed_origins = allowed_origins(&lookup, &mut problems);
+        let public_url = public_url(&lookup, &mut problems);
         let metrics_namespace = metrics_namespace(&lookup, &mut problems);
         match (table, state, broker_key, metrics_namespace) {
             (Some(table), Some(state), Some(broker_key), Some(metrics_namespace)) if problems.is_empty() => {
-                Ok(Self { issuers, table, state, broker_key, allowed_origins, metrics_namespace })
+                Ok(Self { issuers, table, state, broker_key, allowed_origins, public_url, metrics_namespace })
             }
             _ => Err(problems),
         }
@@ -97,6 +101,11 @@ fn required(
         problems.add(name, Problem::new(Rule::Missing, "is not set").help(format_args!("set it to {what}")));
     }
     value
+}
+
+fn public_url(lookup: impl Fn(&str) -> Option<String>, problems: &mut Problems) -> Option<PublicUrl> {
+    let text = lookup("HALLPASS_PUBLIC_URL").filter(|text| !text.is_empty())?;
+    text.parse().inspect_err(|must| problems.add("HALLPASS_PUBLIC_URL", Problem::new(Rule::Url, must))).ok()
 }
 
 fn metrics_namespace(lookup: impl Fn(&str) -> Option<String>, problems: &mut Problems) -> Option<Namespace> {
@@ -216,6 +225,24 @@ mod tests {
         for bad in [" ", "AWS/Lambda", ":Hallpass", "Hall pass"] {
             variables.insert("HALLPASS_METRICS_NAMESPACE", bad);
             assert_eq!(places(&variables), ["HALLPASS_TABLE", "HALLPASS_METRICS_NAMESPACE"], "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_public_url_is_the_operators_or_else_the_gateways() {
+        let mut variables = valid();
+        for (text, url) in [
+            ("", None),
+            ("https://hallpass.example.com/", Some("https://hallpass.example.com")),
+            ("http://127.0.0.1:3000/x", Some("http://127.0.0.1:3000/x")),
+        ] {
+            variables.insert("HALLPASS_PUBLIC_URL", text);
+            assert_eq!(read(&variables).unwrap().public_url.as_ref().map(PublicUrl::as_str), url);
+        }
+        variables.remove("HALLPASS_TABLE");
+        for bad in [" ", "http://hallpass.example.com", "https://Hallpass.example.com", "https://a.example?x"] {
+            variables.insert("HALLPASS_PUBLIC_URL", bad);
+            assert_eq!(places(&variables), ["HALLPASS_TABLE", "HALLPASS_PUBLIC_URL"], "{bad}");
         }
     }
 

@@ -11,7 +11,7 @@ use self::output::Outcome;
 
 mod arguments;
 mod failure;
-#[cfg(feature = "operator")]
+#[cfg(feature = "files")]
 mod operator;
 mod output;
 
@@ -30,6 +30,8 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
     match command {
         #[cfg(feature = "operator")]
         Command::Key(command) => command.run(now()).await,
+        #[cfg(feature = "files")]
+        Command::Grants(command) => command.run(),
     }
 }
 

@@ -8,6 +8,8 @@ mod authorize;
 mod denied;
 mod effect;
 mod evaluate;
+#[cfg(feature = "files")]
+pub mod file;
 mod grant_name;
 mod item;
 mod lint;
@@ -32,7 +34,7 @@ pub use self::item::{Attributes, Item, StoredItem};
 pub use self::lint::{Holder, check};
 pub use self::offers::{Holdings, Offer, offers};
 pub use self::policy::{ClaimError, Policy, Statement, Template, TemplateError};
-pub use self::principal::Principal;
+pub use self::principal::{Principal, PrincipalKind};
 pub use self::requirement::StepUp;
 #[cfg(feature = "aws")]
-pub use self::store::{Store, StoreError, Unsettled};
+pub use self::store::{SettleError, Store, StoreError};

@@ -5,3 +5,5 @@ pub(crate) mod fields;
 pub mod json;
 pub mod problems;
 pub mod rule;
+#[cfg(feature = "files")]
+pub mod text;
