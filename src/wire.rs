@@ -236,7 +236,7 @@ impl Metadata {
 }
 
 /// The clients that are registered at the issuers for sign-ins to Hallpass. All are public: they have no secret.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clients {
     /// Those of the command line.
     pub cli: Vec<Client>,

@@ -5,6 +5,7 @@ use super::policy::ClaimError;
 use super::requirement::StepUp;
 use crate::read::problems::Problems;
 use crate::session::{NameError, SessionDuration, TagError};
+use crate::wire::Code;
 
 /// Why a caller gets no session.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -115,7 +116,32 @@ impl Denied {
     }
 }
 
+impl Denied {
+    /// The code that a client reads.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Refused(refused) => refused.code(),
+            Self::Unusable(_) => Code::GrantUnusable,
+        }
+    }
+}
+
 impl Refused {
+    const fn code(&self) -> Code {
+        match self {
+            Self::Blocked(_)
+            | Self::NoGrant
+            | Self::Disabled(_)
+            | Self::OutOfTime
+            | Self::ClaimRefused(_)
+            | Self::NameOwned { .. } => Code::AccessDenied,
+            Self::StepUp(_) => Code::InsufficientUserAuthentication,
+            Self::TokenEndsTooSoon => Code::InvalidToken,
+            Self::OverMaximum { .. } | Self::NoSourceAddress => Code::InvalidRequest,
+        }
+    }
+
     /// The name in the audit line.
     #[must_use]
     pub const fn reason(&self) -> &'static str {

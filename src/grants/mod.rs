@@ -9,6 +9,8 @@ mod denied;
 mod effect;
 mod evaluate;
 #[cfg(feature = "files")]
+pub mod explain;
+#[cfg(feature = "files")]
 pub mod file;
 mod grant_name;
 mod item;
@@ -22,6 +24,8 @@ mod requirement;
 mod store;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "files")]
+pub mod trial;
 
 pub use self::authorize::{Matched, Matches, Pending, Request, Session, authorize};
 pub use self::denied::{Denied, Refused, Unusable};

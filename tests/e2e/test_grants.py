@@ -156,7 +156,9 @@ def test_a_caller_is_told_what_there_is_to_ask_for(api: Api, token: Token) -> No
         "max_duration": 7200,
         "requires": {},
     }
-    assert told["deploy"]["requires"] == {"acr_values": ["mfa"], "amr_values": ["mfa"]}, "the sign-in is fresh, and has one factor"
+    assert told["deploy"]["requires"] == {"acr_values": ["mfa"], "amr_values": ["mfa"]}, (
+        "the sign-in is fresh, and has one factor"
+    )
     assert sorted(grant["name"] for grant in api.ask(path="/v1/grants", token=token("dave")).body["grants"]) == [
         "badge",
         "home",

@@ -263,7 +263,7 @@ def test_the_defaults_of_an_issuer_are_the_functions() -> None:
     assert issuers() == [least | defaults]
     source = (ROOT / "src/identity/issuer_config.rs").read_text()
     for name in ("subject_claim", "groups_claim"):
-        assert f'self.pointer("{name}").unwrap_or_else(|| "{defaults[name]}".into())' in source
+        assert f'fields.nullable("{name}", pointer).unwrap_or_else(|| "{defaults[name]}".into())' in source
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tests/providers").glob("*.json")), ids=lambda path: path.stem)
@@ -381,7 +381,11 @@ ARN_OF_POLICY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
         ),
         ("CliClientId", ["", "hallpass-cli", "0oa1b2c3", "a:b/c@d~e"], ["a b", 'a"b', "a\\b", "é", "a" * 256]),
         ("BrowserClientId", ["", "hallpass-portal"], ["a b", 'a"b', "a\\b", "é", "a" * 256]),
-        ("ClientScope", ["openid", "openid offline_access api://x/y"], ["", " openid", "openid ", "a  b", 'a"b', "a\\b"]),
+        (
+            "ClientScope",
+            ["openid", "openid offline_access api://x/y"],
+            ["", " openid", "openid ", "a  b", 'a"b', "a\\b"],
+        ),
         (
             "DomainName",
             ["", "hallpass.example.com", "a.b", "xn--bcher-kva.example"],

@@ -20,7 +20,7 @@ mod document;
 mod finding;
 pub mod format;
 mod lint;
-mod paths;
+pub(in crate::grants) mod paths;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -63,7 +63,7 @@ impl Files {
     /// `*.schema.json` and `*.test.yaml`. A path may be a file, too. A file that is reached in two ways is read once.
     #[must_use]
     pub fn read(paths: &[PathBuf]) -> Self {
-        let Collected { files, skipped, unreadable } = paths::collect(paths);
+        let Collected { files, skipped, unreadable, .. } = paths::collect(paths, paths::is_grant_file);
         let mut read = Reading::default();
         for path in files {
             match read_file(&path) {
