@@ -29,7 +29,7 @@ pub mod trial;
 
 pub use self::authorize::{Matched, Matches, Pending, Request, Session, authorize};
 pub use self::denied::{Denied, Refused, Unusable};
-pub use self::effect::{ChangeEffect, effect};
+pub use self::effect::{ChangeEffect, Others, effect};
 pub use self::evaluate::{
     Asked, AskedError, Circumstances, Context, Decided, Decider, Decision, Document, Policies, Verdict, evaluate,
 };
