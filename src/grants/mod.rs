@@ -14,6 +14,7 @@ mod offers;
 mod policy;
 mod principal;
 mod requirement;
+mod revision;
 #[cfg(feature = "aws")]
 mod store;
 #[cfg(test)]
@@ -28,5 +29,6 @@ pub use self::offers::{Holdings, Offer, offers};
 pub use self::policy::{ClaimError, Policy, Statement, Template, TemplateError};
 pub use self::principal::Principal;
 pub use self::requirement::StepUp;
+pub use self::revision::{Content, Revision, is_content};
 #[cfg(feature = "aws")]
-pub use self::store::{Store, StoreError, Unsettled};
+pub use self::store::{Store, StoreError, Unsettled, attributes};
