@@ -21,6 +21,10 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Keep grants as files: plan, apply, export, history
+    #[cfg(feature = "operator")]
+    #[command(subcommand)]
+    Grants(operator::grants::Command),
     /// Show and rotate the broker key, with which Hallpass asks STS for sessions
     #[cfg(feature = "operator")]
     #[command(subcommand)]

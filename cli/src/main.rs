@@ -29,6 +29,8 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> Result<Outcome, Failure> {
     match command {
         #[cfg(feature = "operator")]
+        Command::Grants(command) => command.run(now()).await,
+        #[cfg(feature = "operator")]
         Command::Key(command) => command.run(now()).await,
     }
 }

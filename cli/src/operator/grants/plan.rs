@@ -1,0 +1,362 @@
+//! What would have to be written, so that the table says what the files say?
+//!
+//! A plan is made from what was read, by nothing but computation: the same files, the same table and the same options
+//! make the same plan, with the same id. The id covers everything that `apply` would write and every revision that the
+//! plan depends on, but not who applies it, when and from which commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use data_encoding::HEXLOWER;
+use hallpass::grants::{Attributes, Content, Item, Revision};
+use serde::Serialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::effect::{Effect, effect};
+use super::table::{Block, Key, Snapshot, Stored};
+
+/// With fewer managed items than this, a share of them says nothing.
+const ENOUGH_FOR_A_SHARE: usize = 10;
+/// More changes of what is managed than this share are probably a mistake, such as a folder that is missing.
+const SHARE_PERCENT: usize = 30;
+
+/// What the files say about one item.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) attributes: Attributes,
+    pub(super) content: Content,
+}
+
+impl Wanted {
+    pub(super) fn new(attributes: Attributes) -> Self {
+        Self { content: Content::of(&attributes), attributes }
+    }
+}
+
+/// Everything that the files say.
+pub(super) type Desired = BTreeMap<Key, Wanted>;
+
+/// What a plan may do.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    /// The name of the set of files.
+    pub(super) set: String,
+    /// Items of the files may be taken over from nobody, or from another set.
+    pub(super) take_over: bool,
+    /// What was changed by hand may be overwritten.
+    pub(super) overwrite_drift: bool,
+}
+
+/// What is to be done about one item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Action {
+    Create,
+    Update,
+    Delete,
+}
+
+impl Action {
+    /// The name in the history.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// A change of one item.
+#[derive(Debug)]
+pub(super) struct Change<'a> {
+    pub(super) key: &'a Key,
+    pub(super) action: Action,
+    pub(super) effect: Effect,
+    pub(super) before: Option<&'a Stored>,
+    pub(super) after: Option<&'a Wanted>,
+    /// The revision in the manifest of this set.
+    pub(super) managed: Option<&'a str>,
+    /// The other set that has the item until now, and the revision in its manifest.
+    pub(super) other: Option<(&'a str, &'a str)>,
+    /// The revision that content gets which was written by hand, so that the history keeps it.
+    pub(super) found: Option<Revision>,
+    /// The revision after the change.
+    pub(super) revision: Revision,
+}
+
+/// An item that the plan leaves alone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Left<'a> {
+    pub(super) key: &'a Key,
+    pub(super) stored: Option<&'a Stored>,
+    /// What the files say about it.
+    pub(super) wanted: Option<&'a Wanted>,
+    /// The other set that has it.
+    pub(super) owner: Option<&'a str>,
+}
+
+impl Left<'_> {
+    /// Whether the files say something else than the table.
+    pub(super) fn differs(&self) -> bool {
+        self.stored.map(|stored| &stored.content) != self.wanted.map(|wanted| &wanted.content)
+    }
+}
+
+/// What would be done, and what is left alone.
+#[derive(Debug)]
+pub(super) struct Plan<'a> {
+    pub(super) set: &'a str,
+    /// In the order of their keys.
+    pub(super) changes: Vec<Change<'a>>,
+    /// What no manifest has, and what the files want of another set's.
+    pub(super) unmanaged: Vec<Left<'a>>,
+    /// What is not any more as this set applied it.
+    pub(super) drift: Vec<Left<'a>>,
+    pub(super) blocked: &'a [Block],
+    /// How many items this set applied last.
+    pub(super) managed: usize,
+    pub(super) id: String,
+}
+
+/// What is to become of an item.
+#[derive(Debug)]
+enum Verdict {
+    Change(Action),
+    Unchanged,
+    Unmanaged,
+    Drift,
+    NotOurs,
+}
+
+/// Everything that is known about one item.
+#[derive(Debug, Clone, Copy)]
+struct Case<'a> {
+    key: &'a Key,
+    stored: Option<&'a Stored>,
+    wanted: Option<&'a Wanted>,
+    managed: Option<&'a str>,
+    other: Option<(&'a str, &'a str)>,
+}
+
+impl<'a> Case<'a> {
+    fn all(desired: &'a Desired, snapshot: &'a Snapshot, set: &str) -> Vec<Self> {
+        let manifest = snapshot.manifests.get(set);
+        let managed = manifest.into_iter().flat_map(BTreeMap::keys);
+        let keys: BTreeSet<&Key> = desired.keys().chain(snapshot.items.keys()).chain(managed).collect();
+        let case = |key| Self {
+            key,
+            stored: snapshot.items.get(key),
+            wanted: desired.get(key),
+            managed: manifest.and_then(|manifest| manifest.get(key)).map(String::as_str),
+            other: snapshot.other_owner(set, key),
+        };
+        keys.into_iter().map(case).collect()
+    }
+
+    /// Whether the item is not the content that the manifest names.
+    fn has_drifted(&self) -> bool {
+        self.managed.is_some() && !self.is_recorded()
+    }
+
+    /// Whether a manifest names the content, which is then in the history.
+    fn is_recorded(&self) -> bool {
+        let named = self.managed.or(self.other.map(|(_, revision)| revision)).and_then(Revision::parse);
+        named.zip(self.stored).is_some_and(|(named, stored)| named.names(&stored.content))
+    }
+
+    fn verdict(&self, options: &Options) -> Verdict {
+        let action = match (self.stored, self.wanted) {
+            (None, Some(_)) => Action::Create,
+            (Some(_), Some(_)) => Action::Update,
+            (_, None) => Action::Delete,
+        };
+        let (Some(_), true) = (self.managed, self.wanted.is_some() || self.stored.is_some()) else {
+            return match (self.managed, self.wanted, self.stored, self.other) {
+                // It was deleted by hand, and the files do not want it: only the manifest has it.
+                (Some(_), ..) => Verdict::Change(Action::Delete),
+                (None, Some(_), None, None) => Verdict::Change(Action::Create),
+                (None, Some(_), ..) if options.take_over => Verdict::Change(action),
+                (None, Some(_), ..) | (None, None, Some(_), None) => Verdict::Unmanaged,
+                (None, None, ..) => Verdict::NotOurs,
+            };
+        };
+        if self.has_drifted() {
+            return if options.overwrite_drift { Verdict::Change(action) } else { Verdict::Drift };
+        }
+        match (self.stored, self.wanted) {
+            (Some(stored), Some(wanted)) if stored.content == wanted.content => Verdict::Unchanged,
+            _ => Verdict::Change(action),
+        }
+    }
+
+    /// The number of the last change, if the item and the manifest agree on it. Otherwise the history knows.
+    fn sequence(&self) -> Option<u64> {
+        let revision = self.stored?.revision_text()?;
+        if self.managed != Some(revision) || self.has_drifted() {
+            return None;
+        }
+        Some(Revision::parse(revision)?.sequence())
+    }
+
+    /// The highest number of a change that anything but the history tells of.
+    fn told_sequence(&self) -> u64 {
+        let told =
+            [self.managed, self.other.map(|(_, revision)| revision), self.stored.and_then(Stored::revision_text)];
+        let sequences = told.into_iter().flatten().filter_map(Revision::parse).map(|revision| revision.sequence());
+        sequences.max().unwrap_or_default()
+    }
+
+    fn change(self, action: Action, last: &BTreeMap<Key, u64>) -> Change<'a> {
+        let known = self.sequence();
+        let last = last.get(self.key).copied().unwrap_or_default();
+        let mut next = known.unwrap_or_else(|| self.told_sequence().max(last)).saturating_add(1);
+        let is_replaced = |stored: &&Stored| self.wanted.is_none_or(|wanted| wanted.content != stored.content);
+        let found = self.stored.filter(|_| !self.is_recorded()).filter(is_replaced).map(|stored| {
+            let found = Revision::new(next, Some(&stored.content));
+            next = next.saturating_add(1);
+            found
+        });
+        Change {
+            key: self.key,
+            action,
+            effect: label(self.stored, self.wanted),
+            before: self.stored,
+            after: self.wanted,
+            managed: self.managed,
+            // What two sets have, each of them goes on having.
+            other: self.other.filter(|_| self.managed.is_none()),
+            found,
+            revision: Revision::new(next, self.wanted.map(|wanted| &wanted.content)),
+        }
+    }
+}
+
+/// What a change does to what callers may do. What cannot be read cannot be compared.
+fn label(before: Option<&Stored>, after: Option<&Wanted>) -> Effect {
+    if before.map(|stored| &stored.content) == after.map(|wanted| &wanted.content) {
+        return Effect::Same;
+    }
+    let read = |attributes: Option<&Attributes>| attributes.map(|it| Item::read(it.clone())).transpose();
+    let before = read(before.map(|stored| &stored.attributes));
+    let after = read(after.map(|wanted| &wanted.attributes));
+    match (before, after) {
+        (Ok(before), Ok(after)) => effect(before.as_ref(), after.as_ref()),
+        _ => Effect::Mixed,
+    }
+}
+
+/// The items whose number of the next change only the history knows.
+pub(super) fn unnumbered(desired: &Desired, snapshot: &Snapshot, options: &Options) -> BTreeSet<Key> {
+    let cases = Case::all(desired, snapshot, &options.set);
+    let changed = cases.into_iter().filter(|case| matches!(case.verdict(options), Verdict::Change(_)));
+    changed.filter(|case| case.sequence().is_none()).map(|case| case.key.clone()).collect()
+}
+
+/// The change of one item alone, whoever has it, unless it says this already.
+pub(super) fn one<'a>(
+    key: &'a Key,
+    wanted: &'a Wanted,
+    snapshot: &'a Snapshot,
+    set: &str,
+    last: &BTreeMap<Key, u64>,
+) -> Option<Change<'a>> {
+    let stored = snapshot.items.get(key);
+    let managed = snapshot.manifests.get(set).and_then(|manifest| manifest.get(key)).map(String::as_str);
+    let case = Case { key, stored, wanted: Some(wanted), managed, other: None };
+    let is_same = stored.is_some_and(|stored| stored.content == wanted.content) && !case.has_drifted();
+    let action = if stored.is_some() { Action::Update } else { Action::Create };
+    (!is_same).then(|| case.change(action, last))
+}
+
+impl<'a> Plan<'a> {
+    /// Makes the plan for a table of this name. `last` has the numbers for which [`unnumbered`] asked.
+    pub(super) fn make(
+        table: &str,
+        desired: &'a Desired,
+        snapshot: &'a Snapshot,
+        last: &BTreeMap<Key, u64>,
+        options: &'a Options,
+    ) -> Self {
+        let mut plan = Self {
+            set: &options.set,
+            changes: Vec::new(),
+            unmanaged: Vec::new(),
+            drift: Vec::new(),
+            blocked: &snapshot.blocks,
+            managed: snapshot.manifests.get(&options.set).map_or(0, BTreeMap::len),
+            id: String::new(),
+        };
+        let mut id = Sha256::new();
+        add(&mut id, &json!(["hallpass plan 1", table, options.set]));
+        for case in Case::all(desired, snapshot, &options.set) {
+            let Case { key, stored, wanted, managed, other } = case;
+            let left = Left { key, stored, wanted, owner: other.map(|(set, _)| set) };
+            let mut written = Value::Null;
+            match case.verdict(options) {
+                Verdict::NotOurs => continue,
+                Verdict::Unchanged => {}
+                Verdict::Unmanaged => plan.unmanaged.push(left),
+                Verdict::Drift => plan.drift.push(left),
+                Verdict::Change(action) => {
+                    let change = case.change(action, last);
+                    let found = change.found.as_ref().map(ToString::to_string);
+                    written = json!([action.as_str(), found, change.revision.to_string()]);
+                    plan.changes.push(change);
+                }
+            }
+            let seen = stored.map(|stored| (stored.revision_text(), stored.content.as_value()));
+            let wanted = wanted.map(|wanted| &wanted.attributes);
+            add(&mut id, &json!([key.principal, key.grant, seen, managed, other, wanted, written]));
+        }
+        plan.id = HEXLOWER.encode(&id.finalize());
+        plan
+    }
+
+    pub(super) fn count(&self, action: Action) -> usize {
+        self.changes.iter().filter(|change| change.action == action).count()
+    }
+
+    /// Whether anything may get wider.
+    pub(super) fn may_widen(&self) -> bool {
+        self.changes.iter().any(|change| matches!(change.effect, Effect::Widens | Effect::Mixed))
+    }
+
+    /// Whether the files and the table differ, also in what is left alone.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changes.is_empty() || !self.drift.is_empty() || self.undone().any(|left| left.differs())
+    }
+
+    /// What the files or the manifest name, and the plan leaves alone.
+    pub(super) fn undone(&self) -> impl Iterator<Item = &Left<'a>> {
+        self.drift.iter().chain(self.unmanaged.iter().filter(|left| left.wanted.is_some()))
+    }
+
+    /// Why the changes are too many to be made without saying how many there are.
+    pub(super) fn excess(&self) -> Option<Excess> {
+        let of_managed = |action| {
+            let changes = self.changes.iter().filter(|change| change.managed.is_some() && change.action == action);
+            changes.count()
+        };
+        let deleted = of_managed(Action::Delete);
+        let changed = deleted.saturating_add(of_managed(Action::Update));
+        let all_deleted = self.managed > 0 && deleted == self.managed;
+        let is_large = self.managed >= ENOUGH_FOR_A_SHARE
+            && changed.saturating_mul(100) > self.managed.saturating_mul(SHARE_PERCENT);
+        (all_deleted || is_large).then_some(Excess { changed, managed: self.managed, all_deleted })
+    }
+}
+
+/// More changes than anybody makes every day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Excess {
+    /// Deletions and updates.
+    pub(super) changed: usize,
+    pub(super) managed: usize,
+    pub(super) all_deleted: bool,
+}
+
+fn add(id: &mut Sha256, part: &impl Serialize) {
+    // Writing into memory does not fail, and each part is one line.
+    id.update(serde_json::to_vec(part).unwrap_or_default());
+    id.update(b"\n");
+}
