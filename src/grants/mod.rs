@@ -31,4 +31,4 @@ pub use self::principal::Principal;
 pub use self::requirement::StepUp;
 pub use self::revision::{Content, Revision, is_content};
 #[cfg(feature = "aws")]
-pub use self::store::{Store, StoreError, Unsettled, attributes};
+pub use self::store::{SettleError, Store, StoreError, attributes};

@@ -11,14 +11,14 @@ use lambda_http::http::{HeaderValue, Method, header};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::bearer_token::bearer_token;
 use super::cors::Cors;
+use super::error_response::{ErrorResponse, requires};
 use super::event::{header_problem, is_request_id, repeats_header};
-use super::presented::token;
+use super::raw_parameters::raw_parameters;
 use super::route::Route;
-use super::sent::sent;
-use super::told::{Told, requires};
 use crate::audit::{Outcome, Record, capped};
-use crate::broker::{Ask, Broker, Failure, Granted};
+use crate::broker::{Ask, Broker, Granted, RequestError};
 use crate::grants::Offer;
 use crate::time::rfc3339;
 use crate::wire;
@@ -37,7 +37,7 @@ enum Reply {
     Health { body: bool },
     Credentials(Granted),
     Grants(Vec<Offer>),
-    Refused(Told),
+    Error(ErrorResponse),
 }
 
 impl Function {
@@ -57,7 +57,7 @@ impl Function {
         let mut origin = None;
         // No event may cost more than its own answer, not even by a mistake of ours.
         let replying = AssertUnwindSafe(self.reply(event, &mut record, &mut origin, now)).catch_unwind();
-        let reply = replying.await.unwrap_or_else(|_| Reply::Refused(Told::of(&Failure::Panicked)));
+        let reply = replying.await.unwrap_or_else(|_| Reply::Error(ErrorResponse::of(&RequestError::Panicked)));
         let outcome = reply.outcome();
         self.broker.audit().outcome(&record, &outcome, now);
         self.respond(reply, &outcome, record.request_id, origin.as_ref())
@@ -71,11 +71,13 @@ impl Function {
         now: SystemTime,
     ) -> Reply {
         if repeats_header(&event) {
-            return Reply::Refused(Told::malformed("the event has two headers of one name"));
+            return Reply::Error(ErrorResponse::malformed("the event has two headers of one name"));
         }
         let event: ApiGatewayV2httpRequest = match serde_json::from_value(event) {
             Ok(event) => event,
-            Err(_) => return Reply::Refused(Told::malformed("the event is not one of an HTTP API (payload 2.0)")),
+            Err(_) => {
+                return Reply::Error(ErrorResponse::malformed("the event is not one of an HTTP API (payload 2.0)"));
+            }
         };
         let context = &event.request_context;
         let method = &context.http.method;
@@ -89,15 +91,15 @@ impl Function {
         tracing::trace!(request.id = record.request_id, "request understood as an event");
 
         if let Some(problem) = header_problem(&event.headers) {
-            return Reply::Refused(Told::malformed(problem));
+            return Reply::Error(ErrorResponse::malformed(problem));
         }
-        let Some((route, grant)) = Route::of(&event) else { return Reply::Refused(Told::not_found()) };
+        let Some((route, grant)) = Route::of(&event) else { return Reply::Error(ErrorResponse::not_found()) };
         if !route.allows(method) {
-            return Reply::Refused(Told::method_not_allowed(route.allow()));
+            return Reply::Error(ErrorResponse::method_not_allowed(route.allow()));
         }
         let ask = Ask {
-            token: token(&event.headers),
-            sent: sent(&event, grant),
+            token: bearer_token(&event.headers),
+            parameters: raw_parameters(&event, grant),
             source_ip: context.http.source_ip.as_deref().and_then(|address| address.parse().ok()),
         };
         match (route, method) {
@@ -105,11 +107,11 @@ impl Function {
             (Route::Health, method) => Reply::Health { body: method != Method::HEAD },
             (Route::Credentials | Route::CredentialsOfGrant, _) => {
                 let decided = self.broker.credentials(ask, record, now).await;
-                decided.map_or_else(|failure| Reply::Refused(Told::of(&failure)), Reply::Credentials)
+                decided.map_or_else(|error| Reply::Error(ErrorResponse::of(&error)), Reply::Credentials)
             }
             (Route::Grants, _) => {
                 let found = self.broker.grants(ask, record, now).await;
-                found.map_or_else(|failure| Reply::Refused(Told::of(&failure)), Reply::Grants)
+                found.map_or_else(|error| Reply::Error(ErrorResponse::of(&error)), Reply::Grants)
             }
         }
     }
@@ -137,8 +139,8 @@ impl Function {
                 let grants = offers.into_iter().map(offer).collect();
                 (Some("application/json"), json(&wire::Offers { grants }))
             }
-            Reply::Refused(told) => {
-                let (problem, header) = told.answer(request_id);
+            Reply::Error(error) => {
+                let (problem, header) = error.answer(request_id);
                 headers.extend(header);
                 (Some("application/problem+json"), json(&problem))
             }
@@ -156,7 +158,7 @@ impl Reply {
             Self::Health { .. } => Outcome::Healthy,
             Self::Credentials(_) => Outcome::Issued,
             Self::Grants(_) => Outcome::Listed,
-            Self::Refused(told) => told.outcome(),
+            Self::Error(error) => error.outcome(),
         }
     }
 }

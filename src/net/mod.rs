@@ -2,8 +2,8 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
+pub mod cache;
 #[cfg(feature = "aws")]
 mod connector;
 pub mod https;
-pub mod refreshed;
 pub(crate) mod url;

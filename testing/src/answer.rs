@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::aws::dynamodb;
 use super::runtime_api::Outcome;
-use super::{dynamodb, secrets, sts};
+use super::{secrets, sts};
 
 /// An answer as API Gateway would pass it on.
 #[derive(Debug)]

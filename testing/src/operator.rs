@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+use super::aws::dynamodb::{DynamoDb, GRANTS, STATE};
 use super::server::{Call, Handle, Reply, Server, lock};
 use super::{clock, secrets, sts};
 
@@ -33,13 +34,18 @@ pub const OLD_VERSION: &str = "5c2b6a1e-0000-4000-8000-000000000001";
 /// The operator's access key id.
 pub const OPERATOR_KEY: &str = "ASIAOPERATOREXAMPLE0";
 
+/// Who the operator is, as STS says it.
+pub const OPERATOR: &str = "arn:aws:sts::111122223333:assumed-role/platform/erin";
+
 /// A day in seconds.
 pub const DAY: u64 = 86_400;
 
 /// A deployed stack, and an operator's machine.
 #[derive(Debug)]
 pub struct Deployed {
+    /// CloudFormation, Secrets Manager and IAM.
     pub server: Server,
+    pub dynamodb: DynamoDb,
     account: Arc<Mutex<Account>>,
     environment: BTreeMap<String, String>,
 }
@@ -98,7 +104,13 @@ impl Deployed {
         let version = |id: &str, stage, created| Version { id: id.to_owned(), stages: vec![stage], created };
         let key = |id: &str, active, created, used| Key { id: id.to_owned(), active, created, used: Some(used) };
         let account = Arc::new(Mutex::new(Account {
-            outputs: BTreeMap::from([("BrokerKey", SECRET), ("BrokerUser", USER), ("RotatorLog", LOG)]),
+            outputs: BTreeMap::from([
+                ("BrokerKey", SECRET),
+                ("BrokerUser", USER),
+                ("GrantsTable", GRANTS),
+                ("RotatorLog", LOG),
+                ("StateTable", STATE),
+            ]),
             secret: json!({
                 "ARN": SECRET,
                 "RotationEnabled": true,
@@ -113,9 +125,11 @@ impl Deployed {
             refused: HashMap::new(),
         }));
         let server = Server::start(Arc::clone(&account)).await;
-        let url = server.url();
+        let dynamodb = DynamoDb::start().await;
+        let (url, dynamodb_url) = (server.url(), dynamodb.server.url());
         let environment = [
             ("AWS_ENDPOINT_URL", url.as_str()),
+            ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url.as_str()),
             ("AWS_REGION", "eu-central-1"),
             ("SSL_CERT_FILE", crate::CERTIFICATES),
             ("AWS_ACCESS_KEY_ID", OPERATOR_KEY),
@@ -124,7 +138,7 @@ impl Deployed {
             ("HALLPASS_STACK", STACK),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Self { server, account, environment: BTreeMap::from(environment) }
+        Self { server, dynamodb, account, environment: BTreeMap::from(environment) }
     }
 
     /// What AWS holds, to look at or to change.
@@ -210,6 +224,7 @@ impl Handle for Arc<Mutex<Account>> {
             None => {}
         }
         match (operation, &asked) {
+            ("GetCallerIdentity", _) => answer("GetCallerIdentity", &format!("<Arn>{OPERATOR}</Arn>")),
             ("DescribeStacks", asked) if asked["StackName"] == STACK => account.stack(),
             ("DescribeStacks", _) => sts::error(400, "ValidationError"),
             (_, asked) if is_json && asked["SecretId"] != SECRET => secrets::error(400, "ResourceNotFoundException"),

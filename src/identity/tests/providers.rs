@@ -33,7 +33,7 @@ fn sign_in(
     configuration: &Value,
     key: &TestKey,
     changes: &Map<String, Value>,
-) -> Result<Caller, Refusal> {
+) -> Result<Caller, TokenError> {
     let keys = KeySet::parse(fixture.key_set(key).as_bytes()).unwrap();
     let token = UnverifiedToken::parse(&fixture.token(key, changes, NOW))?;
     verify(token.check_header(&parse(configuration).unwrap())?, &keys, UNIX_EPOCH + Duration::from_secs(NOW))
@@ -124,7 +124,7 @@ fn what_could_be_mistaken_for_a_providers_token_is_refused_for_its_reason() {
         assert!(!fixture.refused().is_empty(), "{}", fixture.file);
         for case in fixture.refused() {
             let refusal = sign_in(&fixture, &fixture.configuration(), &key, &case.claims).map(|_| "accepted");
-            let reason = refusal.unwrap_or_else(Refusal::reason);
+            let reason = refusal.unwrap_or_else(TokenError::reason);
             assert_eq!(reason, case.reason, "{}: {}", fixture.file, case.says);
         }
     }

@@ -94,7 +94,6 @@ struct Read {
     table: String,
     desired: Desired,
     snapshot: Snapshot,
-    last: std::collections::BTreeMap<super::table::Key, u64>,
     options: Options,
 }
 
@@ -102,19 +101,16 @@ impl Planned {
     async fn read(self) -> Result<Read, Failure> {
         let desired = files::desired(&self.paths)?;
         let (sdk, table) = self.tables.grants().await?;
-        let reader = Reader::new(&sdk, &table);
-        let snapshot = reader.snapshot().await?;
+        let snapshot = Reader::new(&sdk, &table).snapshot().await?;
         let options =
             Options { set: self.set.into_string(), take_over: self.take_over, overwrite_drift: self.overwrite_drift };
-        let unnumbered = plan::unnumbered(&desired, &snapshot, &options);
-        let last = reader.last_sequences(&unnumbered).await?;
-        Ok(Read { sdk, table, desired, snapshot, last, options })
+        Ok(Read { sdk, table, desired, snapshot, options })
     }
 }
 
 impl Read {
     fn plan(&self) -> plan::Plan<'_> {
-        plan::Plan::make(&self.table, &self.desired, &self.snapshot, &self.last, &self.options)
+        plan::Plan::make(&self.table, &self.desired, &self.snapshot, &self.options)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Who changed which grant, and how does an old content come back?
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -84,21 +84,18 @@ impl History {
         let (sdk, table) = self.tables.grants().await?;
         let reader = Reader::new(&sdk, &table);
         let mut entries = match &self.principal {
-            Some(principal) => reader.history_of(principal, self.grant.as_deref(), false).await?,
+            Some(principal) => reader.history_of(principal).await?,
             None => reader.history().await?,
         };
+        entries.retain(|entry| self.grant.as_ref().is_none_or(|grant| *grant == entry.key.grant));
         // Those of one second by their numbers, also where one transaction wrote two of them.
         entries.sort_by_cached_key(|entry| {
-            std::cmp::Reverse((entry.text("updated_at"), sequence(entry), entry.key.clone()))
+            std::cmp::Reverse((entry.text("updated_at"), entry.sequence(), entry.key.clone()))
         });
         let told = Told { history: entries.iter().map(ToldEntry::of).collect() };
         self.output.print(&told, || told.text())?;
         Ok(Outcome::Done)
     }
-}
-
-fn sequence(entry: &Entry) -> u64 {
-    Revision::parse(&entry.revision).map(|revision| revision.sequence()).unwrap_or_default()
 }
 
 impl Told {
@@ -150,14 +147,14 @@ impl Rollback {
         let (sdk, table) = self.tables.grants().await?;
         let reader = Reader::new(&sdk, &table);
         let key = Key { principal: self.principal.clone(), grant: self.grant.clone() };
-        let entries = reader.history_of(&key.principal, Some(&key.grant), false).await?;
+        let mut entries = reader.history_of(&key.principal).await?;
+        entries.retain(|entry| entry.key == key);
         let wanted = self.wanted(&entries)?;
         let snapshot = reader.snapshot().await?;
         let owner = snapshot.manifests.iter().find(|(_, items)| items.contains_key(&key)).map(|(set, _)| set.clone());
         let set = owner.or_else(|| last_set(&entries));
-        let last = reader.last_sequences(&BTreeSet::from([key.clone()])).await?;
         let set_name = set.clone().unwrap_or_default();
-        let Some(change) = one(&key, &wanted, &snapshot, &set_name, &last) else {
+        let Some(change) = one(&key, &wanted, &snapshot, &set_name) else {
             self.print(&key, None, || format!("Nothing to do: {key} has this content."))?;
             return Ok(Outcome::Done);
         };
@@ -216,7 +213,7 @@ impl Rollback {
 
 /// The set that applied the item last, for an item that was deleted since.
 fn last_set(entries: &[Entry]) -> Option<String> {
-    let by_number: BTreeMap<u64, &Entry> = entries.iter().map(|entry| (sequence(entry), entry)).collect();
+    let by_number: BTreeMap<u64, &Entry> = entries.iter().map(|entry| (entry.sequence(), entry)).collect();
     let mut sets = by_number.into_values().rev().filter_map(|entry| entry.text("set"));
     sets.find(|set| SetName::new(set).is_ok())
 }

@@ -189,27 +189,16 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The number of the last change, if the item and the manifest agree on it. Otherwise the history knows.
-    fn sequence(&self) -> Option<u64> {
-        let revision = self.stored?.revision_text()?;
-        if self.managed != Some(revision) || self.has_drifted() {
-            return None;
-        }
-        Some(Revision::parse(revision)?.sequence())
-    }
-
-    /// The highest number of a change that anything but the history tells of.
-    fn told_sequence(&self) -> u64 {
+    /// The highest number of a change of the item. Somebody may have changed any of those who tell it.
+    fn last_sequence(&self, history: &BTreeMap<Key, u64>) -> u64 {
         let told =
             [self.managed, self.other.map(|(_, revision)| revision), self.stored.and_then(Stored::revision_text)];
         let sequences = told.into_iter().flatten().filter_map(Revision::parse).map(|revision| revision.sequence());
-        sequences.max().unwrap_or_default()
+        sequences.chain(history.get(self.key).copied()).max().unwrap_or_default()
     }
 
     fn change(self, action: Action, last: &BTreeMap<Key, u64>) -> Change<'a> {
-        let known = self.sequence();
-        let last = last.get(self.key).copied().unwrap_or_default();
-        let mut next = known.unwrap_or_else(|| self.told_sequence().max(last)).saturating_add(1);
+        let mut next = self.last_sequence(last).saturating_add(1);
         let is_replaced = |stored: &&Stored| self.wanted.is_none_or(|wanted| wanted.content != stored.content);
         let found = self.stored.filter(|_| !self.is_recorded()).filter(is_replaced).map(|stored| {
             let found = Revision::new(next, Some(&stored.content));
@@ -245,38 +234,19 @@ fn label(before: Option<&Stored>, after: Option<&Wanted>) -> Effect {
     }
 }
 
-/// The items whose number of the next change only the history knows.
-pub(super) fn unnumbered(desired: &Desired, snapshot: &Snapshot, options: &Options) -> BTreeSet<Key> {
-    let cases = Case::all(desired, snapshot, &options.set);
-    let changed = cases.into_iter().filter(|case| matches!(case.verdict(options), Verdict::Change(_)));
-    changed.filter(|case| case.sequence().is_none()).map(|case| case.key.clone()).collect()
-}
-
 /// The change of one item alone, whoever has it, unless it says this already.
-pub(super) fn one<'a>(
-    key: &'a Key,
-    wanted: &'a Wanted,
-    snapshot: &'a Snapshot,
-    set: &str,
-    last: &BTreeMap<Key, u64>,
-) -> Option<Change<'a>> {
+pub(super) fn one<'a>(key: &'a Key, wanted: &'a Wanted, snapshot: &'a Snapshot, set: &str) -> Option<Change<'a>> {
     let stored = snapshot.items.get(key);
     let managed = snapshot.manifests.get(set).and_then(|manifest| manifest.get(key)).map(String::as_str);
     let case = Case { key, stored, wanted: Some(wanted), managed, other: None };
     let is_same = stored.is_some_and(|stored| stored.content == wanted.content) && !case.has_drifted();
     let action = if stored.is_some() { Action::Update } else { Action::Create };
-    (!is_same).then(|| case.change(action, last))
+    (!is_same).then(|| case.change(action, &snapshot.last))
 }
 
 impl<'a> Plan<'a> {
-    /// Makes the plan for a table of this name. `last` has the numbers for which [`unnumbered`] asked.
-    pub(super) fn make(
-        table: &str,
-        desired: &'a Desired,
-        snapshot: &'a Snapshot,
-        last: &BTreeMap<Key, u64>,
-        options: &'a Options,
-    ) -> Self {
+    /// Makes the plan for a table of this name.
+    pub(super) fn make(table: &str, desired: &'a Desired, snapshot: &'a Snapshot, options: &'a Options) -> Self {
         let mut plan = Self {
             set: &options.set,
             changes: Vec::new(),
@@ -298,7 +268,7 @@ impl<'a> Plan<'a> {
                 Verdict::Unmanaged => plan.unmanaged.push(left),
                 Verdict::Drift => plan.drift.push(left),
                 Verdict::Change(action) => {
-                    let change = case.change(action, last);
+                    let change = case.change(action, &snapshot.last);
                     let found = change.found.as_ref().map(ToString::to_string);
                     written = json!([action.as_str(), found, change.revision.to_string()]);
                     plan.changes.push(change);

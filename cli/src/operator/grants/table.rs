@@ -5,7 +5,7 @@
 //!
 //! A [`Reader`] has no operation that writes: a plan cannot change anything, whatever its caller is allowed to do.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
@@ -13,7 +13,6 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Builder;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::types::AttributeValue;
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use hallpass::grants::{Attributes, Content, Revision, attributes};
 use hallpass::net::aws::SdkConfig;
 use serde::Serialize;
@@ -30,11 +29,6 @@ const BLOCKED: &str = "blocked#";
 const ATTEMPTS: u32 = 8;
 /// The longest wait before an attempt.
 const BACKOFF: Duration = Duration::from_secs(5);
-/// Queries in flight at one time.
-const QUERIES_IN_FLIGHT: usize = 16;
-/// From so many principals on, one scan of the history costs less than a query for each of them.
-const MOST_QUERIES: usize = 200;
-
 /// An item of DynamoDB's.
 pub(super) type Record = HashMap<String, AttributeValue>;
 
@@ -52,6 +46,8 @@ pub(super) struct Snapshot {
     /// For each set of files, the items that it applied last, with their revisions.
     pub(super) manifests: BTreeMap<String, BTreeMap<Key, String>>,
     pub(super) blocks: Vec<Block>,
+    /// The highest number of a change in the history of an item, which may be gone.
+    pub(super) last: BTreeMap<Key, u64>,
 }
 
 /// An item as the table has it.
@@ -142,69 +138,29 @@ impl Reader {
         Self { client: client(sdk), table: table.to_owned() }
     }
 
-    /// Reads everything but the history, as it is now.
+    /// Reads all that a plan is made from, as it is now.
     pub(super) async fn snapshot(&self) -> Result<Snapshot, Failure> {
         let mut snapshot = Snapshot::default();
-        self.scan("NOT begins_with(principal, :history)", None, |principal, sort, record| {
-            snapshot.add(principal, sort, record);
-        })
-        .await?;
+        self.scan(|principal, sort, record| snapshot.add(principal, sort, record)).await?;
         Ok(snapshot)
-    }
-
-    /// The highest number of a change in the history of each of these items, which has none if it is not here.
-    pub(super) async fn last_sequences(&self, keys: &BTreeSet<Key>) -> Result<BTreeMap<Key, u64>, Failure> {
-        let principals: BTreeSet<&str> = keys.iter().map(|key| key.principal.as_str()).collect();
-        let mut last = BTreeMap::new();
-        let mut add = |entry: Entry| {
-            let sequence = Revision::parse(&entry.revision).map(|revision| revision.sequence());
-            if let Some(sequence) = sequence.filter(|_| keys.contains(&entry.key)) {
-                let highest: &mut u64 = last.entry(entry.key).or_default();
-                *highest = sequence.max(*highest);
-            }
-        };
-        if principals.len() > MOST_QUERIES {
-            self.entries(true, &mut add).await?;
-        } else {
-            let queries: Vec<_> =
-                principals.into_iter().map(|principal| self.history_of(principal, None, true)).collect();
-            let found: Vec<Vec<Entry>> = stream::iter(queries).buffered(QUERIES_IN_FLIGHT).try_collect().await?;
-            found.into_iter().flatten().for_each(add);
-        }
-        Ok(last)
     }
 
     /// The history of everybody.
     pub(super) async fn history(&self) -> Result<Vec<Entry>, Failure> {
         let mut entries = Vec::new();
-        self.entries(false, &mut |entry| entries.push(entry)).await?;
+        self.scan(|principal, sort, record| entries.extend(Entry::of(&principal, &sort, record))).await?;
         Ok(entries)
     }
 
-    /// The history of one principal, and perhaps of one grant.
-    pub(super) async fn history_of(
-        &self,
-        principal: &str,
-        grant: Option<&str>,
-        keys_only: bool,
-    ) -> Result<Vec<Entry>, Failure> {
+    /// The history of one principal.
+    pub(super) async fn history_of(&self, principal: &str) -> Result<Vec<Entry>, Failure> {
         let mut entries = Vec::new();
         let mut from = None;
-        let text = |text: String| AttributeValue::S(text);
+        let partition = AttributeValue::S(format!("{HISTORY}{principal}"));
         loop {
             let query = self.client.query().table_name(&self.table).consistent_read(true);
-            let query = query.expression_attribute_values(":principal", text(format!("{HISTORY}{principal}")));
-            let query = match grant {
-                Some(grant) => query
-                    .key_condition_expression("principal = :principal AND begins_with(#grant, :grant)")
-                    .expression_attribute_names("#grant", "grant")
-                    .expression_attribute_values(":grant", text(format!("{grant}#"))),
-                None if keys_only => query
-                    .key_condition_expression("principal = :principal")
-                    .projection_expression("principal, #grant")
-                    .expression_attribute_names("#grant", "grant"),
-                None => query.key_condition_expression("principal = :principal"),
-            };
+            let query = query.key_condition_expression("principal = :principal");
+            let query = query.expression_attribute_values(":principal", partition.clone());
             let page = query.set_exclusive_start_key(from).send().await;
             let page = page.map_err(Failure::to(format!("query the table `{}`", self.table), "dynamodb:Query"))?;
             for mut record in page.items.ok_or_else(|| self.incomplete())? {
@@ -218,30 +174,10 @@ impl Reader {
         }
     }
 
-    async fn entries(&self, keys_only: bool, add: &mut impl FnMut(Entry)) -> Result<(), Failure> {
-        let projection = keys_only.then_some("principal, #grant");
-        self.scan("begins_with(principal, :history)", projection, |principal, sort, record| {
-            if let Some(entry) = Entry::of(&principal, &sort, record) {
-                add(entry);
-            }
-        })
-        .await
-    }
-
-    async fn scan(
-        &self,
-        filter: &str,
-        projection: Option<&str>,
-        mut add: impl FnMut(String, String, Record),
-    ) -> Result<(), Failure> {
+    async fn scan(&self, mut add: impl FnMut(String, String, Record)) -> Result<(), Failure> {
         let mut from = None;
         loop {
-            let scan = self.client.scan().table_name(&self.table).consistent_read(true).filter_expression(filter);
-            let scan = scan.expression_attribute_values(":history", AttributeValue::S(HISTORY.into()));
-            let scan = match projection {
-                Some(names) => scan.projection_expression(names).expression_attribute_names("#grant", "grant"),
-                None => scan,
-            };
+            let scan = self.client.scan().table_name(&self.table).consistent_read(true);
             let page = scan.set_exclusive_start_key(from).send().await;
             let page = page.map_err(Failure::to(format!("read the table `{}`", self.table), "dynamodb:Scan"))?;
             for mut record in page.items.ok_or_else(|| self.incomplete())? {
@@ -275,9 +211,11 @@ impl Reader {
 impl Snapshot {
     pub(super) fn add(&mut self, principal: String, sort: String, record: Record) {
         if principal.starts_with(HISTORY) {
-            return;
-        }
-        if let Some(set) = principal.strip_prefix(MANIFEST) {
+            if let Some(entry) = Entry::of(&principal, &sort, Record::new()) {
+                let last: &mut u64 = self.last.entry(entry.key.clone()).or_default();
+                *last = entry.sequence().max(*last);
+            }
+        } else if let Some(set) = principal.strip_prefix(MANIFEST) {
             // Without a revision that can be read, it names no content: what is there has drifted.
             let revision = text(&record, "revision").unwrap_or_default();
             let item = sort.split_once('#');
@@ -302,6 +240,11 @@ impl Entry {
         let principal = partition.strip_prefix(HISTORY)?.to_owned();
         let (grant, revision) = sort.split_once('#')?;
         Some(Self { key: Key { principal, grant: grant.to_owned() }, revision: revision.to_owned(), record })
+    }
+
+    /// The number of the change.
+    pub(super) fn sequence(&self) -> u64 {
+        Revision::parse(&self.revision).map(|revision| revision.sequence()).unwrap_or_default()
     }
 
     /// An attribute that is a text.

@@ -4,13 +4,14 @@
 //! only the revision, which somebody who edits by hand may leave as it is, but each attribute. A transaction has a token,
 //! so that one whose answer was lost can be sent again.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{BuildError, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::builders::PutBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure,
     TransactWriteItem,
@@ -30,7 +31,7 @@ const BACKOFF: Duration = Duration::from_millis(50);
 /// The longest wait.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 /// Attributes that an item may have. What the plan did not see must still not be there.
-const KNOWN: [&str; 16] = [
+const KNOWN: [&str; 15] = [
     "revision",
     "policy",
     "policy_arns",
@@ -46,7 +47,6 @@ const KNOWN: [&str; 16] = [
     "description",
     "updated_at",
     "updated_by",
-    "principal",
 ];
 /// DynamoDB's expressions have 4,096 characters, which is enough for all attributes that mean something.
 const MOST_COMPARED: usize = 100;
@@ -144,7 +144,7 @@ impl Writer {
 
     fn item(&self, write: &Write<'_>) -> Result<TransactWriteItem, BuildError> {
         let key = key(&write.key.principal, &write.key.grant);
-        let condition = Condition::of(&write.seen);
+        let condition = Condition::of(write);
         let item = TransactWriteItem::builder();
         Ok(match (&write.after, &write.seen) {
             (Some(after), _) => {
@@ -202,9 +202,9 @@ impl Writer {
         let mut record = key(&manifest(line.set), &write.key.in_manifest());
         let names = line.seen.is_some().then(|| [("#revision".to_owned(), "revision".to_owned())].into());
         let values = line.seen.as_ref().map(|seen| [(":seen".to_owned(), text(seen.as_ref()))].into());
+        let condition = if names.is_some() { "#revision = :seen" } else { "attribute_not_exists(principal)" };
         let item = TransactWriteItem::builder();
         Ok(if line.stays {
-            let condition = if names.is_some() { "#revision = :seen" } else { "attribute_not_exists(principal)" };
             record.insert("revision".into(), text(write.revision.to_string()));
             let put = Put::builder().table_name(&self.table).set_item(Some(record)).condition_expression(condition);
             item.put(put.set_expression_attribute_names(names).set_expression_attribute_values(values).build()?)
@@ -227,65 +227,52 @@ impl Writer {
 #[derive(Debug)]
 struct Condition {
     expression: String,
-    names: Option<std::collections::HashMap<String, String>>,
+    names: Option<HashMap<String, String>>,
     values: Option<Record>,
 }
 
 impl Condition {
-    fn of(seen: &Seen<'_>) -> Self {
-        let revision;
-        let record: BTreeMap<&str, Cow<'_, AttributeValue>> = match seen {
+    fn of(write: &Write<'_>) -> Self {
+        let seen: Vec<(&str, Option<AttributeValue>)> = match &write.seen {
             Seen::Nothing => {
                 let expression = "attribute_not_exists(principal)".into();
                 return Self { expression, names: None, values: None };
             }
+            Seen::Revision(revision) => vec![("revision", Some(text(revision)))],
             Seen::Item(record) => {
-                // What replication writes is not somebody's change.
-                let of_people = record.iter().filter(|(name, _)| is_content(name) || KNOWN.contains(&name.as_str()));
-                of_people.map(|(name, value)| (name.as_str(), Cow::Borrowed(value))).collect()
-            }
-            Seen::Revision(text) => {
-                revision = AttributeValue::S(text.clone());
-                [("revision", Cow::Borrowed(&revision))].into()
+                let known = KNOWN.into_iter().map(|name| (name, record.get(name).cloned()));
+                // What replication writes is nobody's change.
+                let others = record.iter().filter(|(name, _)| is_content(name) && !KNOWN.contains(&name.as_str()));
+                known
+                    .chain(others.map(|(name, value)| (name.as_str(), Some(value.clone()))))
+                    .take(MOST_COMPARED)
+                    .collect()
             }
         };
-        let mut terms = vec!["attribute_exists(principal)".to_owned()];
-        let (mut names, mut values) = (Vec::new(), Vec::new());
-        let mut compared: Vec<&str> = record.keys().copied().filter(|name| !KNOWN.contains(name)).collect();
-        let absent_are_known = matches!(seen, Seen::Item(_));
-        compared.splice(0..0, KNOWN.into_iter().filter(|name| *name != "principal"));
-        for (index, name) in compared.into_iter().take(MOST_COMPARED).enumerate() {
-            match record.get(name) {
+        let mut terms = vec!["principal = :principal".to_owned()];
+        let mut values = Record::from([(":principal".to_owned(), text(&write.key.principal))]);
+        let mut names = HashMap::new();
+        for (index, (name, value)) in seen.into_iter().enumerate() {
+            names.insert(format!("#a{index}"), name.to_owned());
+            match value {
                 Some(value) => {
                     terms.push(format!("#a{index} = :a{index}"));
-                    values.push((format!(":a{index}"), value.clone().into_owned()));
+                    values.insert(format!(":a{index}"), value);
                 }
-                None if absent_are_known => terms.push(format!("attribute_not_exists(#a{index})")),
-                None => continue,
+                None => terms.push(format!("attribute_not_exists(#a{index})")),
             }
-            names.push((format!("#a{index}"), name.to_owned()));
         }
-        let filled = |values: Vec<(String, AttributeValue)>| (!values.is_empty()).then(|| values.into_iter().collect());
-        Self {
-            expression: terms.join(" AND "),
-            names: (!names.is_empty()).then(|| names.into_iter().collect()),
-            values: filled(values),
-        }
+        Self { expression: terms.join(" AND "), names: Some(names), values: Some(values) }
     }
 
-    fn of_put(
-        self,
-        put: aws_sdk_dynamodb::types::builders::PutBuilder,
-    ) -> aws_sdk_dynamodb::types::builders::PutBuilder {
+    fn of_put(self, put: PutBuilder) -> PutBuilder {
         let put = put.condition_expression(self.expression).set_expression_attribute_names(self.names);
         put.set_expression_attribute_values(self.values)
     }
 }
 
 /// Why a transaction was cancelled, write by write.
-fn cancelled(
-    error: &SdkError<TransactWriteItemsError, aws_sdk_dynamodb::config::http::HttpResponse>,
-) -> Option<&[CancellationReason]> {
+fn cancelled(error: &SdkError<TransactWriteItemsError, HttpResponse>) -> Option<&[CancellationReason]> {
     match error.as_service_error()? {
         TransactWriteItemsError::TransactionCanceledException(cancelled) => {
             Some(cancelled.cancellation_reasons.as_deref().unwrap_or_default())

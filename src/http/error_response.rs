@@ -1,6 +1,6 @@
 //! What does a client read when a request fails?
 //!
-//! One exhaustive match from failures to codes and messages: a new failure does not compile until somebody has decided
+//! One exhaustive match from errors to codes and messages: a new error does not compile until somebody has decided
 //! what a stranger may read of it. The audit line has all of it.
 
 use std::borrow::Cow;
@@ -9,11 +9,11 @@ use std::time::Duration;
 use lambda_http::http::{HeaderName, HeaderValue, header};
 
 use crate::audit::Outcome;
-use crate::broker::Failure;
+use crate::broker::RequestError;
 use crate::credentials::{KeyError, StsError};
-use crate::grants::{Denied, Refused, StepUp, StoreError, Unsettled};
-use crate::http::parameters::Invalid;
-use crate::identity::{IdentityError, Tells};
+use crate::grants::{Denied, Refused, SettleError, StepUp, StoreError};
+use crate::http::parameters::ParametersError;
+use crate::identity::{Disclosure, IdentityError};
 use crate::net::aws::Upstream;
 use crate::wire::{Code, Problem, Requires};
 
@@ -32,9 +32,9 @@ const KEY_REFUSED: &str = "the broker key does not work; ask the operator to fix
 const UNAVAILABLE: &str = "a required service is busy or cannot be reached; try again";
 const INTERNAL: &str = "something went wrong on our side; ask the operator, and quote `requestId`";
 
-/// A refusal on its way to the client and to the audit line.
+/// An error on its way to the client and to the audit line.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct ErrorResponse {
     code: Code,
     message: String,
     header: Option<(HeaderName, HeaderValue)>,
@@ -44,24 +44,24 @@ pub(super) struct Told {
     detail: String,
 }
 
-/// The table: what a client reads of each failure. `itself` is the failure in words. It is never told of another
-/// service's failure, and of a token only after its signature was verified.
+/// The table: what a client reads of each error. `itself` is the error in words. A client never reads that of another
+/// service's failure, and that of a token only after its signature was verified.
 #[expect(clippy::match_same_arms, reason = "one row for each variant")]
-fn row<'a>(failure: &Failure, itself: &'a str) -> (Code, Cow<'a, str>) {
-    match failure {
-        Failure::TokenMissing => (Code::TokenMissing, NO_TOKEN.into()),
-        Failure::Identity(IdentityError::Refused(refusal)) => match refusal.tells() {
-            Tells::Nothing => (Code::InvalidToken, NOT_ACCEPTABLE.into()),
-            Tells::Reason => (Code::InvalidToken, itself.into()),
-            Tells::Groups => (Code::GroupsUnavailable, itself.into()),
+fn row<'a>(error: &RequestError, itself: &'a str) -> (Code, Cow<'a, str>) {
+    match error {
+        RequestError::TokenMissing => (Code::TokenMissing, NO_TOKEN.into()),
+        RequestError::Identity(IdentityError::Token(error)) => match error.disclosure() {
+            Disclosure::Nothing => (Code::InvalidToken, NOT_ACCEPTABLE.into()),
+            Disclosure::Reason => (Code::InvalidToken, itself.into()),
+            Disclosure::Groups => (Code::GroupsUnavailable, itself.into()),
         },
-        Failure::Identity(IdentityError::ProviderUnavailable { .. }) => {
+        RequestError::Identity(IdentityError::ProviderUnavailable { .. }) => {
             (Code::IdentityProviderUnavailable, NO_PROVIDER.into())
         }
-        Failure::Invalid(Invalid::Request(_)) => (Code::InvalidRequest, itself.into()),
-        Failure::Invalid(Invalid::TooLarge) => (Code::ContentTooLarge, itself.into()),
-        Failure::Invalid(Invalid::MediaType) => (Code::UnsupportedMediaType, itself.into()),
-        Failure::Denied(Denied::Refused(refused)) => match refused {
+        RequestError::Parameters(ParametersError::Request(_)) => (Code::InvalidRequest, itself.into()),
+        RequestError::Parameters(ParametersError::TooLarge) => (Code::ContentTooLarge, itself.into()),
+        RequestError::Parameters(ParametersError::MediaType) => (Code::UnsupportedMediaType, itself.into()),
+        RequestError::Denied(Denied::Refused(refused)) => match refused {
             Refused::Blocked(_) => (Code::AccessDenied, NO_GRANT.into()),
             Refused::NoGrant => (Code::AccessDenied, NO_GRANT.into()),
             Refused::Disabled(_) => (Code::AccessDenied, NO_GRANT.into()),
@@ -76,31 +76,31 @@ fn row<'a>(failure: &Failure, itself: &'a str) -> (Code, Cow<'a, str>) {
             Refused::NameOwned { .. } => (Code::AccessDenied, NOT_THEIR_NAME.into()),
             Refused::NoSourceAddress => (Code::InvalidRequest, itself.into()),
         },
-        Failure::Denied(Denied::Unusable(_)) => (Code::GrantUnusable, UNUSABLE.into()),
-        Failure::Unsettled(Unsettled::NameTaken(_)) => (Code::AccessDenied, NOT_THEIR_NAME.into()),
-        Failure::Unsettled(Unsettled::TokenSpent) => (Code::InvalidToken, itself.into()),
-        Failure::Store(error) | Failure::Unsettled(Unsettled::Store(error)) => match error {
+        RequestError::Denied(Denied::Unusable(_)) => (Code::GrantUnusable, UNUSABLE.into()),
+        RequestError::Settle(SettleError::NameTaken(_)) => (Code::AccessDenied, NOT_THEIR_NAME.into()),
+        RequestError::Settle(SettleError::TokenSpent) => (Code::InvalidToken, itself.into()),
+        RequestError::Store(error) | RequestError::Settle(SettleError::Store(error)) => match error {
             StoreError::Upstream(error) => upstream(error),
             StoreError::Incomplete => (Code::TemporarilyUnavailable, UNAVAILABLE.into()),
             StoreError::Unexpected => (Code::Internal, INTERNAL.into()),
             StoreError::RecordMalformed(_) => (Code::Internal, INTERNAL.into()),
         },
-        Failure::Key(error) => match error {
+        RequestError::Key(error) => match error {
             KeyError::NotMade => (Code::TemporarilyUnavailable, UNAVAILABLE.into()),
             KeyError::Malformed => (Code::BrokerKeyRefused, KEY_REFUSED.into()),
             KeyError::Upstream(error) => upstream(error),
             KeyError::NotReplaced => (Code::TemporarilyUnavailable, UNAVAILABLE.into()),
             KeyError::Lost => (Code::TemporarilyUnavailable, UNAVAILABLE.into()),
         },
-        Failure::Sts(error) => match error {
+        RequestError::Sts(error) => match error {
             StsError::KeyRefused(_) => (Code::BrokerKeyRefused, KEY_REFUSED.into()),
             StsError::GrantRefused(_) => (Code::GrantUnusable, UNUSABLE.into()),
             StsError::Upstream(error) => upstream(error),
             StsError::Incomplete => (Code::Internal, INTERNAL.into()),
         },
-        Failure::TooSlow => (Code::TemporarilyUnavailable, UNAVAILABLE.into()),
-        Failure::Unaudited => (Code::Internal, INTERNAL.into()),
-        Failure::Panicked => (Code::Internal, INTERNAL.into()),
+        RequestError::TooSlow => (Code::TemporarilyUnavailable, UNAVAILABLE.into()),
+        RequestError::Unaudited => (Code::Internal, INTERNAL.into()),
+        RequestError::Panicked => (Code::Internal, INTERNAL.into()),
     }
 }
 
@@ -111,23 +111,23 @@ const fn upstream<'a>(error: &Upstream) -> (Code, Cow<'a, str>) {
     }
 }
 
-impl Told {
-    /// What becomes of a failure.
-    pub(super) fn of(failure: &Failure) -> Self {
-        let detail = failure.to_string();
-        let (code, message) = row(failure, &detail);
+impl ErrorResponse {
+    /// What becomes of an error.
+    pub(super) fn of(error: &RequestError) -> Self {
+        let detail = error.to_string();
+        let (code, message) = row(error, &detail);
         let message = message.into_owned();
-        let mut told =
-            Self { code, message, header: None, requires: Requires::default(), reason: failure.reason(), detail };
+        let mut response =
+            Self { code, message, header: None, requires: Requires::default(), reason: error.reason(), detail };
         let challenge = |text: &str| HeaderValue::try_from(text).ok().map(|text| (header::WWW_AUTHENTICATE, text));
-        if let Failure::Denied(Denied::Refused(Refused::StepUp(step_up))) = failure {
-            told.requires = requires(step_up.clone());
+        if let RequestError::Denied(Denied::Refused(Refused::StepUp(step_up))) = error {
+            response.requires = requires(step_up.clone());
         }
-        told.header = match code {
+        response.header = match code {
             Code::TokenMissing => challenge("Bearer"),
             Code::InvalidToken => challenge("Bearer error=\"invalid_token\""),
-            Code::InsufficientUserAuthentication => challenge(&stronger_sign_in(&told.message, &told.requires)),
-            Code::IdentityProviderUnavailable | Code::TemporarilyUnavailable => Some(retry_after(failure)),
+            Code::InsufficientUserAuthentication => challenge(&stronger_sign_in(&response.message, &response.requires)),
+            Code::IdentityProviderUnavailable | Code::TemporarilyUnavailable => Some(retry_after(error)),
             Code::InvalidRequest
             | Code::GroupsUnavailable
             | Code::AccessDenied
@@ -139,12 +139,12 @@ impl Told {
             | Code::BrokerKeyRefused
             | Code::Internal => None,
         };
-        told
+        response
     }
 
     /// An event that is not a request.
     pub(super) fn malformed(problem: &'static str) -> Self {
-        Self::of(&Failure::Invalid(Invalid::Request(problem)))
+        Self::of(&RequestError::Parameters(ParametersError::Request(problem)))
     }
 
     /// No route has this path.
@@ -185,8 +185,8 @@ fn stronger_sign_in(message: &str, requires: &Requires) -> String {
     format!("Bearer error=\"{code}\", error_description=\"{message}\"{asked}")
 }
 
-fn retry_after(failure: &Failure) -> (HeaderName, HeaderValue) {
-    let wait = if let Failure::Identity(IdentityError::ProviderUnavailable { retry_after }) = failure {
+fn retry_after(error: &RequestError) -> (HeaderName, HeaderValue) {
+    let wait = if let RequestError::Identity(IdentityError::ProviderUnavailable { retry_after }) = error {
         *retry_after
     } else {
         RETRY_AFTER

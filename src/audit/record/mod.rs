@@ -1,5 +1,8 @@
 //! What is known about one request?
 
+#[cfg(feature = "aws")]
+mod updates;
+
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
