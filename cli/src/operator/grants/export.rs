@@ -46,7 +46,7 @@ struct Told {
 }
 
 #[derive(Debug, Serialize)]
-struct LeftOut {
+pub(super) struct LeftOut {
     #[serde(flatten)]
     key: Key,
     problem: String,
@@ -58,7 +58,7 @@ pub(super) struct Files {
     pub(super) texts: BTreeMap<String, String>,
     documents: usize,
     items: usize,
-    left_out: Vec<LeftOut>,
+    pub(super) left_out: Vec<LeftOut>,
 }
 
 impl Export {

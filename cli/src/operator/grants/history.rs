@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use clap::Args;
-use hallpass::grants::{Holder, Item, Revision, attributes};
+use hallpass::grants::{Holder, Item, attributes};
 use serde::Serialize;
 
 use super::apply::stamp;

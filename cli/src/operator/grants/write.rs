@@ -303,7 +303,7 @@ fn text(text: impl Into<String>) -> AttributeValue {
 }
 
 /// The content of an item as DynamoDB has it.
-fn typed(attributes: &Attributes) -> Record {
+pub(super) fn typed(attributes: &Attributes) -> Record {
     let content = attributes.iter().filter(|(name, _)| is_content(name));
     content.map(|(name, value)| (name.clone(), attribute(value))).collect()
 }
