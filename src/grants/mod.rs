@@ -6,6 +6,8 @@
 
 mod authorize;
 mod denied;
+mod effect;
+mod evaluate;
 mod grant_name;
 mod item;
 mod lint;
@@ -22,6 +24,10 @@ mod tests;
 
 pub use self::authorize::{Matched, Matches, Pending, Request, Session, authorize};
 pub use self::denied::{Denied, Refused, Unusable};
+pub use self::effect::{ChangeEffect, effect};
+pub use self::evaluate::{
+    Asked, AskedError, Circumstances, Context, Decided, Decider, Decision, Document, Policies, Verdict, evaluate,
+};
 pub use self::grant_name::GrantName;
 pub use self::item::{Attributes, Item, StoredItem};
 pub use self::lint::{Holder, check};

@@ -4,7 +4,7 @@ use crate::read::problems::quoted;
 
 /// `*`, or `service:Name`, the name with wildcards.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::grants) struct Action(pub(super) String);
+pub(in crate::grants) struct Action(pub(in crate::grants) String);
 
 impl Action {
     pub(super) fn parse(text: &str) -> Result<Self, String> {

@@ -16,7 +16,7 @@ use crate::read::problems::{Problems, quoted};
 
 /// What an operator compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Family {
+pub(in crate::grants) enum Family {
     Text,
     Number,
     Date,
@@ -60,10 +60,10 @@ const OPERATORS: [(&str, Family); 27] = [
 /// A condition operator with its qualifiers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::grants) struct Operator {
-    qualifier: Option<&'static str>,
-    name: &'static str,
-    family: Family,
-    if_exists: bool,
+    pub(in crate::grants) qualifier: Option<&'static str>,
+    pub(in crate::grants) name: &'static str,
+    pub(in crate::grants) family: Family,
+    pub(in crate::grants) if_exists: bool,
 }
 
 impl Operator {
@@ -81,9 +81,14 @@ impl Operator {
         format!("{}{}{behind}", self.qualifier.unwrap_or_default(), self.name)
     }
 
+    /// Whether it says what a value is not.
+    pub(in crate::grants) fn negates(&self) -> bool {
+        self.name.contains("Not")
+    }
+
     /// Whether it holds where the key is missing, because it says what a value is not.
     pub(in crate::grants) fn holds_without_key(&self) -> bool {
-        self.name.contains("Not") || self.if_exists || self.qualifier == Some("ForAllValues:")
+        self.negates() || self.if_exists || self.qualifier == Some("ForAllValues:")
     }
 }
 

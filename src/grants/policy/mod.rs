@@ -19,7 +19,8 @@ use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Value, json};
 
 pub(in crate::grants) use self::action::Action;
-pub(in crate::grants) use self::condition::Condition;
+pub(in crate::grants) use self::condition::{Condition, Family, Operand, Operator};
+pub(in crate::grants) use self::one_or_many::OneOrMany;
 use self::reader::Reader;
 pub use self::statement::Statement;
 pub(in crate::grants) use self::statement::{Effect, Scope};
