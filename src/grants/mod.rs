@@ -8,6 +8,8 @@ mod authorize;
 mod denied;
 mod effect;
 mod evaluate;
+#[cfg(feature = "files")]
+pub mod file;
 mod grant_name;
 mod item;
 mod lint;
@@ -33,7 +35,7 @@ pub use self::item::{Attributes, Item, StoredItem};
 pub use self::lint::{Holder, check};
 pub use self::offers::{Holdings, Offer, offers};
 pub use self::policy::{ClaimError, Policy, Statement, Template, TemplateError};
-pub use self::principal::Principal;
+pub use self::principal::{Principal, PrincipalKind};
 pub use self::requirement::StepUp;
 pub use self::revision::{Content, Revision, is_content};
 #[cfg(feature = "aws")]

@@ -219,6 +219,7 @@ fn group(name: &str) -> Result<String, TokenError> {
     if is_name(name) { Ok(name.to_owned()) } else { Err(TokenError::GroupsMalformed) }
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether it can be a subject or a group.
+pub(crate) fn is_name(text: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
 }

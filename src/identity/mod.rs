@@ -19,6 +19,7 @@ mod token_error;
 
 use std::time::{Duration, SystemTime};
 
+pub(crate) use self::claims::is_name;
 pub use self::claims::{Caller, MAX_GROUPS, SingleUse};
 pub use self::discovery::{FetchError, key_set_address};
 pub use self::issuer::{Issuer, IssuerId, NameOwners, NameRule};

@@ -3,3 +3,5 @@
 pub(crate) mod allowed_values;
 pub mod json;
 pub mod problems;
+#[cfg(feature = "files")]
+pub mod text;

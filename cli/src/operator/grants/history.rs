@@ -12,7 +12,6 @@ use super::apply::stamp;
 use super::order::whole;
 use super::plan::{Change, Wanted, one};
 use super::set::SetName;
-use super::show::name;
 use super::table::{Entry, Key, Reader, shown};
 use super::write::{Writer, Written};
 use crate::failure::Failure;
@@ -167,7 +166,7 @@ impl Rollback {
         match writer.write(std::slice::from_ref(&write)).await.map_err(|unwritten| unwritten.failure)? {
             Written::Done => {
                 self.print(&key, Some(&change), || {
-                    let effect = name(change.effect);
+                    let effect = change.effect.as_str();
                     format!("{key} is as in {} again, as revision {}. {effect}", shown(&self.revision), change.revision)
                 })?;
                 note(

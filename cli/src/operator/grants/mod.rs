@@ -3,7 +3,6 @@
 mod apply;
 mod command;
 mod difference;
-mod effect;
 mod export;
 mod files;
 mod history;

@@ -12,10 +12,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use hallpass::grants::{Attributes, Content, Item, Revision};
+use hallpass::grants::{Attributes, ChangeEffect, Content, Item, Revision, effect, is_content};
 use serde_json::Value;
 
-use super::effect::{Effect, effect};
 use super::plan::{Change, Plan};
 use super::table::{Key, Record};
 
@@ -64,9 +63,9 @@ pub(super) fn steps<'a>(plan: &Plan<'a>) -> Vec<Vec<Step<'a>>> {
     let mut meeting: BTreeMap<(&str, &str), Vec<&Change<'a>>> = BTreeMap::new();
     for change in &plan.changes {
         match change.effect {
-            Effect::Narrows | Effect::Same => narrowing.push(vec![whole(plan.set, change)]),
-            Effect::Widens => widening.push(vec![whole(plan.set, change)]),
-            Effect::Mixed => {
+            ChangeEffect::Narrows | ChangeEffect::Same => narrowing.push(vec![whole(plan.set, change)]),
+            ChangeEffect::Widens => widening.push(vec![whole(plan.set, change)]),
+            ChangeEffect::Mixed => {
                 let issuer = change.key.principal.split('/').next().unwrap_or_default();
                 meeting.entry((issuer, &change.key.grant)).or_default().push(change);
             }
@@ -141,7 +140,7 @@ fn narrowed(change: &Change<'_>) -> Attributes {
     let before = change.before.map(|before| &before.attributes);
     let after = change.after.map(|after| &after.attributes);
     let mut content = after.or(before).cloned().unwrap_or_default();
-    content.retain(|name, _| hallpass::grants::is_content(name));
+    content.retain(|name, _| is_content(name));
     let mut without_allows = content.clone();
     without_allows.remove("policy_arns");
     if let Some(policy) = without_allows.get_mut("policy") {
@@ -161,8 +160,8 @@ fn is_between(before: Option<&Attributes>, middle: &Attributes, after: Option<&A
     let (Some(before), Ok(middle), Some(after)) = (read(before), Item::read(middle.clone()), read(after)) else {
         return false;
     };
-    matches!(effect(before.as_ref(), Some(&middle)), Effect::Narrows | Effect::Same)
-        && matches!(effect(Some(&middle), after.as_ref()), Effect::Widens | Effect::Same)
+    matches!(effect(before.as_ref(), Some(&middle)), ChangeEffect::Narrows | ChangeEffect::Same)
+        && matches!(effect(Some(&middle), after.as_ref()), ChangeEffect::Widens | ChangeEffect::Same)
 }
 
 /// Leaves of a policy what denies. A policy that is left without statements is malformed, and proves nothing.

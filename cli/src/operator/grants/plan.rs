@@ -7,12 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::HEXLOWER;
-use hallpass::grants::{Attributes, Content, Item, Revision};
+use hallpass::grants::{Attributes, ChangeEffect, Content, Item, Revision, effect};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::effect::{Effect, effect};
 use super::table::{Block, Key, Snapshot, Stored};
 
 /// With fewer managed items than this, a share of them says nothing.
@@ -71,7 +70,7 @@ impl Action {
 pub(super) struct Change<'a> {
     pub(super) key: &'a Key,
     pub(super) action: Action,
-    pub(super) effect: Effect,
+    pub(super) effect: ChangeEffect,
     pub(super) before: Option<&'a Stored>,
     pub(super) after: Option<&'a Wanted>,
     /// The revision in the manifest of this set.
@@ -221,16 +220,16 @@ impl<'a> Case<'a> {
 }
 
 /// What a change does to what callers may do. What cannot be read cannot be compared.
-fn label(before: Option<&Stored>, after: Option<&Wanted>) -> Effect {
+fn label(before: Option<&Stored>, after: Option<&Wanted>) -> ChangeEffect {
     if before.map(|stored| &stored.content) == after.map(|wanted| &wanted.content) {
-        return Effect::Same;
+        return ChangeEffect::Same;
     }
     let read = |attributes: Option<&Attributes>| attributes.map(|it| Item::read(it.clone())).transpose();
     let before = read(before.map(|stored| &stored.attributes));
     let after = read(after.map(|wanted| &wanted.attributes));
     match (before, after) {
         (Ok(before), Ok(after)) => effect(before.as_ref(), after.as_ref()),
-        _ => Effect::Mixed,
+        _ => ChangeEffect::Mixed,
     }
 }
 
@@ -288,7 +287,7 @@ impl<'a> Plan<'a> {
 
     /// Whether anything may get wider.
     pub(super) fn may_widen(&self) -> bool {
-        self.changes.iter().any(|change| matches!(change.effect, Effect::Widens | Effect::Mixed))
+        self.changes.iter().any(|change| change.effect.may_widen())
     }
 
     /// Whether the files and the table differ, also in what is left alone.

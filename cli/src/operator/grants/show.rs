@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use hallpass::grants::ChangeEffect;
 use serde::Serialize;
 
 use super::difference::{Line, lines};
-use super::effect::Effect;
 use super::plan::{Action, Change, Excess, Left, Plan};
 use super::table::{Block, Key, shown};
 
@@ -29,7 +29,7 @@ pub(super) struct Told<'a> {
 struct ToldChange<'a> {
     #[serde(flatten)]
     key: &'a Key,
-    effect: Effect,
+    effect: &'static str,
 }
 
 /// Changes that look alike, such as one document for several principals.
@@ -42,7 +42,7 @@ impl<'a> Plan<'a> {
     pub(super) fn told(&self) -> Told<'_> {
         let of = |action| {
             let changes = self.changes.iter().filter(|change| change.action == action);
-            changes.map(|change| ToldChange { key: change.key, effect: change.effect }).collect()
+            changes.map(|change| ToldChange { key: change.key, effect: change.effect.as_str() }).collect()
         };
         let keys = |left: &[Left<'a>]| left.iter().map(|left| left.key).collect();
         Told {
@@ -61,7 +61,7 @@ impl<'a> Plan<'a> {
         let mut text = String::new();
         for Alike { changes, lines } in self.alike() {
             for change in &changes {
-                line(&mut text, format_args!("{} {}  {}", sign(change.action), change.key, name(change.effect)));
+                line(&mut text, format_args!("{} {}  {}", sign(change.action), change.key, change.effect.as_str()));
             }
             let width = lines.iter().map(|line| line.attribute.chars().count()).max().unwrap_or_default();
             for Line { sign, attribute, value } in lines {
@@ -92,7 +92,7 @@ impl<'a> Plan<'a> {
         for Alike { changes, lines } in self.alike() {
             let mut part = String::from("\n");
             for change in &changes {
-                let (key, effect) = (change.key, name(change.effect));
+                let (key, effect) = (change.key, change.effect.as_str());
                 let (principal, grant) = (code(&key.principal), code(&key.grant));
                 line(&mut part, format_args!("- {} {principal} {grant} **{effect}**", change.action.as_str()));
             }
@@ -140,7 +140,7 @@ impl<'a> Plan<'a> {
 
     /// The changes, those together that look alike.
     fn alike(&self) -> Vec<Alike<'_>> {
-        type Likeness<'a> = (Action, &'a str, Effect, Vec<Line>);
+        type Likeness<'a> = (Action, &'a str, ChangeEffect, Vec<Line>);
         let mut places: BTreeMap<Likeness<'_>, usize> = BTreeMap::new();
         let mut all: Vec<Alike<'_>> = Vec::new();
         for change in &self.changes {
@@ -205,15 +205,6 @@ impl Excess {
             "This {what}: {changed} of {managed} managed items are deleted or updated. If that is intended, `apply` \
              needs `--allow-changes {changed}`."
         )
-    }
-}
-
-pub(super) const fn name(effect: Effect) -> &'static str {
-    match effect {
-        Effect::Widens => "WIDENS",
-        Effect::Narrows => "NARROWS",
-        Effect::Mixed => "MIXED",
-        Effect::Same => "SAME",
     }
 }
 

@@ -308,7 +308,7 @@ pub(super) fn typed(attributes: &Attributes) -> Record {
     content.map(|(name, value)| (name.clone(), attribute(value))).collect()
 }
 
-fn attribute(value: &Value) -> AttributeValue {
+pub(super) fn attribute(value: &Value) -> AttributeValue {
     match value {
         Value::Null => AttributeValue::Null(true),
         Value::Bool(flag) => AttributeValue::Bool(*flag),
