@@ -1,6 +1,7 @@
 //! What do the grant files say, if there is no mistake in them?
 
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use hallpass::grants::file::{Files, Finding, Severity};
 
@@ -27,9 +28,10 @@ pub(super) fn desired(paths: &[PathBuf]) -> Result<Desired, Failure> {
     let mut desired = Desired::new();
     for document in documents {
         let grant = document.grant().as_str();
+        let wanted = Rc::new(Wanted::new(document.attributes().clone(), document.item().clone()));
         for named in document.principals() {
             let key = Key { principal: named.principal.as_str().to_owned(), grant: grant.to_owned() };
-            desired.insert(key, Wanted::new(document.attributes().clone()));
+            desired.insert(key, Rc::clone(&wanted));
         }
     }
     Ok(desired)

@@ -199,14 +199,16 @@ impl Rollback {
         };
         let attributes = attributes(content.clone());
         match Item::read(attributes.clone()) {
-            Ok(item) => item.warnings(Holder::Certain).iter().for_each(|warning| note(&format!("warning: {warning}"))),
+            Ok(item) => {
+                item.warnings(Holder::Certain).iter().for_each(|warning| note(&format!("warning: {warning}")));
+                Ok(Wanted::new(attributes, item))
+            }
             Err(problems) => {
                 let text =
                     format!("the revision `{revision}` is not accepted any more: {}", shown(&problems.to_string()));
-                return Err(Failure::Forbidden(text));
+                Err(Failure::Forbidden(text))
             }
         }
-        Ok(Wanted::new(attributes))
     }
 }
 

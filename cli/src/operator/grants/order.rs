@@ -16,7 +16,7 @@ use hallpass::grants::{Attributes, ChangeEffect, Content, Item, Revision, effect
 use serde_json::Value;
 
 use super::plan::{Change, Plan};
-use super::table::{Key, Record};
+use super::table::{Key, Record, Stored};
 
 /// The most changes in one transaction: DynamoDB takes 100 writes, and a change has up to five.
 const MOST_TOGETHER: usize = 20;
@@ -66,13 +66,12 @@ pub(super) fn steps<'a>(plan: &Plan<'a>) -> Vec<Vec<Step<'a>>> {
             ChangeEffect::Narrows | ChangeEffect::Same => narrowing.push(vec![whole(plan.set, change)]),
             ChangeEffect::Widens => widening.push(vec![whole(plan.set, change)]),
             ChangeEffect::Mixed => {
-                let issuer = change.key.principal.split('/').next().unwrap_or_default();
-                meeting.entry((issuer, &change.key.grant)).or_default().push(change);
+                meeting.entry(change.key.meeting()).or_default().push(change);
             }
         }
     }
     for changes in meeting.into_values() {
-        let all_are_users = changes.iter().all(|change| is_user(&change.key.principal));
+        let all_are_users = changes.iter().all(|change| change.key.is_of_user());
         if all_are_users {
             // Nobody is two users.
             mixed.extend(changes.into_iter().map(|change| vec![whole(plan.set, change)]));
@@ -87,10 +86,6 @@ pub(super) fn steps<'a>(plan: &Plan<'a>) -> Vec<Vec<Step<'a>>> {
         }
     }
     vec![narrowing, mixed, widening]
-}
-
-fn is_user(principal: &str) -> bool {
-    principal.split('/').nth(1) == Some("user")
 }
 
 /// A change in one write.
@@ -112,7 +107,7 @@ pub(super) fn whole<'a>(set: &'a str, change: &Change<'a>) -> Write<'a> {
 /// A change in two writes, the first of which narrows and the second widens.
 fn halves<'a>(plan: &Plan<'a>, change: &Change<'a>) -> (Write<'a>, Write<'a>) {
     let last = whole(plan.set, change);
-    let narrowed = narrowed(change);
+    let narrowed = narrowed(plan, change);
     let revision = Revision::new(change.revision.sequence(), Some(&Content::of(&narrowed)));
     let managed =
         ManifestLine { set: plan.set, seen: Some(Cow::Owned(revision.to_string())), stays: change.after.is_some() };
@@ -136,7 +131,7 @@ fn halves<'a>(plan: &Plan<'a>, change: &Change<'a>) -> (Write<'a>, Write<'a>) {
 }
 
 /// An item that is not wider than the one before and the one after.
-fn narrowed(change: &Change<'_>) -> Attributes {
+fn narrowed(plan: &Plan<'_>, change: &Change<'_>) -> Attributes {
     let before = change.before.map(|before| &before.attributes);
     let after = change.after.map(|after| &after.attributes);
     let mut content = after.or(before).cloned().unwrap_or_default();
@@ -146,7 +141,7 @@ fn narrowed(change: &Change<'_>) -> Attributes {
     if let Some(policy) = without_allows.get_mut("policy") {
         allow_nothing(policy);
     }
-    if is_between(before, &without_allows, after) {
+    if is_between(plan, change, &without_allows) {
         return without_allows;
     }
     // Nothing is narrower: whoever matches it is refused.
@@ -155,13 +150,15 @@ fn narrowed(change: &Change<'_>) -> Attributes {
 }
 
 /// Whether a step over `middle` is proved to narrow first and to widen then.
-fn is_between(before: Option<&Attributes>, middle: &Attributes, after: Option<&Attributes>) -> bool {
-    let read = |attributes: Option<&Attributes>| attributes.map(|it| Item::read(it.clone())).transpose().ok();
-    let (Some(before), Ok(middle), Some(after)) = (read(before), Item::read(middle.clone()), read(after)) else {
-        return false;
-    };
-    matches!(effect(before.as_ref(), Some(&middle)), ChangeEffect::Narrows | ChangeEffect::Same)
-        && matches!(effect(Some(&middle), after.as_ref()), ChangeEffect::Widens | ChangeEffect::Same)
+fn is_between(plan: &Plan<'_>, change: &Change<'_>, middle: &Attributes) -> bool {
+    let before = change.before.map(Stored::item);
+    let (false, Ok(middle)) = (before == Some(None), Item::read(middle.clone())) else { return false };
+    let (before, after) = (before.flatten(), change.after.map(|after| &after.item));
+    let others = plan.meetings.others(change.key, before.as_ref(), after);
+    let first = effect(before.as_ref(), Some(&middle), &others);
+    let second = effect(Some(&middle), after, &others);
+    matches!(first, ChangeEffect::Narrows | ChangeEffect::Same)
+        && matches!(second, ChangeEffect::Widens | ChangeEffect::Same)
 }
 
 /// Leaves of a policy what denies. A policy that is left without statements is malformed, and proves nothing.

@@ -5,12 +5,15 @@
 //! plan depends on, but not who applies it, when and from which commit.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use data_encoding::HEXLOWER;
 use hallpass::grants::{Attributes, ChangeEffect, Content, Item, Revision, effect};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+
+use hallpass::session::SessionDuration;
 
 use super::table::{Block, Key, Snapshot, Stored};
 
@@ -24,16 +27,18 @@ const SHARE_PERCENT: usize = 30;
 pub(super) struct Wanted {
     pub(super) attributes: Attributes,
     pub(super) content: Content,
+    /// What the function understands of it.
+    pub(super) item: Item,
 }
 
 impl Wanted {
-    pub(super) fn new(attributes: Attributes) -> Self {
-        Self { content: Content::of(&attributes), attributes }
+    pub(super) fn new(attributes: Attributes, item: Item) -> Self {
+        Self { content: Content::of(&attributes), attributes, item }
     }
 }
 
-/// Everything that the files say.
-pub(super) type Desired = BTreeMap<Key, Wanted>;
+/// Everything that the files say. The items of one document are one.
+pub(super) type Desired = BTreeMap<Key, Rc<Wanted>>;
 
 /// What a plan may do.
 #[derive(Debug, Clone)]
@@ -83,6 +88,14 @@ pub(super) struct Change<'a> {
     pub(super) revision: Revision,
 }
 
+impl Change<'_> {
+    fn label(&self, meetings: &Meetings<'_>) -> ChangeEffect {
+        let before = self.before.and_then(Stored::item);
+        let others = meetings.others(self.key, before.as_ref(), self.after.map(|after| &after.item));
+        label(self.before, self.after, &others)
+    }
+}
+
 /// An item that the plan leaves alone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Left<'a> {
@@ -115,6 +128,7 @@ pub(super) struct Plan<'a> {
     /// How many items this set applied last.
     pub(super) managed: usize,
     pub(super) id: String,
+    pub(super) meetings: Meetings<'a>,
 }
 
 /// What is to become of an item.
@@ -145,7 +159,7 @@ impl<'a> Case<'a> {
         let case = |key| Self {
             key,
             stored: snapshot.items.get(key),
-            wanted: desired.get(key),
+            wanted: desired.get(key).map(Rc::as_ref),
             managed: manifest.and_then(|manifest| manifest.get(key)).map(String::as_str),
             other: snapshot.other_owner(set, key),
         };
@@ -196,6 +210,7 @@ impl<'a> Case<'a> {
         sequences.chain(history.get(self.key).copied()).max().unwrap_or_default()
     }
 
+    /// The change, of which the effect is not known yet.
     fn change(self, action: Action, last: &BTreeMap<Key, u64>) -> Change<'a> {
         let mut next = self.last_sequence(last).saturating_add(1);
         let is_replaced = |stored: &&Stored| self.wanted.is_none_or(|wanted| wanted.content != stored.content);
@@ -207,7 +222,7 @@ impl<'a> Case<'a> {
         Change {
             key: self.key,
             action,
-            effect: label(self.stored, self.wanted),
+            effect: ChangeEffect::Mixed,
             before: self.stored,
             after: self.wanted,
             managed: self.managed,
@@ -220,16 +235,60 @@ impl<'a> Case<'a> {
 }
 
 /// What a change does to what callers may do. What cannot be read cannot be compared.
-fn label(before: Option<&Stored>, after: Option<&Wanted>) -> ChangeEffect {
+fn label(before: Option<&Stored>, after: Option<&Wanted>, others: &[&Item]) -> ChangeEffect {
     if before.map(|stored| &stored.content) == after.map(|wanted| &wanted.content) {
         return ChangeEffect::Same;
     }
-    let read = |attributes: Option<&Attributes>| attributes.map(|it| Item::read(it.clone())).transpose();
-    let before = read(before.map(|stored| &stored.attributes));
-    let after = read(after.map(|wanted| &wanted.attributes));
-    match (before, after) {
-        (Ok(before), Ok(after)) => effect(before.as_ref(), after.as_ref()),
-        _ => ChangeEffect::Mixed,
+    match before.map(Stored::item) {
+        Some(None) => ChangeEffect::Mixed,
+        before => effect(before.flatten().as_ref(), after.map(|wanted| &wanted.item), others),
+    }
+}
+
+/// The items that one caller can match, by issuer and grant, as they are and as they will be. Items that are alike for
+/// what they do to others are one here, so that each change is compared with few.
+#[derive(Debug, Default)]
+pub(super) struct Meetings<'a>(BTreeMap<(&'a str, &'a str), Meeting>);
+
+#[derive(Debug, Default)]
+struct Meeting {
+    users: Kinds,
+    /// Of groups and of everyone.
+    shared: Kinds,
+}
+
+/// One item of each kind, and the number of those that there are.
+type Kinds = BTreeMap<(SessionDuration, SessionDuration), (usize, Item)>;
+
+impl<'a> Meetings<'a> {
+    /// Those of all cases in which something changes. What cannot be read refuses whoever matches it, before and after a
+    /// change of another item.
+    fn of(cases: &[Case<'a>], options: &Options) -> Self {
+        let is_change = |case: &&Case<'_>| matches!(case.verdict(options), Verdict::Change(_));
+        let mut meetings: BTreeMap<_, Meeting> =
+            cases.iter().filter(is_change).map(|case| (case.key.meeting(), Meeting::default())).collect();
+        for case in cases {
+            let Some(meeting) = meetings.get_mut(&case.key.meeting()) else { continue };
+            let kinds = if case.key.is_of_user() { &mut meeting.users } else { &mut meeting.shared };
+            let stays = case.wanted.map(|wanted| wanted.item.clone()).filter(|_| is_change(&case));
+            for item in case.stored.and_then(Stored::item).into_iter().chain(stays) {
+                let (count, _) = kinds.entry(item.as_other()).or_insert_with(|| (0, item));
+                *count = count.saturating_add(1);
+            }
+        }
+        Self(meetings)
+    }
+
+    /// All other items that a caller can match together with this one.
+    pub(super) fn others<'b>(&'b self, key: &'b Key, before: Option<&Item>, after: Option<&Item>) -> Vec<&'b Item> {
+        let Some(meeting) = self.0.get(&key.meeting()) else { return Vec::new() };
+        if key.is_of_user() {
+            // Nobody is two users.
+            return meeting.shared.values().map(|(_, item)| item).collect();
+        }
+        let own = |kind| [before, after].into_iter().flatten().filter(|item| item.as_other() == kind).count();
+        let shared = meeting.shared.iter().filter(|(kind, (count, _))| *count > own(**kind)).map(|(_, (_, item))| item);
+        shared.chain(meeting.users.values().map(|(_, item)| item)).collect()
     }
 }
 
@@ -240,13 +299,23 @@ pub(super) fn one<'a>(key: &'a Key, wanted: &'a Wanted, snapshot: &'a Snapshot, 
     let case = Case { key, stored, wanted: Some(wanted), managed, other: None };
     let is_same = stored.is_some_and(|stored| stored.content == wanted.content) && !case.has_drifted();
     let action = if stored.is_some() { Action::Update } else { Action::Create };
-    (!is_same).then(|| case.change(action, &snapshot.last))
+    let others = snapshot.items.iter().filter(|(other, _)| *other != key && other.meeting() == key.meeting());
+    let others: Vec<Item> = others
+        .filter(|(other, _)| !(other.is_of_user() && key.is_of_user()))
+        .filter_map(|(_, stored)| stored.item())
+        .collect();
+    (!is_same).then(|| {
+        let change = case.change(action, &snapshot.last);
+        Change { effect: label(stored, Some(wanted), &others.iter().collect::<Vec<_>>()), ..change }
+    })
 }
 
 impl<'a> Plan<'a> {
     /// Makes the plan for a table of this name.
     pub(super) fn make(table: &str, desired: &'a Desired, snapshot: &'a Snapshot, options: &'a Options) -> Self {
+        let cases = Case::all(desired, snapshot, &options.set);
         let mut plan = Self {
+            meetings: Meetings::of(&cases, options),
             set: &options.set,
             changes: Vec::new(),
             unmanaged: Vec::new(),
@@ -257,7 +326,7 @@ impl<'a> Plan<'a> {
         };
         let mut id = Sha256::new();
         add(&mut id, &json!(["hallpass plan 1", table, options.set]));
-        for case in Case::all(desired, snapshot, &options.set) {
+        for case in cases {
             let Case { key, stored, wanted, managed, other } = case;
             let left = Left { key, stored, wanted, owner: other.map(|(set, _)| set) };
             let mut written = Value::Null;
@@ -267,7 +336,8 @@ impl<'a> Plan<'a> {
                 Verdict::Unmanaged => plan.unmanaged.push(left),
                 Verdict::Drift => plan.drift.push(left),
                 Verdict::Change(action) => {
-                    let change = case.change(action, &snapshot.last);
+                    let mut change = case.change(action, &snapshot.last);
+                    change.effect = change.label(&plan.meetings);
                     let found = change.found.as_ref().map(ToString::to_string);
                     written = json!([action.as_str(), found, change.revision.to_string()]);
                     plan.changes.push(change);

@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Builder;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::types::AttributeValue;
-use hallpass::grants::{Attributes, Content, Revision, attributes};
+use hallpass::grants::{Attributes, Content, Item, Revision, attributes};
 use hallpass::net::aws::SdkConfig;
 use serde::Serialize;
 
@@ -81,6 +81,15 @@ impl Key {
         format!("{HISTORY}{}", self.principal)
     }
 
+    /// Items of one meeting can apply to one caller together: those of an issuer for a grant. Only two users never do.
+    pub(super) fn meeting(&self) -> (&str, &str) {
+        (self.principal.split('/').next().unwrap_or_default(), &self.grant)
+    }
+
+    pub(super) fn is_of_user(&self) -> bool {
+        self.principal.split('/').nth(1) == Some("user")
+    }
+
     /// The sort key of one revision in it.
     pub(super) fn of_revision(&self, revision: &Revision) -> String {
         format!("{}#{revision}", self.grant)
@@ -112,6 +121,11 @@ impl Stored {
     fn of(record: Record) -> Self {
         let attributes = attributes(record.clone());
         Self { content: Content::of(&attributes), attributes, record }
+    }
+
+    /// What the function understands of it; nothing if it is malformed.
+    pub(super) fn item(&self) -> Option<Item> {
+        Item::read(self.attributes.clone()).ok()
     }
 
     /// The revision that the item claims to be, as text.

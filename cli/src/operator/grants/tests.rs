@@ -1,8 +1,9 @@
 //! Plans and their order, without a table: what a transaction would do is done to a [`Snapshot`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
-use hallpass::grants::ChangeEffect;
+use hallpass::grants::{ChangeEffect, Item};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
@@ -26,7 +27,10 @@ fn options(set: &str) -> Options {
 }
 
 fn desired(items: &[(&str, &str, Value)]) -> Desired {
-    let wanted = |item: &Value| Wanted::new(item.as_object().unwrap().clone());
+    let wanted = |item: &Value| {
+        let attributes = item.as_object().unwrap().clone();
+        Rc::new(Wanted::new(attributes.clone(), Item::read(attributes).unwrap()))
+    };
     items.iter().map(|(principal, grant, item)| (key(principal, grant), wanted(item))).collect()
 }
 
