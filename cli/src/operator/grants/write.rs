@@ -209,12 +209,6 @@ impl Writer {
             let put = Put::builder().table_name(&self.table).set_item(Some(record)).condition_expression(condition);
             item.put(put.set_expression_attribute_names(names).set_expression_attribute_values(values).build()?)
         } else {
-            // What is gone need not be deleted.
-            let condition = if names.is_some() {
-                "attribute_not_exists(principal) OR #revision = :seen"
-            } else {
-                "attribute_not_exists(principal)"
-            };
             let delete =
                 Delete::builder().table_name(&self.table).set_key(Some(record)).condition_expression(condition);
             item.delete(delete.set_expression_attribute_names(names).set_expression_attribute_values(values).build()?)
