@@ -3,6 +3,7 @@
 //! The function writes these bodies, and the command line reads them: one type for both keeps them from drifting apart.
 //! Both ignore members that they do not know.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -205,6 +206,76 @@ pub struct Health {
     pub version: String,
 }
 
+/// Where [`Metadata`] is, after the host or after the function's own URL (RFC 9728 §3).
+pub const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
+
+/// What the function says of itself, to everyone (RFC 9728 §2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// The function's own URL, without a final slash.
+    pub resource: String,
+    /// The URL of every trusted issuer, also of those without clients.
+    pub authorization_servers: Vec<String>,
+    /// Where a token is taken from: the header alone.
+    pub bearer_methods_supported: Vec<String>,
+    /// A name for people.
+    pub resource_name: String,
+    /// With what one signs in for Hallpass.
+    pub hallpass_clients: Clients,
+}
+
+impl Metadata {
+    /// The URL of the metadata of `resource`: the well-known part stands between host and path (RFC 9728 §3.1).
+    #[must_use]
+    pub fn url(resource: &str) -> String {
+        let resource = resource.strip_suffix('/').unwrap_or(resource);
+        let (scheme, rest) = resource.split_once("://").unwrap_or(("https", resource));
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        format!("{scheme}://{host}{METADATA_PATH}{path}")
+    }
+}
+
+/// The clients that are registered at the issuers for sign-ins to Hallpass. All are public: they have no secret.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clients {
+    /// Those of the command line.
+    pub cli: Vec<Client>,
+    /// Those of web pages.
+    pub browser: Vec<Client>,
+}
+
+/// One client, at one issuer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    /// The operator's name for the issuer.
+    pub issuer_id: String,
+    /// The issuer's URL.
+    pub issuer: String,
+    /// The client's id at the issuer.
+    pub client_id: String,
+    /// What to ask for, in the words of OAuth: separated by spaces.
+    pub scope: String,
+    /// Which token of the answer Hallpass takes.
+    pub token: TokenKind,
+    /// Further parameters of the authorization request, such as `audience`.
+    pub parameters: BTreeMap<String, String>,
+    /// Where the issuer sends the browser afterwards. On loopback without a port, any port will do. The client of web
+    /// pages has none here: for the function's own page it is `resource` with a final slash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect_uri: Option<String>,
+}
+
+/// Which token of a sign-in is for Hallpass.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenKind {
+    /// The access token.
+    #[default]
+    AccessToken,
+    /// The ID token, for providers whose access tokens are not JWTs for Hallpass.
+    IdToken,
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -301,5 +372,42 @@ mod tests {
         let body = json!({"grants": [grant]});
         let offers: Offers = serde_json::from_value(body.clone()).unwrap();
         assert_eq!(json!(offers), body);
+    }
+
+    #[test]
+    fn metadata_is_read_as_it_is_written() {
+        let client = json!({
+            "issuer_id": "corp",
+            "issuer": "https://login.example.com",
+            "client_id": "hallpass-portal",
+            "scope": "openid",
+            "token": "id_token",
+            "parameters": {},
+        });
+        let mut cli = client.clone();
+        cli["token"] = json!("access_token");
+        cli["parameters"] = json!({"audience": "hallpass"});
+        cli["redirect_uri"] = json!("http://127.0.0.1/callback");
+        let body = json!({
+            "resource": "https://hallpass.example.com",
+            "authorization_servers": ["https://login.example.com"],
+            "bearer_methods_supported": ["header"],
+            "resource_name": "Hallpass",
+            "hallpass_clients": {"cli": [cli], "browser": [client]},
+        });
+        let metadata: Metadata = serde_json::from_value(body.clone()).unwrap();
+        assert_eq!(json!(metadata), body);
+    }
+
+    #[test]
+    fn the_well_known_part_stands_between_host_and_path() {
+        for (resource, url) in [
+            ("https://a.example", "https://a.example/.well-known/oauth-protected-resource"),
+            ("https://a.example/", "https://a.example/.well-known/oauth-protected-resource"),
+            ("https://a.example:8443/x/y", "https://a.example:8443/.well-known/oauth-protected-resource/x/y"),
+            ("http://[::1]:3000/x/", "http://[::1]:3000/.well-known/oauth-protected-resource/x"),
+        ] {
+            assert_eq!(Metadata::url(resource), url);
+        }
     }
 }

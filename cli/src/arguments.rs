@@ -4,7 +4,7 @@
 
 use clap::{Parser, Subcommand};
 
-#[cfg(feature = "operator")]
+#[cfg(feature = "files")]
 use crate::operator;
 
 /// Get and manage short-lived, scoped AWS credentials with Hallpass.
@@ -21,12 +21,12 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Keep grants as files: plan, apply, export, history
-    #[cfg(feature = "operator")]
-    #[command(subcommand)]
-    Grants(operator::grants::Command),
     /// Show and rotate the broker key, with which Hallpass asks STS for sessions
     #[cfg(feature = "operator")]
     #[command(subcommand)]
     Key(operator::key::Command),
+    /// Check, format and apply grant files
+    #[cfg(feature = "files")]
+    #[command(subcommand)]
+    Grants(operator::grants::Command),
 }

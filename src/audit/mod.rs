@@ -17,7 +17,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use self::metrics::{Embedded, Figure, Group, Metric, metrics};
-pub use self::namespace::Namespace;
+pub use self::namespace::{InvalidNamespace, Namespace};
 pub use self::record::{MatchedItem, Measured, Outcome, Record, capped};
 use crate::time::rfc3339_millis;
 

@@ -15,7 +15,8 @@ use crate::grants::{Denied, Refused, SettleError, StepUp, StoreError};
 use crate::http::parameters::ParametersError;
 use crate::identity::{Disclosure, IdentityError};
 use crate::net::aws::Upstream;
-use crate::wire::{Code, Problem, Requires};
+use crate::net::public_url::PublicUrl;
+use crate::wire::{Code, Metadata, Problem, Requires};
 
 /// When to ask again after a service failed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -37,6 +38,7 @@ const INTERNAL: &str = "something went wrong on our side; ask the operator, and 
 pub(super) struct ErrorResponse {
     code: Code,
     message: String,
+    /// What goes with the code, but for a challenge.
     header: Option<(HeaderName, HeaderValue)>,
     /// What a stronger sign-in has to be.
     requires: Requires,
@@ -117,29 +119,14 @@ impl ErrorResponse {
         let detail = error.to_string();
         let (code, message) = row(error, &detail);
         let message = message.into_owned();
-        let mut response =
-            Self { code, message, header: None, requires: Requires::default(), reason: error.reason(), detail };
-        let challenge = |text: &str| HeaderValue::try_from(text).ok().map(|text| (header::WWW_AUTHENTICATE, text));
-        if let RequestError::Denied(Denied::Refused(Refused::StepUp(step_up))) = error {
-            response.requires = requires(step_up.clone());
-        }
-        response.header = match code {
-            Code::TokenMissing => challenge("Bearer"),
-            Code::InvalidToken => challenge("Bearer error=\"invalid_token\""),
-            Code::InsufficientUserAuthentication => challenge(&stronger_sign_in(&response.message, &response.requires)),
-            Code::IdentityProviderUnavailable | Code::TemporarilyUnavailable => Some(retry_after(error)),
-            Code::InvalidRequest
-            | Code::GroupsUnavailable
-            | Code::AccessDenied
-            | Code::NotFound
-            | Code::MethodNotAllowed
-            | Code::ContentTooLarge
-            | Code::UnsupportedMediaType
-            | Code::GrantUnusable
-            | Code::BrokerKeyRefused
-            | Code::Internal => None,
+        let requires = if let RequestError::Denied(Denied::Refused(Refused::StepUp(step_up))) = error {
+            requires(step_up.clone())
+        } else {
+            Requires::default()
         };
-        response
+        let header = matches!(code, Code::IdentityProviderUnavailable | Code::TemporarilyUnavailable)
+            .then(|| retry_after(error));
+        Self { code, message, header, requires, reason: error.reason(), detail }
     }
 
     /// An event that is not a request.
@@ -168,21 +155,35 @@ impl ErrorResponse {
         Outcome::Refused { code: self.code, reason: self.reason, detail }
     }
 
-    /// The body, and the header that belongs to it.
-    pub(super) fn answer(self, request_id: String) -> (Problem, Option<(HeaderName, HeaderValue)>) {
+    /// The body, and the header that belongs to it. A challenge says where the metadata of `resource` is.
+    pub(super) fn answer(
+        self,
+        request_id: String,
+        resource: Option<&PublicUrl>,
+    ) -> (Problem, Option<(HeaderName, HeaderValue)>) {
+        let challenge = self.challenge(resource).and_then(|text| HeaderValue::try_from(text).ok());
         let Self { code, message, header, requires, .. } = self;
+        let header = challenge.map(|challenge| (header::WWW_AUTHENTICATE, challenge)).or(header);
         (Problem { code, message, request_id, requires }, header)
     }
-}
 
-/// The challenge of RFC 9470 §3: the whole requirement, so that one more sign-in is enough.
-fn stronger_sign_in(message: &str, requires: &Requires) -> String {
-    let acr_values = (!requires.acr_values.is_empty()).then(|| requires.acr_values.join(" "));
-    let max_age = requires.max_age.map(|max_age| max_age.to_string());
-    let asked = [("acr_values", acr_values), ("max_age", max_age)].into_iter();
-    let asked: String = asked.filter_map(|(name, value)| Some(format!(", {name}=\"{}\"", value?))).collect();
-    let code = Code::InsufficientUserAuthentication;
-    format!("Bearer error=\"{code}\", error_description=\"{message}\"{asked}")
+    /// What a 401 asks for: a token (RFC 6750 §3), or a stronger sign-in (RFC 9470 §3), the whole requirement, so that one
+    /// more sign-in is enough.
+    fn challenge(&self, resource: Option<&PublicUrl>) -> Option<String> {
+        let code = self.code;
+        let Requires { acr_values, max_age, .. } = &self.requires;
+        let stronger = code == Code::InsufficientUserAuthentication;
+        let parameters = [
+            ("error", (code != Code::TokenMissing).then(|| code.to_string())),
+            ("error_description", stronger.then(|| self.message.clone())),
+            ("acr_values", (!acr_values.is_empty()).then(|| acr_values.join(" "))),
+            ("max_age", max_age.map(|max_age| max_age.to_string())),
+            ("resource_metadata", resource.map(|resource| Metadata::url(resource.as_str()))),
+        ];
+        let parameters = parameters.into_iter().filter_map(|(name, value)| Some(format!("{name}=\"{}\"", value?)));
+        let parameters = parameters.collect::<Vec<_>>().join(", ");
+        (code.status() == 401).then(|| format!("Bearer {parameters}").trim_end().to_owned())
+    }
 }
 
 fn retry_after(error: &RequestError) -> (HeaderName, HeaderValue) {

@@ -4,6 +4,8 @@
 //! that any client can send. What cannot be understood is answered with 400.
 
 #[cfg(feature = "lambda")]
+mod about;
+#[cfg(feature = "lambda")]
 mod bearer_token;
 #[cfg(feature = "lambda")]
 mod cors;
@@ -19,5 +21,7 @@ mod raw_parameters;
 #[cfg(feature = "lambda")]
 mod route;
 
+#[cfg(feature = "lambda")]
+pub use self::about::About;
 #[cfg(feature = "lambda")]
 pub use self::function::Function;

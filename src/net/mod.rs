@@ -6,4 +6,5 @@ pub mod cache;
 #[cfg(feature = "aws")]
 mod connector;
 pub mod https;
+pub mod public_url;
 pub(crate) mod url;

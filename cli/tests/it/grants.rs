@@ -187,7 +187,7 @@ async fn a_mistake_in_the_files_is_found_before_the_table_is_asked() {
         ends(&run(&[]).await, 1, &["there is no grant in"]);
         ends(&run(&["/nowhere/at/all"]).await, 1, &["/nowhere/at/all"]);
         world.file("grants.yaml", "grant: a\nprincipals: [corp/everyone]\nmax_duration: 899\n---\ngrant: [\n");
-        ends(&run(&[]).await, 3, &["grants.yaml:3:", "max_duration", "the files have"]);
+        ends(&run(&[]).await, 3, &["grants.yaml:3:", "max_duration", "errors in the files"]);
         world
             .file("grants.yaml", "grant: a\nprincipals: [corp/everyone]\n---\ngrant: a\nprincipals: [corp/everyone]\n");
         ends(&run(&[]).await, 3, &["grants.yaml:5:"]);

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Finding, Severity};
+use super::Finding;
 use crate::grants::{Attributes, GrantName, Item, Principal};
 use crate::read::json::escaped;
-use crate::read::problems::quoted;
+use crate::read::problems::{Problem, quoted};
+use crate::read::rule::Rule;
 use crate::read::text::{Entry, Node, Place, Source, Span};
 use crate::time::from_rfc3339;
 
@@ -82,16 +83,11 @@ impl Document {
         self.source.place(self.node.find(pointer).node.span.start)
     }
 
-    /// What is wrong at a JSON pointer.
+    /// What is wrong in this document, at its place in the file.
     #[must_use]
-    pub fn finding(&self, pointer: &str, rule: &'static str, severity: Severity, message: String) -> Finding {
-        let span = self.node.find(pointer).node.span;
-        let mut finding = Finding::new(&self.path, &self.source, span);
-        finding.pointer = pointer.into();
-        finding.rule = rule;
-        finding.severity = severity;
-        finding.message = message;
-        finding
+    pub fn finding(&self, problem: Problem) -> Finding {
+        let span = span(&self.node, &problem);
+        Finding::new(&self.path, &self.source, span, problem)
     }
 }
 
@@ -99,7 +95,7 @@ impl Document {
 pub(super) struct Read {
     pub(super) document: Option<Document>,
     pub(super) grant: Option<GrantName>,
-    pub(super) named: Vec<(Span, Principal)>,
+    pub(super) named: Vec<(String, Span, Principal)>,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -107,26 +103,23 @@ pub(super) struct Read {
 pub(super) fn read(node: Node, index: usize, path: &Arc<Path>, source: &Arc<Source>) -> Read {
     let mut reader = Reader { node: &node, path, source, findings: Vec::new() };
     let Some(entries) = node.entries() else {
-        reader.wrong("", "document", "must be a map with `grant` and `principals`".into());
+        reader.wrong("", Problem::new(Rule::Type, "must be a map with `grant` and `principals`"));
         return Read { document: None, grant: None, named: Vec::new(), findings: reader.findings };
     };
     let grant = reader.grant();
     let named = reader.principals();
     let attributes = reader.attributes(entries);
-    let item = match Item::read(attributes.clone()) {
+    let item = match Item::read(&attributes) {
         Ok(item) => Some(item),
         Err(problems) => {
-            for problem in problems.iter() {
-                let (at, says) = problem.split_once(' ').unwrap_or((problem, ""));
-                reader.wrong(at, "item", says.into());
-            }
+            problems.iter().for_each(|problem| reader.wrong(&problem.at, problem.clone()));
             None
         }
     };
     let findings = reader.findings;
     let principals: Vec<Named> = named
         .iter()
-        .map(|(span, principal)| Named { principal: principal.clone(), place: source.place(span.start) })
+        .map(|(_, span, principal)| Named { principal: principal.clone(), place: source.place(span.start) })
         .collect();
     let document = grant.clone().zip(item).filter(|_| findings.is_empty()).map(|(grant, item)| Document {
         path: Arc::clone(path),
@@ -151,29 +144,27 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn grant(&mut self) -> Option<GrantName> {
         let Some(entry) = self.node.entry("grant") else {
-            self.wrong("", "grant", "has no `grant`, the name of the grant".into());
+            self.wrong("", Problem::new(Rule::Missing, "has no `grant`, the name of the grant"));
             return None;
         };
         let name = entry.value.as_str().and_then(GrantName::new);
         if name.is_none() {
             let found = found(&entry.value);
-            let says = format!(
-                "must be a name of 1 to 64 of a-z, 0-9, `.`, `_` and `-`, not beginning with the last three: {found}"
-            );
-            self.wrong("/grant", "grant", says);
+            let says = "must be a name of 1 to 64 of a-z, 0-9, `.`, `_` and `-`, which begins with a letter or a digit";
+            self.wrong("/grant", Problem::new(Rule::GrantName, format_args!("{says}: {found}")));
         }
         name
     }
 
-    fn principals(&mut self) -> Vec<(Span, Principal)> {
+    fn principals(&mut self) -> Vec<(String, Span, Principal)> {
         let mut named = Vec::new();
         let Some(entry) = self.node.entry("principals") else {
-            self.wrong("", "principals", "has no `principals`, for whom the grant is".into());
+            self.wrong("", Problem::new(Rule::Missing, "has no `principals`, for whom the grant is"));
             return named;
         };
         let Some(nodes) = entry.value.items().filter(|nodes| !nodes.is_empty()) else {
             let says = format!("must be a list of at least one principal: {}", found(&entry.value));
-            self.wrong("/principals", "principals", says);
+            self.wrong("/principals", Problem::new(Rule::Principal, says));
             return named;
         };
         let mut known = BTreeSet::new();
@@ -181,13 +172,14 @@ impl Reader<'_> {
             let at = format!("/principals/{index}");
             let Some(principal) = node.as_str().and_then(Principal::parse) else {
                 let says = "must be `ISSUER/user/SUBJECT`, `ISSUER/group/GROUP` or `ISSUER/everyone`";
-                self.wrong(&at, "principal", format!("{says}: {}", found(node)));
+                self.wrong(&at, Problem::new(Rule::Principal, format_args!("{says}: {}", found(node))));
                 continue;
             };
             if known.insert(principal.as_str().to_owned()) {
-                named.push((node.span, principal));
+                named.push((at, node.span, principal));
             } else {
-                self.wrong(&at, "duplicate-principal", format!("is in the list twice: {}", found(node)));
+                let problem = Problem::new(Rule::Duplicate, format_args!("is in the list twice: {}", found(node)));
+                self.wrong(&at, problem.help("remove one of the two"));
             }
         }
         named
@@ -199,7 +191,8 @@ impl Reader<'_> {
             let name = entry.key.as_str();
             let at = format!("/{}", escaped(name));
             if WRITTEN.contains(&name) || name.starts_with("aws:") {
-                self.wrong(&at, "attribute", "is written into the table by tools, and not by a file".into());
+                let says = "is written into the table by tools, and not by a file";
+                self.wrong(&at, Problem::new(Rule::UnknownMember, says).help("remove it"));
                 continue;
             }
             let mut value = entry.value.value();
@@ -209,7 +202,7 @@ impl Reader<'_> {
                 let Some(seconds) = from_rfc3339(text) else {
                     let says =
                         "must be a time of RFC 3339, such as `2026-11-22T12:00:00Z`, or whole seconds since the epoch";
-                    self.wrong(&at, "time", format!("{says}: {}", quoted(text)));
+                    self.wrong(&at, Problem::new(Rule::Time, format_args!("{says}: {}", quoted(text))));
                     continue;
                 };
                 value = seconds.into();
@@ -219,18 +212,24 @@ impl Reader<'_> {
         attributes
     }
 
-    fn wrong(&mut self, pointer: &str, rule: &'static str, says: String) {
-        let found = self.node.find(pointer);
+    fn wrong(&mut self, at: &str, problem: Problem) {
         // What could not be read there is told already.
-        if found.node.is_damaged {
+        if self.node.find(at).node.is_damaged {
             return;
         }
-        let mut finding = Finding::new(self.path, self.source, found.node.span);
-        finding.pointer = pointer.into();
-        finding.rule = rule;
-        finding.message = says;
-        self.findings.push(finding);
+        let problem = Problem { at: at.to_owned(), ..problem };
+        self.findings.push(Finding::new(self.path, self.source, span(self.node, &problem), problem));
     }
+}
+
+/// The very part of a document that a problem is about: a value, or the key if that is what is wrong.
+fn span(node: &Node, problem: &Problem) -> Span {
+    let found = node.find(&problem.at);
+    let is_about_key = matches!(
+        problem.rule,
+        Rule::UnknownMember | Rule::PolicyElement | Rule::ConditionOperator | Rule::ConditionKey | Rule::JsonPointer
+    );
+    found.key.filter(|_| is_about_key && found.is_exact).unwrap_or(found.node.span)
 }
 
 fn found(node: &Node) -> String {

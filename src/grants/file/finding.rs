@@ -4,16 +4,9 @@ use std::cmp::Ordering;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::read::text::{Mistake, MistakeKind, Place, Source, Span};
-
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// The grant cannot be applied.
-    Error,
-    /// It is legal, and its author should think about it again.
-    Warning,
-}
+use crate::read::problems::Problem;
+use crate::read::rule::Severity;
+use crate::read::text::{Place, Source, Span};
 
 /// Something that is wrong in a file.
 #[derive(Debug, Clone)]
@@ -26,61 +19,25 @@ pub struct Finding {
     pub span: Span,
     /// The text of the file, to show its line.
     pub source: Arc<Source>,
-    /// The place in the document, as a JSON pointer.
-    pub pointer: String,
-    /// Which rule says so.
-    pub rule: &'static str,
-    /// How bad it is.
-    pub severity: Severity,
-    /// What is wrong.
-    pub message: String,
-    /// What helps.
-    pub help: Option<String>,
+    /// What is wrong. Its place is a JSON pointer in the document, empty for the whole of it.
+    pub problem: Problem,
 }
 
 impl Finding {
-    pub(super) fn new(path: &Arc<Path>, source: &Arc<Source>, span: Span) -> Self {
-        Self {
-            path: Arc::clone(path),
-            place: source.place(span.start),
-            span,
-            source: Arc::clone(source),
-            pointer: String::new(),
-            rule: "",
-            severity: Severity::Error,
-            message: String::new(),
-            help: None,
-        }
+    pub(super) fn new(path: &Arc<Path>, source: &Arc<Source>, span: Span, problem: Problem) -> Self {
+        let place = source.place(span.start);
+        Self { path: Arc::clone(path), place, span, source: Arc::clone(source), problem }
     }
 
-    pub(super) fn of_mistake(mistake: &Mistake, path: &Arc<Path>, source: &Arc<Source>) -> Self {
-        let mut finding = Self::new(path, source, mistake.span);
-        finding.rule = rule_of(mistake.kind);
-        finding.message.clone_from(&mistake.says);
-        finding.help = mistake.help.map(str::to_owned);
-        finding
+    /// How bad it is.
+    #[must_use]
+    pub const fn severity(&self) -> Severity {
+        self.problem.severity()
     }
 
     /// The order of files and places.
-    #[must_use]
-    pub fn order(&self, other: &Self) -> Ordering {
-        let key = |finding: &Self| (Arc::clone(&finding.path), finding.place);
+    pub(super) fn order(&self, other: &Self) -> Ordering {
+        let key = |finding: &Self| (Arc::clone(&finding.path), finding.place, finding.problem.rule);
         key(self).cmp(&key(other))
-    }
-}
-
-const fn rule_of(kind: MistakeKind) -> &'static str {
-    match kind {
-        MistakeKind::Syntax => "syntax",
-        MistakeKind::DuplicateKey => "duplicate-key",
-        MistakeKind::Anchor => "anchor",
-        MistakeKind::Alias => "alias",
-        MistakeKind::MergeKey => "merge-key",
-        MistakeKind::Tag => "tag",
-        MistakeKind::Key => "key",
-        MistakeKind::Number => "number",
-        MistakeKind::TooLarge => "too-large",
-        MistakeKind::TooDeep => "too-deep",
-        MistakeKind::Encoding => "encoding",
     }
 }

@@ -15,9 +15,13 @@
 //! assert_eq!(documents[0].place("/not_after").line, 3);
 //! ```
 
+mod carried;
 mod document;
 mod finding;
+pub mod format;
+mod lint;
 mod paths;
+mod size;
 #[cfg(test)]
 mod tests;
 
@@ -26,9 +30,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use self::document::{Document, Named};
-pub use self::finding::{Finding, Severity};
+pub use self::finding::Finding;
 use self::paths::Collected;
-use crate::read::text::{Comment, Language, Source, Text, read_file};
+use crate::read::problems::Problem;
+use crate::read::rule::{Rule, Severity};
+use crate::read::text::{Comment, Language, Mistake, Source, Span, Text, read_file};
 
 /// What the files under some paths say, and all that is wrong with them.
 #[derive(Debug, Default)]
@@ -99,7 +105,7 @@ impl Files {
     /// # Errors
     /// All that is wrong. What else the files say cannot be relied on then: a Deny may be missing.
     pub fn into_documents(self) -> Result<Vec<Document>, Vec<Finding>> {
-        let is_whole = self.findings.iter().all(|finding| finding.severity != Severity::Error);
+        let is_whole = self.findings.iter().all(|finding| finding.severity() != Severity::Error);
         if is_whole { Ok(self.documents) } else { Err(self.findings) }
     }
 
@@ -157,22 +163,22 @@ impl Reading {
         let path: Arc<Path> = path.into();
         let source = Arc::new(Source::new(bytes));
         let text = Text::read(&source, language(&path).unwrap_or(Language::Yaml));
-        self.files.findings.extend(text.mistakes.iter().map(|mistake| Finding::of_mistake(mistake, &path, &source)));
+        let finding = |Mistake { span, problem }| Finding::new(&path, &source, span, problem);
+        self.files.findings.extend(text.mistakes.into_iter().map(finding));
         for (index, node) in text.documents.into_iter().enumerate() {
             self.files.grants = self.files.grants.saturating_add(1);
             let read = document::read(node, index, &path, &source);
             self.files.findings.extend(read.findings);
-            for (span, principal) in &read.named {
+            for (at, span, principal) in &read.named {
                 let Some(grant) = &read.grant else { continue };
                 let place = source.place(span.start);
                 let here = format!("{}:{}:{}", path.display(), place.line, place.column);
                 let key = (principal.as_str().to_owned(), grant.as_str().to_owned());
                 if let Some(first) = self.known.get(&key) {
                     let (principal, grant) = key;
-                    let mut finding = Finding::new(&path, &source, *span);
-                    finding.rule = "duplicate-item";
-                    finding.message = format!("`{principal}` has the grant `{grant}` already, at {first}");
-                    finding.help = Some("keep one of the two".into());
+                    let says = format_args!("is for `{principal}`, who has the grant `{grant}` already, at {first}");
+                    let problem = Problem::new(Rule::Duplicate, says).help("keep one of the two");
+                    let finding = Finding::new(&path, &source, *span, Problem { at: at.clone(), ..problem });
                     self.files.findings.push(finding);
                 } else {
                     self.known.insert(key, here);
@@ -185,9 +191,8 @@ impl Reading {
 
     fn unreadable(&mut self, path: PathBuf, says: &str) {
         let source = Arc::new(Source::new(Vec::new()));
-        let mut finding = Finding::new(&path.into(), &source, crate::read::text::Span::default());
-        finding.rule = "unreadable";
-        says.clone_into(&mut finding.message);
+        let problem = Problem::new(Rule::Unreadable, says);
+        let finding = Finding::new(&path.into(), &source, Span::default(), problem);
         self.files.findings.push(finding);
         self.files.is_unreadable = true;
     }

@@ -16,7 +16,7 @@ fn read(files: &[(&str, &str)]) -> Files {
 fn told(files: &Files) -> Vec<String> {
     let told = |finding: &Finding| {
         let (path, place) = (finding.path.display(), finding.place);
-        format!("{path}:{}:{} {} {}", place.line, place.column, finding.rule, finding.pointer)
+        format!("{path}:{}:{} {} {}", place.line, place.column, finding.problem.rule, finding.problem.at)
     };
     files.findings().iter().map(told).collect()
 }
@@ -44,27 +44,30 @@ fn a_document_is_an_item_for_each_of_its_principals() {
 #[test]
 fn a_document_needs_a_name_and_principals() {
     for (text, expected) in [
-        ("- grant: a\n", &["a.yaml:1:1 document "][..]),
-        ("deploy\n", &["a.yaml:1:1 document "]),
-        ("description: x\n", &["a.yaml:1:1 grant ", "a.yaml:1:1 principals "]),
-        ("grant:\nprincipals:\n", &["a.yaml:1:7 grant /grant", "a.yaml:2:12 principals /principals"]),
-        ("grant: Deploy\nprincipals: []\n", &["a.yaml:1:8 grant /grant", "a.yaml:2:13 principals /principals"]),
-        ("grant: '#blocked'\nprincipals: [corp/everyone]\n", &["a.yaml:1:8 grant /grant"]),
-        ("grant: 7\nprincipals: corp/everyone\n", &["a.yaml:1:8 grant /grant", "a.yaml:2:13 principals /principals"]),
+        ("- grant: a\n", &["a.yaml:1:1 type "][..]),
+        ("deploy\n", &["a.yaml:1:1 type "]),
+        ("description: x\n", &["a.yaml:1:1 missing ", "a.yaml:1:1 missing "]),
+        ("grant:\nprincipals:\n", &["a.yaml:1:7 grant-name /grant", "a.yaml:2:12 principal /principals"]),
+        ("grant: Deploy\nprincipals: []\n", &["a.yaml:1:8 grant-name /grant", "a.yaml:2:13 principal /principals"]),
+        ("grant: '#blocked'\nprincipals: [corp/everyone]\n", &["a.yaml:1:8 grant-name /grant"]),
+        (
+            "grant: 7\nprincipals: corp/everyone\n",
+            &["a.yaml:1:8 grant-name /grant", "a.yaml:2:13 principal /principals"],
+        ),
         (
             "grant: a\nprincipals:\n  - corp/everyone\n  - carol\n  - 7\n  - corp/everyone\n",
             &[
                 "a.yaml:4:5 principal /principals/1",
                 "a.yaml:5:5 principal /principals/2",
-                "a.yaml:6:5 duplicate-principal /principals/3",
+                "a.yaml:6:5 duplicate /principals/3",
             ],
         ),
         (
             "grant: a\nprincipals: [corp/everyone]\nrevision: 1-a\nupdated_by: me\naws:rep:x: 1\n",
             &[
-                "a.yaml:3:11 attribute /revision",
-                "a.yaml:4:13 attribute /updated_by",
-                "a.yaml:5:12 attribute /aws:rep:x",
+                "a.yaml:3:1 unknown-member /revision",
+                "a.yaml:4:1 unknown-member /updated_by",
+                "a.yaml:5:1 unknown-member /aws:rep:x",
             ],
         ),
         (
@@ -82,10 +85,10 @@ fn a_document_needs_a_name_and_principals() {
 fn one_pair_of_principal_and_grant_in_two_documents_names_both_places() {
     let other = "grant: deploy\nprincipals:\n- corp/user/dave\n- corp/user/carol\n";
     let files = read(&[("a.yaml", VALID), ("b.yaml", other)]);
-    assert_eq!(told(&files), ["b.yaml:4:3 duplicate-item "]);
-    let message = &files.findings()[0].message;
-    assert_eq!(message, "`corp/user/carol` has the grant `deploy` already, at a.yaml:2:36");
-    assert_eq!(told(&read(&[("a.yaml", &format!("{VALID}---\n{other}"))])), ["a.yaml:8:3 duplicate-item "]);
+    assert_eq!(told(&files), ["b.yaml:4:3 duplicate /principals/1"]);
+    let message = &files.findings()[0].problem.says;
+    assert_eq!(message, "is for `corp/user/carol`, who has the grant `deploy` already, at a.yaml:2:36");
+    assert_eq!(told(&read(&[("a.yaml", &format!("{VALID}---\n{other}"))])), ["a.yaml:8:3 duplicate /principals/1"]);
     assert_eq!(told(&read(&[("a.yaml", VALID), ("b.yaml", &other.replace("deploy", "other"))])), [""; 0]);
 }
 
@@ -151,7 +154,7 @@ fn the_files_that_count_are_found_once_and_in_order() {
         symlink(at("grants"), at("grants/sub/loop")).unwrap();
         symlink(at("grants/none"), at("grants/gone.yaml")).unwrap();
         let files = Files::read(&[at("grants"), at("nowhere")]);
-        let rules: Vec<_> = files.findings().iter().map(|finding| finding.rule).collect();
+        let rules: Vec<_> = files.findings().iter().map(|finding| finding.problem.rule.id()).collect();
         assert_eq!((files.is_unreadable(), files.files().len(), rules), (true, 4, vec!["unreadable"; 3]));
     }
     fs::remove_dir_all(&root).unwrap();

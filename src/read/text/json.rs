@@ -6,8 +6,10 @@
 use serde_json::{Number, Value};
 
 use super::node::{Content, Entry, Node};
-use super::{MistakeKind, Source, Span, Text};
+use super::{Source, Span, Text};
 use crate::read::json::MAX_DEPTH;
+use crate::read::problems::Problem;
+use crate::read::rule::Rule;
 
 /// Reads the one document of a file. A file of white space is empty, and no document.
 pub(super) fn read(source: &Source, text: &mut Text) {
@@ -211,7 +213,7 @@ impl Reader<'_> {
     }
 
     fn note(&mut self, stop: Stop) {
-        self.text.note(stop.span, MistakeKind::Syntax, stop.says, None);
+        self.text.note(stop.span, Problem::new(Rule::Syntax, stop.says));
     }
 
     fn skip_space(&mut self) {

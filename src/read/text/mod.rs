@@ -17,9 +17,13 @@ mod yaml;
 
 pub use self::disk::{Unreadable, read_file};
 pub use self::node::{Content, Entry, Found, Node};
+pub(crate) use self::scalar::is_string;
 pub use self::source::{Place, Source, Span};
 pub use self::yaml::Comment;
+pub(crate) use self::yaml::is_printable;
 use crate::read::json::MAX_DEPTH;
+use crate::read::problems::{Problem, quoted};
+use crate::read::rule::Rule;
 
 /// Bytes of a file. A grant file is a few kilobytes, and the largest item of DynamoDB has 400 KB.
 pub const MAX_BYTES: usize = 1_048_576;
@@ -41,39 +45,8 @@ pub enum Language {
 pub struct Mistake {
     /// Where it stands.
     pub span: Span,
-    /// Of what kind it is.
-    pub kind: MistakeKind,
-    /// What is wrong.
-    pub says: String,
-    /// What helps.
-    pub help: Option<&'static str>,
-}
-
-/// Of what kind a mistake is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MistakeKind {
-    /// It is not the language that it should be.
-    Syntax,
-    /// A key of a map that was there before.
-    DuplicateKey,
-    /// `&name`
-    Anchor,
-    /// `*name`
-    Alias,
-    /// `<<`
-    MergeKey,
-    /// `!name`
-    Tag,
-    /// A key that is not a string.
-    Key,
-    /// A number that JSON cannot say, or that would not be the same when it is printed.
-    Number,
-    /// Over [`MAX_BYTES`].
-    TooLarge,
-    /// Over [`MAX_DEPTH`] levels.
-    TooDeep,
-    /// Not UTF-8.
-    Encoding,
+    /// What is wrong. The place in a document is not known.
+    pub problem: Problem,
 }
 
 /// What a file says.
@@ -93,9 +66,10 @@ impl Text {
     pub fn read(source: &Source, language: Language) -> Self {
         let mut text = Self::default();
         if source.is_cut() {
-            text.note(Span::at(0), MistakeKind::TooLarge, format!("is over {MAX_BYTES} bytes long"), None);
+            let problem = Problem::new(Rule::TooLarge, format_args!("is over {MAX_BYTES} bytes long"));
+            text.note(Span::at(0), problem);
         } else if let Some(at) = source.not_utf8_from() {
-            text.note(Span::at(at), MistakeKind::Encoding, "is not UTF-8 from here on".into(), None);
+            text.note(Span::at(at), Problem::new(Rule::Encoding, "is not UTF-8 from here on"));
         } else {
             match language {
                 Language::Yaml => yaml::read(source, &mut text),
@@ -105,18 +79,18 @@ impl Text {
         text
     }
 
-    fn note(&mut self, span: Span, kind: MistakeKind, says: String, help: Option<&'static str>) {
+    fn note(&mut self, span: Span, problem: Problem) {
         if self.mistakes.len() < MAX_MISTAKES {
-            self.mistakes.push(Mistake { span, kind, says, help });
+            self.mistakes.push(Mistake { span, problem });
         }
     }
 
     fn note_depth(&mut self, span: Span) {
-        self.note(span, MistakeKind::TooDeep, format!("is nested deeper than {MAX_DEPTH} levels"), None);
+        self.note(span, Problem::new(Rule::TooDeep, format_args!("is nested deeper than {MAX_DEPTH} levels")));
     }
 
     fn note_duplicate(&mut self, span: Span, key: &str, line: usize) {
-        let says = format!("repeats the key {} of line {line}", crate::read::problems::quoted(key));
-        self.note(span, MistakeKind::DuplicateKey, says, Some("remove one of the two"));
+        let says = format_args!("repeats the key {} of line {line}", quoted(key));
+        self.note(span, Problem::new(Rule::Duplicate, says).help("remove one of the two"));
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn resolve(text: &str) -> Resolved {
 }
 
 /// Whether a plain scalar of this text is a string.
-pub(super) fn is_string(text: &str) -> bool {
+pub(crate) fn is_string(text: &str) -> bool {
     matches!(resolve(text), Resolved::Value(Value::String(_)))
 }
 

@@ -28,7 +28,7 @@ fn mistakes(text: &str, language: Language) -> Vec<String> {
     let read = Text::read(&source, language);
     let told = |mistake: &Mistake| {
         let Place { line, column } = source.place(mistake.span.start);
-        format!("{line}:{column} {:?}", mistake.kind)
+        format!("{line}:{column} {:?}", mistake.problem.rule)
     };
     read.mistakes.iter().map(told).collect()
 }
@@ -87,7 +87,7 @@ fn plain_scalars_are_those_of_the_core_schema() {
     for text in
         [".inf", "-.Inf", "+.INF", ".nan", ".NaN", "1e999", "18446744073709551616", "0xFFFFFFFFFFFFFFFFF", "007"]
     {
-        assert_eq!(mistakes(&format!("a: {text}\n"), Language::Yaml), ["1:4 Number"], "{text}");
+        assert_eq!(mistakes(&format!("a: {text}\n"), Language::Yaml), ["1:4 YamlNumber"], "{text}");
     }
 }
 
@@ -163,25 +163,25 @@ fn a_file_has_several_documents_and_empty_ones_are_none() {
 #[test]
 fn what_could_be_understood_in_two_ways_is_refused_at_its_place() {
     for (text, expected) in [
-        ("a: 1\nb: 2\na: 3\n", &["3:1 DuplicateKey"][..]),
-        ("x: {\"a\": 1, a: 2}\n", &["1:13 DuplicateKey"]),
+        ("a: 1\nb: 2\na: 3\n", &["3:1 Duplicate"][..]),
+        ("x: {\"a\": 1, a: 2}\n", &["1:13 Duplicate"]),
         ("a: &x 1\n", &["1:4 Anchor"]),
         ("a: &x\n  b: 1\n", &["1:4 Anchor"]),
-        ("a: !!str &x 1\n", &["1:10 Anchor", "1:4 Tag"]),
+        ("a: !!str &x 1\n", &["1:10 Anchor", "1:4 YamlTag"]),
         ("a: &x 1\nb: *x\n", &["1:4 Anchor", "2:4 Alias"]),
         ("a: &x {b: 1}\nc:\n  <<: *x\n", &["1:4 Anchor", "3:3 MergeKey", "3:7 Alias"]),
         ("a: *none\n", &["1:4 Alias"]),
         ("a: *\n", &["1:4 Alias"]),
         ("a: [s3:*, *]\n", &["1:11 Alias"]),
-        ("a: !Sub x\n", &["1:4 Tag"]),
-        ("a: !!int 7\n", &["1:4 Tag"]),
-        ("a: ! 7\n", &["1:4 Tag"]),
-        ("--- !x\na: 1\n", &["1:5 Tag"]),
-        ("1: a\n", &["1:1 Key"]),
-        ("true: a\n~: b\n1.5: c\n", &["1:1 Key", "2:1 Key", "3:1 Key"]),
-        ("? [a]\n: 1\n", &["1:3 Key"]),
-        ("{a: 1}: 2\n", &["1:1 Key"]),
-        (": 1\n", &["1:1 Key"]),
+        ("a: !Sub x\n", &["1:4 YamlTag"]),
+        ("a: !!int 7\n", &["1:4 YamlTag"]),
+        ("a: ! 7\n", &["1:4 YamlTag"]),
+        ("--- !x\na: 1\n", &["1:5 YamlTag"]),
+        ("1: a\n", &["1:1 StringKey"]),
+        ("true: a\n~: b\n1.5: c\n", &["1:1 StringKey", "2:1 StringKey", "3:1 StringKey"]),
+        ("? [a]\n: 1\n", &["1:3 StringKey"]),
+        ("{a: 1}: 2\n", &["1:1 StringKey"]),
+        (": 1\n", &["1:1 StringKey"]),
         ("no: 1\n\"1\": 2\n'<<': 3\n", &[]),
         ("a: [1\nb: 2\n", &["2:2 Syntax"]),
         ("a: 1\n\tb: 2\n", &["1:4 Syntax"]),
@@ -191,7 +191,7 @@ fn what_could_be_understood_in_two_ways_is_refused_at_its_place() {
         ("a: \u{0}\nb: 1\n", &["1:4 Syntax"]),
         ("a: é\u{7}\n", &["1:5 Syntax"]),
         ("a: 1\n\u{feff}---\nb: 1\n", &["2:1 Syntax"]),
-        ("a: [\n---\nb: 1\nb: 2\n---\nc: @\n", &["2:1 Syntax", "4:1 DuplicateKey", "6:4 Syntax"]),
+        ("a: [\n---\nb: 1\nb: 2\n---\nc: @\n", &["2:1 Syntax", "4:1 Duplicate", "6:4 Syntax"]),
     ] {
         assert_eq!(mistakes(text, Language::Yaml), expected, "{text}");
     }
@@ -200,8 +200,8 @@ fn what_could_be_understood_in_two_ways_is_refused_at_its_place() {
 #[test]
 fn what_is_not_json_is_refused_at_its_place() {
     for (text, expected) in [
-        ("{\"a\":1,\n \"a\":2}", &["2:2 DuplicateKey"][..]),
-        ("{\"a\":1,\"\\u0061\":2}", &["1:8 DuplicateKey"]),
+        ("{\"a\":1,\n \"a\":2}", &["2:2 Duplicate"][..]),
+        ("{\"a\":1,\"\\u0061\":2}", &["1:8 Duplicate"]),
         ("{\"a\":1,}", &["1:8 Syntax"]),
         ("[1,]", &["1:4 Syntax"]),
         ("[1 2]", &["1:4 Syntax"]),
@@ -267,7 +267,7 @@ fn what_is_not_utf_8_is_refused_at_its_place() {
         let read = Text::read(&source, Language::Yaml);
         let mistake = &read.mistakes[0];
         let Place { line, column } = source.place(mistake.span.start);
-        assert_eq!((mistake.kind, (line, column)), (MistakeKind::Encoding, place));
+        assert_eq!((mistake.problem.rule, (line, column)), (Rule::Encoding, place));
     }
 }
 

@@ -9,9 +9,10 @@ use serde_json::Value;
 use super::json::Entries;
 use super::node::{Content, Entry, Node};
 use super::scalar::{Resolved, is_string, resolve};
-use super::{MistakeKind, Source, Span, Text};
+use super::{Source, Span, Text};
 use crate::read::json::MAX_DEPTH;
-use crate::read::problems::quoted;
+use crate::read::problems::{Problem, quoted};
+use crate::read::rule::Rule;
 
 /// A comment of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub(super) fn read(source: &Source, text: &mut Text) {
     let whole = source.text();
     if let Some((at, c)) = whole.char_indices().find(|(_, c)| !is_printable(*c)) {
         let says = format!("is a character that YAML does not allow, U+{:04X}", u32::from(c));
-        text.note(Span::new(at, at.saturating_add(c.len_utf8())), MistakeKind::Syntax, says, None);
+        text.note(Span::new(at, at.saturating_add(c.len_utf8())), Problem::new(Rule::Syntax, says));
         return;
     }
     let mut from = 0;
@@ -35,12 +36,14 @@ pub(super) fn read(source: &Source, text: &mut Text) {
         let mut reader = Reader::new(source, from, rest, text);
         let Err((at, error)) = reader.documents() else { return };
         reader.note_error(at, &error);
-        let Some(next) = next_document(whole, at) else { return };
+        // In a list without an end, the parser stumbles only behind the next document's mark.
+        let begun = reader.begun;
+        let Some(next) = next_document(whole, begun) else { return };
         from = next;
     }
 }
 
-/// Where the line `---` begins, behind a mistake.
+/// Where the next line `---` begins. Such a line is never part of a document.
 fn next_document(whole: &str, at: usize) -> Option<usize> {
     let rest = whole.get(at..)?;
     let mut starts = rest.match_indices("\n---").map(|(index, _)| at.saturating_add(index).saturating_add(1));
@@ -52,7 +55,7 @@ fn next_document(whole: &str, at: usize) -> Option<usize> {
 }
 
 /// <https://yaml.org/spec/1.2.2/#51-character-set>. A byte order mark inside is nobody's intention.
-fn is_printable(c: char) -> bool {
+pub(crate) fn is_printable(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | '\u{85}') || !(c.is_control() || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}'))
 }
 
@@ -67,6 +70,8 @@ struct Reader<'a> {
     skipped: usize,
     /// Behind the last scalar or mark that was read: what follows is read for comments.
     cursor: usize,
+    /// Where the document begins.
+    begun: usize,
     root: Option<Node>,
 }
 
@@ -101,6 +106,7 @@ impl<'a> Reader<'a> {
             open: Vec::new(),
             skipped: 0,
             cursor: base,
+            begun: base,
             root: None,
         }
     }
@@ -112,19 +118,18 @@ impl<'a> Reader<'a> {
             match event {
                 Event::Nothing | Event::StreamStart => {}
                 Event::StreamEnd => drop(self.gap(self.source.text().len(), false)),
-                Event::DocumentStart(_) => self.root = None,
+                Event::DocumentStart(_) => {
+                    self.root = None;
+                    self.begun = span.start;
+                }
                 Event::DocumentEnd => {
                     let is_empty = |node: &Node| node.content == Content::Scalar(Value::Null) && !node.is_damaged;
                     self.text.documents.extend(self.root.take().filter(|root| !is_empty(root)));
                 }
                 Event::Alias(_) => {
                     let help = "write the value itself; if `*` is meant, put it in quotes";
-                    self.text.note(
-                        span,
-                        MistakeKind::Alias,
-                        "is an alias, which a grant must not have".into(),
-                        Some(help),
-                    );
+                    self.text
+                        .note(span, Problem::new(Rule::Alias, "is an alias, which a grant must not have").help(help));
                     self.gap(span.start, false);
                     self.cursor = span.end;
                     self.add(Node::damaged(span), None);
@@ -157,12 +162,7 @@ impl<'a> Reader<'a> {
             let start = span.start.saturating_add(offset);
             let length = word(written.get(offset..).unwrap_or_default());
             let says = "is an anchor, which a grant must not have";
-            self.text.note(
-                at(start, length),
-                MistakeKind::Anchor,
-                says.into(),
-                Some("remove it; write values in full"),
-            );
+            self.text.note(at(start, length), Problem::new(Rule::Anchor, says).help("remove it; write values in full"));
         }
         if is_tagged {
             let offset = if written.starts_with('!') { 0 } else { written.find('!').unwrap_or_default() };
@@ -170,7 +170,10 @@ impl<'a> Reader<'a> {
             let length = word(written.get(offset..).unwrap_or_default());
             let found = quoted(self.source.slice(at(start, length)));
             let says = format!("is a tag, which a grant must not have: {found}");
-            self.text.note(at(start, length), MistakeKind::Tag, says, Some("remove it; quote what is to be a string"));
+            self.text.note(
+                at(start, length),
+                Problem::new(Rule::YamlTag, says).help("remove it; quote what is to be a string"),
+            );
         }
     }
 
@@ -189,12 +192,13 @@ impl<'a> Reader<'a> {
             Resolved::Value(resolved) => self.add(Node::scalar(span, resolved), None),
             Resolved::Respelled(number) => {
                 let says = format!("is the number {number}, without its leading zeros");
-                self.text.note(span, MistakeKind::Number, says, Some("put it in quotes, or leave the zeros out"));
+                self.text
+                    .note(span, Problem::new(Rule::YamlNumber, says).help("put it in quotes, or leave the zeros out"));
                 self.add(Node::scalar(span, number.into()), None);
             }
             Resolved::Unsayable => {
                 let says = format!("is a number that an item cannot hold: {}", quoted(value));
-                self.text.note(span, MistakeKind::Number, says, Some("put it in quotes if it is a text"));
+                self.text.note(span, Problem::new(Rule::YamlNumber, says).help("put it in quotes if it is a text"));
                 self.add(Node::damaged(span), None);
             }
         }
@@ -266,11 +270,11 @@ impl<'a> Reader<'a> {
     fn key(&mut self, text: &str, is_plain: bool, span: Span) {
         let key = if is_plain && text == "<<" {
             let says = "is a merge key, which a grant must not have";
-            self.text.note(span, MistakeKind::MergeKey, says.into(), Some("write the keys themselves"));
+            self.text.note(span, Problem::new(Rule::MergeKey, says).help("write the keys themselves"));
             Key::Unusable
         } else if is_plain && !is_string(text) {
             let says = format!("is a key that is not a string: {}", quoted(text));
-            self.text.note(span, MistakeKind::Key, says, Some("put it in quotes"));
+            self.text.note(span, Problem::new(Rule::StringKey, says).help("put it in quotes"));
             Key::Unusable
         } else {
             Key::Text(text.to_owned(), span)
@@ -355,8 +359,8 @@ impl<'a> Reader<'a> {
         }
         if self.awaits_key() {
             if !node.is_damaged {
-                let says = "is a key that is not a string".into();
-                self.text.note(node.span, MistakeKind::Key, says, Some("write a string"));
+                let says = "is a key that is not a string";
+                self.text.note(node.span, Problem::new(Rule::StringKey, says).help("write a string"));
             }
             self.set_key(Key::Unusable);
             return;
@@ -383,12 +387,12 @@ impl<'a> Reader<'a> {
         if rest.starts_with('*') || before.ends_with('*') {
             let start = if rest.starts_with('*') { at } else { at.saturating_sub(1) };
             let help = "put it in quotes: \"*\"";
-            let says = "is an alias, since it begins with `*`".into();
-            self.text.note(Span::new(start, start.saturating_add(1)), MistakeKind::Alias, says, Some(help));
+            let says = "is an alias, since it begins with `*`";
+            self.text.note(Span::new(start, start.saturating_add(1)), Problem::new(Rule::Alias, says).help(help));
         } else if error.info().contains("recursion limit") {
             self.text.note_depth(span);
         } else {
-            self.text.note(span, MistakeKind::Syntax, format!("is not YAML: {}", error.info()), None);
+            self.text.note(span, Problem::new(Rule::Syntax, format_args!("is not YAML: {}", error.info())));
         }
     }
 }

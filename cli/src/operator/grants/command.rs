@@ -3,18 +3,17 @@
 //! Both read the files first, and the table only if there is no mistake in the files. `apply` makes the same plan as
 //! `plan`, and refuses it for everything that a person should look at first.
 
-use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::Args;
 use hallpass::net::aws::SdkConfig;
 
 use super::apply::{Applied, can_ask, confirm, stamp};
-use super::files;
 use super::plan::{self, Desired, Options};
 use super::set::SetName;
 use super::table::{Reader, Snapshot};
 use super::write::Writer;
+use super::{Paths, files};
 use crate::failure::Failure;
 use crate::operator::stack::Tables;
 use crate::output::{Outcome, Output, note, print, print_json};
@@ -22,9 +21,8 @@ use crate::output::{Outcome, Output, note, print, print_json};
 /// What both commands need to make a plan.
 #[derive(Debug, Args)]
 struct Planned {
-    /// Files and folders of grants
-    #[arg(value_name = "PATH", default_value = "grants")]
-    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    paths: Paths,
     /// The name of this set of files; only what the set applied itself is ever deleted
     #[arg(long, value_name = "NAME", default_value = "default", value_parser = SetName::new)]
     set: SetName,
@@ -99,7 +97,7 @@ struct Read {
 
 impl Planned {
     async fn read(self) -> Result<Read, Failure> {
-        let desired = files::desired(&self.paths)?;
+        let desired = files::desired(&self.paths.paths)?;
         let (sdk, table) = self.tables.grants().await?;
         let snapshot = Reader::new(&sdk, &table).snapshot().await?;
         let options =

@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn what_is_malformed_is_told_whole_and_cannot_write_to_the_terminal() {
         let before = json!({"policy": "{\u{1b}", "tags": [], "": null, "description": "a\u{1b}[2Jb\n"});
-        let expected = ["-  null", r"- description a\u{1b}[2Jb\n", r#"- policy "{\u001b""#, "- tags []"];
+        let expected = ["-  null", r"- description a\u{1b}[2Jb\u{a}", r#"- policy "{\u001b""#, "- tags []"];
         assert_eq!(told(&before, &json!({})), expected);
         assert_eq!(told(&json!({}), &json!({"enabled": true, "policy": {}})), ["+ enabled true", "+ policy {}"]);
     }

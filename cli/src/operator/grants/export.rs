@@ -9,11 +9,13 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use hallpass::grants::{Attributes, GrantName, Item};
+use hallpass::grants::file::format::write;
+use hallpass::grants::{Attributes, GrantName, Item, Principal, is_content};
+use hallpass::read::json;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::table::{Key, Reader, Snapshot, shown};
-use super::yaml::document;
 use crate::failure::Failure;
 use crate::operator::stack::Tables;
 use crate::output::{Outcome, Output, note};
@@ -109,7 +111,7 @@ impl Files {
             let content = stored.content.as_value().to_string();
             documents.entry((&key.grant, content)).or_default().push((&key.principal, &stored.attributes));
         }
-        let mut by_grant: BTreeMap<&str, Vec<(&str, String)>> = BTreeMap::new();
+        let mut by_grant: BTreeMap<&str, Vec<(&str, Value)>> = BTreeMap::new();
         for ((grant, _), holders) in documents {
             for holders in holders.chunks(MOST_PRINCIPALS) {
                 // The first one's way of writing stands for all.
@@ -120,25 +122,38 @@ impl Files {
             }
         }
         for (grant, mut documents) in by_grant {
-            documents.sort();
-            let mut parts = vec![String::new()];
+            documents.sort_by_key(|(first, _)| *first);
+            let mut parts: Vec<(usize, Vec<Value>)> = Vec::new();
             for (_, document) in documents {
-                let is_full = |part: &String| part.len().saturating_add(document.len()) > LARGEST_FILE;
-                match parts.last_mut().filter(|part| part.is_empty() || !is_full(part)) {
-                    Some(part) if part.is_empty() => part.push_str(&document),
-                    Some(part) => {
-                        part.push_str("---\n");
-                        part.push_str(&document);
+                let length = write(std::slice::from_ref(&document)).len();
+                match parts.last_mut().filter(|(used, _)| used.saturating_add(length) <= LARGEST_FILE) {
+                    Some((used, part)) => {
+                        *used = used.saturating_add(length);
+                        part.push(document);
                     }
-                    None => parts.push(document),
+                    None => parts.push((length, vec![document])),
                 }
             }
-            for (index, part) in parts.into_iter().enumerate() {
-                files.texts.insert(file_name(grant, index), part);
+            for (index, (_, part)) in parts.into_iter().enumerate() {
+                files.texts.insert(file_name(grant, index), write(&part));
             }
         }
         files
     }
+}
+
+/// A document as a file says it. A policy that is JSON text is the same, and easier to read, as a map.
+fn document(grant: &str, principals: &[&str], content: &Attributes) -> Value {
+    let mut document: Attributes = content.clone();
+    document.retain(|name, _| is_content(name));
+    if let Some(policy) = document.get_mut("policy")
+        && let Some(parsed) = policy.as_str().and_then(|text| json::parse(text.as_bytes()).ok())
+    {
+        *policy = parsed;
+    }
+    document.insert("grant".into(), grant.into());
+    document.insert("principals".into(), principals.into());
+    Value::Object(document)
 }
 
 /// Whether a file can say this, and lint accepts it.
@@ -146,7 +161,10 @@ fn check(key: &Key, attributes: &Attributes) -> Result<(), String> {
     if GrantName::new(&key.grant).is_none() {
         return Err("it does not have the name of a grant".into());
     }
-    Item::read(attributes.clone()).map(drop).map_err(|problems| shown(&problems.to_string()))
+    if Principal::parse(&key.principal).is_none() {
+        return Err("it is not for a user, a group or everyone of an issuer".into());
+    }
+    Item::read(attributes).map(drop).map_err(|problems| shown(&problems.to_string()))
 }
 
 /// A name that is a file of grants on every system. What a grant's name cannot hold keeps the names apart.

@@ -3,30 +3,38 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use hallpass::grants::file::{Files, Finding, Severity};
+use hallpass::grants::file::Files;
+use hallpass::read::rule::Severity;
 
+use super::lint::text::line;
 use super::plan::{Desired, Wanted};
-use super::table::{Key, shown};
+use super::table::Key;
 use crate::failure::Failure;
 use crate::output::note;
 
 /// Reads the files. A mistake in one of them is a mistake of all: what is missing would be deleted.
 pub(super) fn desired(paths: &[PathBuf]) -> Result<Desired, Failure> {
     let files = Files::read(paths);
-    files.findings().iter().for_each(|finding| note(&line(finding)));
-    let given = || paths.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ");
+    for path in files.skipped() {
+        note(&format!("skipped: {} is not a grant file", path.display()));
+    }
+    let findings = files.lint(None);
+    findings.iter().for_each(|finding| note(&line(finding)));
     if files.is_unreadable() {
-        return Err(Failure::new("not every file could be read; nothing else was done"));
+        return Err(Failure::new("not every path can be read; nothing else was done"));
+    }
+    let errors = findings.iter().filter(|finding| finding.severity() == Severity::Error).count();
+    if errors > 0 {
+        let text = format!(
+            "there are {errors} errors in the files, which `hallpass grants lint` explains; nothing else was done"
+        );
+        return Err(Failure::Forbidden(text));
     }
     if files.grants() == 0 {
-        return Err(Failure::new(format!("there is no grant in {}", given())));
+        return Err(Failure::new("there is no grant in these paths"));
     }
-    let documents = files.into_documents().map_err(|findings| {
-        let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
-        Failure::Forbidden(format!("the files have {errors} mistakes; nothing else was done"))
-    })?;
     let mut desired = Desired::new();
-    for document in documents {
+    for document in files.documents() {
         let grant = document.grant().as_str();
         let wanted = Rc::new(Wanted::new(document.attributes().clone(), document.item().clone()));
         for named in document.principals() {
@@ -35,15 +43,4 @@ pub(super) fn desired(paths: &[PathBuf]) -> Result<Desired, Failure> {
         }
     }
     Ok(desired)
-}
-
-fn line(finding: &Finding) -> String {
-    let severity = match finding.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    };
-    let (path, place) = (finding.path.display(), finding.place);
-    let help = finding.help.as_deref().map_or_else(String::new, |help| format!("; {help}"));
-    let says = shown(&format!("{} {}{help}", finding.pointer, finding.message));
-    format!("{path}:{}:{}: {severity}: [{}] {}", place.line, place.column, finding.rule, says.trim_start())
 }

@@ -198,9 +198,11 @@ impl Rollback {
             return Err(Failure::Forbidden(text));
         };
         let attributes = attributes(content.clone());
-        match Item::read(attributes.clone()) {
+        match Item::read(&attributes) {
             Ok(item) => {
-                item.warnings(Holder::Certain).iter().for_each(|warning| note(&format!("warning: {warning}")));
+                item.warnings(Holder::Certain)
+                    .iter()
+                    .for_each(|warning| note(&format!("warning: {}", shown(&warning.to_string()))));
                 Ok(Wanted::new(attributes, item))
             }
             Err(problems) => {

@@ -152,7 +152,7 @@ fn narrowed(plan: &Plan<'_>, change: &Change<'_>) -> Attributes {
 /// Whether a step over `middle` is proved to narrow first and to widen then.
 fn is_between(plan: &Plan<'_>, change: &Change<'_>, middle: &Attributes) -> bool {
     let before = change.before.map(Stored::item);
-    let (false, Ok(middle)) = (before == Some(None), Item::read(middle.clone())) else { return false };
+    let (false, Ok(middle)) = (before == Some(None), Item::read(middle)) else { return false };
     let (before, after) = (before.flatten(), change.after.map(|after| &after.item));
     let others = plan.meetings.others(change.key, before.as_ref(), after);
     let first = effect(before.as_ref(), Some(&middle), &others);

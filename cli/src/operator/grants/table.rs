@@ -17,6 +17,7 @@ use hallpass::grants::{Attributes, Content, Item, Revision, attributes};
 use hallpass::net::aws::SdkConfig;
 use serde::Serialize;
 
+use super::lint::text::plain;
 use crate::failure::Failure;
 
 /// The partition of a principal's history begins so.
@@ -108,7 +109,7 @@ pub(super) fn manifest(set: &str) -> String {
 
 /// Text of the table as a terminal may see it.
 pub(super) fn shown(text: &str) -> String {
-    if text.chars().any(char::is_control) { text.escape_debug().to_string() } else { text.to_owned() }
+    plain(text)
 }
 
 impl fmt::Display for Key {
@@ -125,7 +126,7 @@ impl Stored {
 
     /// What the function understands of it; nothing if it is malformed.
     pub(super) fn item(&self) -> Option<Item> {
-        Item::read(self.attributes.clone()).ok()
+        Item::read(&self.attributes).ok()
     }
 
     /// The revision that the item claims to be, as text.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use hallpass::grants::{ChangeEffect, Item};
+use hallpass::grants::{ChangeEffect, Content, Item};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ fn options(set: &str) -> Options {
 fn desired(items: &[(&str, &str, Value)]) -> Desired {
     let wanted = |item: &Value| {
         let attributes = item.as_object().unwrap().clone();
-        Rc::new(Wanted::new(attributes.clone(), Item::read(attributes).unwrap()))
+        Rc::new(Wanted::new(attributes.clone(), Item::read(&attributes).unwrap()))
     };
     items.iter().map(|(principal, grant, item)| (key(principal, grant), wanted(item))).collect()
 }
@@ -569,8 +569,8 @@ fn an_export_has_a_file_for_each_grant_and_a_document_for_each_content() {
         table.add(principal.into(), sort.into(), Record::new());
     }
     let files = Files::of(&table);
-    let default = "grant: default\nprincipals:\n  - corp/everyone\nmax_duration: 1800\n---\ngrant: default\nprincipals:\n  - \
-                   corp/group/a\n  - corp/user/y\nmax_duration: 900\n";
+    let default = "grant: default\nprincipals: [corp/everyone]\nmax_duration: 1800\n---\ngrant: default\nprincipals: \
+                   [corp/group/a, corp/user/y]\nmax_duration: 900\n";
     let names: Vec<&str> = files.texts.keys().map(String::as_str).collect();
     assert_eq!(names, ["+con.x.yaml", "default.yaml", "x.test+.yaml"]);
     assert_eq!(files.texts["default.yaml"], default);
@@ -601,10 +601,37 @@ fn what_no_file_can_say_is_told() {
     let mut table = Snapshot::default();
     write_by_hand(&mut table, "corp/everyone", "default", &json!({"policy": "{"}));
     write_by_hand(&mut table, "corp/everyone", "#blocked", &json!({}));
+    write_by_hand(&mut table, "nobody", "fine", &json!({}));
     write_by_hand(&mut table, "corp/everyone", "fine", &json!({}));
     let files = Files::of(&table);
     assert_eq!(files.texts.keys().collect::<Vec<_>>(), ["fine.yaml"]);
-    assert_eq!(files.left_out.len(), 2);
+    assert_eq!(files.left_out.len(), 3);
+}
+
+proptest! {
+    #[test]
+    fn an_export_is_read_back_as_the_same_items(items in any_files(PRINCIPALS.map(str::to_owned).to_vec()), text in any::<String>()) {
+        let mut table = Snapshot::default();
+        for (index, (principal, grant, mut item)) in items.into_iter().enumerate() {
+            item["description"] = if index % 2 == 0 { text.clone().into() } else { json!("no") };
+            if index % 3 == 0 && let Some(policy) = item.get("policy").map(ToString::to_string) {
+                item["policy"] = policy.into();
+            }
+            write_by_hand(&mut table, &principal, grant, &item);
+        }
+        let files = Files::of(&table);
+        prop_assert!(files.left_out.is_empty());
+        let read = hallpass::grants::file::Files::of(files.texts.into_iter().map(|(name, text)| (name.into(), text.into_bytes())));
+        prop_assert!(read.findings().is_empty(), "{:?}", read.findings());
+        let mut items = BTreeMap::new();
+        for document in read.documents() {
+            for named in document.principals() {
+                items.insert(key(named.principal.as_str(), document.grant().as_str()), Content::of(document.attributes()));
+            }
+        }
+        let expected: BTreeMap<_, _> = table.items.iter().map(|(key, stored)| (key.clone(), stored.content.clone())).collect();
+        prop_assert_eq!(items, expected);
+    }
 }
 
 #[test]
@@ -620,4 +647,61 @@ fn a_manifest_is_a_partition_of_its_own() {
     table.add("history#corp/user/a#b".into(), "deploy#9-0123456789abcdef".into(), Record::new());
     assert_eq!(table.manifests["a"], BTreeMap::from([(key("corp/user/a#b", "deploy"), "1-0".into())]));
     assert_eq!(table.last, BTreeMap::from([(key("corp/user/a#b", "deploy"), 12)]));
+}
+
+/// How long plans take, and whether that is linear: `cargo test -p hallpass-cli --bin hallpass -- --ignored --nocapture
+/// measure_plans`, with `--release` for the figures of a release.
+#[test]
+#[ignore = "a measurement, which asserts nothing about time"]
+#[expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a measurement reads the clock and prints")]
+fn measure_plans() {
+    let statement = |bucket: usize, action: &str| {
+        let resources =
+            [format!("arn:aws:s3:::bucket-{bucket}"), format!("arn:aws:s3:::bucket-{bucket}/${{jwt:/sub}}/*")];
+        json!({"Effect": "Allow", "Action": [action, "s3:ListBucket"], "Resource": resources})
+    };
+    let policy = |number: usize, action: &str| json!({"Version": "2012-10-17", "Statement": [statement(number, action), statement(number + 1, action)]});
+    for items in [1_000, 10_000, 100_000] {
+        let (mut table, mut lines) = (Snapshot::default(), BTreeMap::new());
+        let files = |action: &str| {
+            let mut files = Desired::new();
+            for number in 0..items / 10 {
+                let attributes = json!({"policy": policy(number, action), "max_duration": 900 + number % 7})
+                    .as_object()
+                    .unwrap()
+                    .clone();
+                let wanted = Rc::new(Wanted::new(attributes.clone(), Item::read(&attributes).unwrap()));
+                for principal in 0..10 {
+                    files.insert(
+                        key(&format!("corp/group/{number}-{principal}"), &format!("grant-{}", number % 20)),
+                        Rc::clone(&wanted),
+                    );
+                }
+            }
+            files
+        };
+        let (before, after) = (files("s3:GetObject"), files("s3:PutObject"));
+        let start = std::time::Instant::now();
+        for (key, wanted) in &before {
+            let mut record = typed(&wanted.attributes);
+            let revision = format!("1-{}", wanted.content.hash());
+            record.insert("revision".into(), AttributeValue::S(revision.clone()));
+            table.add(key.principal.clone(), key.grant.clone(), record);
+            table.add(key.history(), format!("{}#{revision}", key.grant), Record::new());
+            lines.insert(key.clone(), revision);
+        }
+        table.manifests.insert("default".into(), lines);
+        let read = start.elapsed();
+        let options = options("default");
+        for (what, files) in [("nothing", &before), ("everything", &after)] {
+            let start = std::time::Instant::now();
+            let plan = plan(files, &table, &options);
+            let length = plan.text().len();
+            println!(
+                "{items} items, {what} changes: {:?}, with the reading {:?}; {length} bytes",
+                start.elapsed(),
+                start.elapsed() + read
+            );
+        }
+    }
 }
