@@ -106,7 +106,9 @@ impl<'a> Applied<'a> {
         done.sort_by_key(|done| done.key);
         let finished: BTreeSet<&Key> = done.iter().map(|done| done.key).collect();
         let keys = plan.changes.iter().map(|change| change.key);
-        let not_done = keys.filter(|key| !finished.contains(key)).collect();
+        let not_done: Vec<&Key> = keys.filter(|key| !finished.contains(key)).collect();
+        // Whoever wants an end just before it comes gets it.
+        let stopped = stopped.filter(|stopped| !(matches!(stopped, Stopped::Interrupted) && not_done.is_empty()));
         Ok(Self { plan: plan.told(), done, not_done, stopped })
     }
 
@@ -114,6 +116,7 @@ impl<'a> Applied<'a> {
     pub(super) fn text(&self) -> String {
         match &self.stopped {
             None if self.done.is_empty() => "Nothing to do: nothing was written.".into(),
+            None if self.done.len() == 1 => "Applied 1 change.".into(),
             None => format!("Applied {} changes.", self.done.len()),
             Some(_) => {
                 let mut lines = vec![format!("Done: {} of {} changes.", self.done.len(), self.total())];

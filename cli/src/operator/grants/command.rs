@@ -163,6 +163,9 @@ impl Apply {
             Applied::nothing(&plan)
         } else {
             if asks {
+                if self.output.json {
+                    note(&plan.text());
+                }
                 confirm()?;
             }
             let writer = Writer::new(&read.sdk, &read.table, stamp(&read.sdk, self.source, now).await?);

@@ -4,7 +4,8 @@
 //! a difference.
 
 use hallpass::grants::{Attributes, Content, is_content};
-use serde_json::{Map, Value, json};
+use hallpass::read::json;
+use serde_json::{Map, Value};
 
 use super::table::shown;
 
@@ -79,11 +80,11 @@ fn of_attribute(name: &str, value: &Value) -> Vec<Part> {
     match (name, value) {
         ("tags" | "require", Value::Object(of)) if !of.is_empty() => members(value),
         ("policy_arns", Value::Array(arns)) if !arns.is_empty() => {
-            arns.iter().map(|arn| Part::new(name, arn, name, json!([arn]))).collect()
+            arns.iter().map(|arn| Part::new(name, arn, name, Value::Array(vec![arn.clone()]))).collect()
         }
-        ("policy", Value::String(text)) => match serde_json::from_str::<Value>(text) {
-            Ok(policy @ Value::Object(_)) => of_attribute(name, &policy),
-            _ => vec![Part::new(name, value, name, value.clone())],
+        ("policy", Value::String(text)) => match json::parse_object(text.as_bytes()) {
+            Ok(policy) => of_attribute(name, &Value::Object(policy)),
+            Err(_) => vec![Part::new(name, value, name, value.clone())],
         },
         ("policy", Value::Object(policy)) if !policy.is_empty() => {
             policy.iter().flat_map(|(member, value)| of_policy(member, value)).collect()
@@ -107,6 +108,8 @@ fn of_policy(member: &str, value: &Value) -> Vec<Part> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn told(before: &Value, after: &Value) -> Vec<String> {

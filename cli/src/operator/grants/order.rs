@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use hallpass::grants::{Attributes, ChangeEffect, Content, Item, Revision, effect, is_content};
+use hallpass::read::json;
 use serde_json::Value;
 
 use super::plan::{Change, Plan};
@@ -163,7 +164,7 @@ fn is_between(plan: &Plan<'_>, change: &Change<'_>, middle: &Attributes) -> bool
 
 /// Leaves of a policy what denies. A policy that is left without statements is malformed, and proves nothing.
 fn allow_nothing(policy: &mut Value) {
-    if let Some(parsed) = policy.as_str().and_then(|text| serde_json::from_str(text).ok()) {
+    if let Some(parsed) = policy.as_str().and_then(|text| json::parse(text.as_bytes()).ok()) {
         *policy = parsed;
     }
     let Some(statements) = policy.get_mut("Statement") else { return };
