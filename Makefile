@@ -133,6 +133,7 @@ mutants: cargo-nextest cargo-mutants ## Removes each check of the core in turn, 
 
 .PHONY: e2e
 e2e: artifact $(NODE) ## The whole system, with the artifact that would be deployed
+	cargo build --quiet --locked --package hallpass-cli
 	pytest tests/e2e
 
 .PHONY: sam-local

@@ -20,6 +20,7 @@ mod offers;
 mod policy;
 mod principal;
 mod requirement;
+mod revision;
 #[cfg(feature = "aws")]
 mod store;
 #[cfg(test)]
@@ -40,5 +41,6 @@ pub use self::offers::{Holdings, Offer, offers};
 pub use self::policy::{ClaimError, Policy, Statement, Template, TemplateError};
 pub use self::principal::{Principal, PrincipalKind};
 pub use self::requirement::StepUp;
+pub use self::revision::{Content, Revision, is_content};
 #[cfg(feature = "aws")]
-pub use self::store::{SettleError, Store, StoreError};
+pub use self::store::{SettleError, Store, StoreError, attributes};

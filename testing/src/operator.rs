@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::sync::MutexGuard;
 
 use serde_json::{Value, json};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use super::aws::account::{Account, State};
 use super::aws::cloudformation::STACK;
@@ -105,11 +105,15 @@ impl Deployed {
 
     /// Runs the command with these arguments, and waits for its end.
     pub async fn run(&self, arguments: &[&str]) -> Run {
+        Run::of(self.command(arguments).spawn().unwrap()).await
+    }
+
+    /// The command with these arguments, for [`Run::of`].
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(crate::binary("hallpass"));
-        command.args(arguments).env_clear().envs(&self.environment).stdin(Stdio::null()).kill_on_drop(true);
-        let output = command.output().await.unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Run { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        command.args(arguments).env_clear().envs(&self.environment).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
     }
 
     /// The operations asked for so far, in order, with their members or fields.
@@ -134,6 +138,13 @@ impl Deployed {
 }
 
 impl Run {
+    /// Waits for the end of a process.
+    pub async fn of(process: Child) -> Self {
+        let output = process.wait_with_output().await.unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
     /// Asserts the exit code, and returns what was printed.
     pub fn exits(&self, code: i32) -> &str {
         assert_eq!(self.code, code, "{self:?}");

@@ -53,6 +53,9 @@ NOT_ENFORCED = {
     "ReaderPolicy: ReadLogs (the emulator compares log groups without the `:*` that their ARNs end in)": (
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatchlogs.html"
     ),
+    "CiPolicy: WriteGrants but not on `blocked#*` (the emulator knows no dynamodb:LeadingKeys)": (
+        "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html"
+    ),
     "OperatorPolicy: RegisterNames on `name#*` alone (the emulator knows no dynamodb:LeadingKeys)": (
         "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html"
     ),

@@ -730,9 +730,19 @@ def test_no_policy_is_longer_than_iam_takes() -> None:
         assert len(re.sub(r"<[\w.]+>", "x" * 130, text)) <= 6144, name
 
 
+READS = ("BatchGetItem", "DescribeTable", "GetItem", "Query", "Scan")
+
+
 def test_a_pipeline_writes_grants_and_nothing_else() -> None:
-    assert {resource for each in statements("CiPolicy") for resource in listed(each["Resource"])} == {
-        "<GrantsTable.Arn>"
+    writing = statement("CiPolicy", "WriteGrants")
+    assert writing["Resource"] == "<GrantsTable.Arn>"
+    assert writing["Condition"] == {"ForAllValues:StringNotLike": {"dynamodb:LeadingKeys": ["blocked#*"]}}
+    assert allowed("CiPolicy") == {
+        ("cloudformation:DescribeStacks", f"{ARN}:cloudformation:us-east-1:{ACCOUNT}:stack/hallpass/*"),
+        *(
+            (f"dynamodb:{action}", "<GrantsTable.Arn>")
+            for action in (*READS, "ConditionCheckItem", "DeleteItem", "PutItem")
+        ),
     }
     writes = re.compile(r"dynamodb:.*(Put|Update|Delete|Write)")
     reading = [action for each in statements("ReaderPolicy") for action in listed(each["Action"])]

@@ -139,6 +139,12 @@ impl Item {
         if self.limits(others) { ChangeEffect::Mixed } else { ChangeEffect::Widens }
     }
 
+    /// All that [`effect`] looks at in one of the `others`. Of those that are alike in it, one is enough.
+    #[must_use]
+    pub fn as_other(&self) -> (SessionDuration, SessionDuration) {
+        (self.max_duration, self.default())
+    }
+
     /// Whether it may take something from callers who match others too.
     fn limits(&self, others: Others) -> bool {
         let limits_all = self.denies()
