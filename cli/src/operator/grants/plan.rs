@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use data_encoding::HEXLOWER;
-use hallpass::grants::{Attributes, ChangeEffect, Content, Item, Revision, effect};
+use hallpass::grants::{Attributes, ChangeEffect, Content, Item, Others, Revision, effect};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -241,7 +241,7 @@ fn label(before: Option<&Stored>, after: Option<&Wanted>, others: &[&Item]) -> C
     }
     match before.map(Stored::item) {
         Some(None) => ChangeEffect::Mixed,
-        before => effect(before.flatten().as_ref(), after.map(|wanted| &wanted.item), others),
+        before => effect(before.flatten().as_ref(), after.map(|wanted| &wanted.item), Others::of(others.iter().copied())),
     }
 }
 
