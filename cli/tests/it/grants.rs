@@ -228,7 +228,7 @@ async fn what_is_applied_is_in_the_table_its_history_and_its_manifest() {
     let world = World::new().await;
     world.files(&[("a", 900), ("b", 900)]);
     let run = world.apply(&["--yes", "--source", "commit 1"]).await;
-    assert!(run.exits(0).ends_with("Applied 2 changes.\n") && run.stderr.is_empty(), "{run:?}");
+    assert!(run.exits(0).ends_with("Applied 2 changes.\n"), "{run:?}");
     let item = &world.partition(WHO)["a"];
     let revision = item["revision"].as_str().unwrap();
     assert!(revision.starts_with("1-") && revision.len() == 18);
