@@ -9,6 +9,8 @@ mod denied;
 mod effect;
 mod evaluate;
 #[cfg(feature = "files")]
+pub mod explain;
+#[cfg(feature = "files")]
 pub mod file;
 mod grant_name;
 mod item;
@@ -23,10 +25,12 @@ mod revision;
 mod store;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "files")]
+pub mod trial;
 
 pub use self::authorize::{Matched, Matches, Pending, Request, Session, authorize};
 pub use self::denied::{Denied, Refused, Unusable};
-pub use self::effect::{ChangeEffect, effect};
+pub use self::effect::{ChangeEffect, Others, effect};
 pub use self::evaluate::{
     Asked, AskedError, Circumstances, Context, Decided, Decider, Decision, Document, Policies, Verdict, evaluate,
 };

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from cfn import GIVEN, Template
-from stack import ROOT
+from paths import ROOT
 
 TEMPLATE = Template.load()
 ARN = "arn:aws"
@@ -269,7 +269,7 @@ def test_the_defaults_of_an_issuer_are_the_functions() -> None:
     assert issuers() == [least | defaults]
     source = (ROOT / "src/identity/issuer_config.rs").read_text()
     for name in ("subject_claim", "groups_claim"):
-        assert f'self.pointer("{name}").unwrap_or_else(|| "{defaults[name]}".into())' in source
+        assert f'fields.nullable("{name}", pointer).unwrap_or_else(|| "{defaults[name]}".into())' in source
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tests/providers").glob("*.json")), ids=lambda path: path.stem)
@@ -963,7 +963,7 @@ def test_the_saved_query_asks_for_what_the_audit_lines_have() -> None:
     query = TEMPLATE.properties("CredentialsIssued")
     assert query["LogGroupNames"] == ["<FunctionLog>"]
     asked = re.search(r"fields @timestamp, (.+)", query["QueryString"])[1].split(", ")
-    written = set(re.findall(r"^    pub (\w+): ", (ROOT / "src/audit/record.rs").read_text(), re.MULTILINE))
+    written = set(re.findall(r"^    pub (\w+): ", (ROOT / "src/audit/record/mod.rs").read_text(), re.MULTILINE))
     assert {"access_key_id", "sts_request_id"} <= set(asked) <= written
 
 

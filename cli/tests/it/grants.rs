@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use hallpass_testing::aws::dynamodb::{GRANTS, UPSTREAM_TEXT, cancelled, error};
-use hallpass_testing::operator::{Deployed, OPERATOR, Run};
+use hallpass_testing::aws::sts::OPERATOR;
+use hallpass_testing::operator::{Deployed, Run};
 use hallpass_testing::server::Fault;
 
 const WHO: &str = "corp/everyone";
