@@ -29,6 +29,12 @@ WILDCARDS = {
         "FindTheParts",
         f"{ARN}:cloudformation:us-east-1:{ACCOUNT}:stack/hallpass/*",
     ): "a request names the stack by its name, and is judged without its id",
+    **{
+        (policy, "FindTheTables", f"{ARN}:cloudformation:us-east-1:{ACCOUNT}:stack/hallpass/*"): (
+            "a request names the stack by its name, and is judged without its id"
+        )
+        for policy in ("CiPolicy", "OperatorPolicy", "ReaderPolicy")
+    },
     ("ReaderPolicy", "FetchResultsOfQueries", "*"): "results of queries are known by an id, and by no resource",
     (
         "ApiMayInvoke",

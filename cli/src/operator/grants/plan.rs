@@ -345,7 +345,7 @@ impl<'a> Plan<'a> {
             }
             let seen = stored.map(|stored| (stored.revision_text(), stored.content.as_value()));
             let wanted = wanted.map(|wanted| &wanted.attributes);
-            add(&mut id, &json!([key.principal, key.grant, seen, managed, other, wanted, written]));
+            add(&mut id, &(key, seen, managed, other, wanted, written));
         }
         plan.id = HEXLOWER.encode(&id.finalize());
         plan
