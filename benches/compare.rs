@@ -55,17 +55,17 @@ const SLACK: u64 = 20;
 /// A build that refuses its configuration ends sooner.
 const START: Duration = Duration::from_secs(5);
 
-/// Texts for people.
-const WORDING: [&str; 4] = ["message", "Message", "title", "error_description"];
+/// Texts for people, by the name of the member.
+const WORDING: [&str; 5] = ["message", "Message", "title", "error_description", "detail"];
 
 /// What differs in each run, by the name of the member.
-const VOLATILE: [&str; 5] = ["Expiration", "expiration", "timestamp", "lambda_request_id", "attempt"];
+const VOLATILE: [&str; 5] = ["Expiration", "expiration", "time", "lambda_request_id", "attempt"];
 
 /// What the fakes number, for both builds together: invocations and sessions.
 const NUMBERED: [&str; 2] = ["00000000-0000-4000-8000-", "ASIASESSION"];
 
 /// What may differ by a second that passed between the two builds.
-const SECONDS: [&str; 3] = ["DurationSeconds", "duration", "expires_at"];
+const SECONDS: [&str; 4] = ["DurationSeconds", "duration", "expires_at", "max_duration"];
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -181,7 +181,12 @@ impl Pair {
             if status(base) != status(ours) {
                 // All else follows.
                 let told = |side: usize| json!([status(&seen[number][side]), lines[side][number]["outcome"]["reason"]]);
-                differences.between(what, "/status and reason", &json!(told(0).to_string()), &json!(told(1).to_string()));
+                differences.between(
+                    what,
+                    "/status and reason",
+                    &json!(told(0).to_string()),
+                    &json!(told(1).to_string()),
+                );
                 continue;
             }
             differences.between(what, "", base, ours);
@@ -352,7 +357,8 @@ fn events(world: &World) -> Vec<(String, String)> {
     world.dynamodb.grant("corp/group/deployers", "deploy", &deploy);
     let person = |who: &str| {
         let mut claims = claims(world, "corp", who);
-        let groups: Vec<String> = if who == "heidi" { (0..300).map(|group| group.to_string()).collect() } else { vec![] };
+        let groups: Vec<String> =
+            if who == "heidi" { (0..300).map(|group| group.to_string()).collect() } else { vec![] };
         match who {
             "erin" => claims["amr"] = json!(["pwd", "mfa"]),
             "heidi" => claims["groups"] = json!(groups),
