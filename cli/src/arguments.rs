@@ -4,7 +4,7 @@
 
 use clap::{Parser, Subcommand};
 
-#[cfg(feature = "operator")]
+#[cfg(feature = "files")]
 use crate::operator;
 
 /// Get and manage short-lived, scoped AWS credentials with Hallpass.
@@ -25,4 +25,8 @@ pub(crate) enum Command {
     #[cfg(feature = "operator")]
     #[command(subcommand)]
     Key(operator::key::Command),
+    /// Check, format and apply grant files
+    #[cfg(feature = "files")]
+    #[command(subcommand)]
+    Grants(operator::grants::Command),
 }

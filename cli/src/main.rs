@@ -11,7 +11,7 @@ use self::output::Outcome;
 
 mod arguments;
 mod failure;
-#[cfg(feature = "operator")]
+#[cfg(feature = "files")]
 mod operator;
 mod output;
 
@@ -30,10 +30,12 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
     match command {
         #[cfg(feature = "operator")]
         Command::Key(command) => command.run(now()).await,
+        #[cfg(feature = "files")]
+        Command::Grants(command) => command.run(now()).await,
     }
 }
 
-#[cfg(feature = "operator")]
+#[cfg(feature = "files")]
 #[expect(clippy::disallowed_methods, reason = "main reads the clock, and passes it on")]
 fn now() -> std::time::SystemTime {
     std::time::SystemTime::now()

@@ -50,7 +50,7 @@ pub(super) fn merge(stored: Vec<StoredItem>, now: SystemTime) -> Result<Merged, 
 
 impl Item {
     /// Whether it is the item's time, with enough of it left for the shortest session that STS makes.
-    fn in_time(&self, now: SystemTime) -> bool {
+    pub(super) fn in_time(&self, now: SystemTime) -> bool {
         self.not_before.is_none_or(|begin| begin <= seconds(now))
             && self.not_after.is_none_or(|end| seconds_until(end, now) >= i64::from(SessionDuration::MIN.as_secs()))
     }
@@ -147,7 +147,7 @@ fn session_policy(
 /// The statement that denies everything from elsewhere. Calls that an AWS service makes with the session, such as
 /// Athena's to S3, come from the service's own address.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-viaawsservice>
-fn pin(address: IpAddr) -> Value {
+pub(super) fn pin(address: IpAddr) -> Value {
     let address = address.to_canonical();
     let bits = if address.is_ipv4() { 32 } else { 128 };
     json!({

@@ -80,7 +80,7 @@ impl ChangeEffect {
     }
 
     /// Of a limit, such as a duration.
-    fn of_limit<T: Ord>(before: T, after: T) -> Self {
+    fn of_limit<T: Ord>(before: &T, after: &T) -> Self {
         Self::of(after <= before, after >= before)
     }
 }
@@ -91,12 +91,32 @@ impl fmt::Display for ChangeEffect {
     }
 }
 
-/// What it does that an item is created (`before` is `None`), updated, or deleted (`after` is `None`).
+/// What is known of the other items of a grant that one caller can match together with an item. The item limits those,
+/// too: how long a session lasts, for instance, so that deleting it may widen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Others {
+    /// The longest maximum, and the longest session that is issued if no duration is asked for. `None`: there are none.
+    longest: Option<(SessionDuration, SessionDuration)>,
+}
+
+impl Others {
+    /// Sums up items, as they are and as they will be. If there are others, the item itself may be among them, so that
+    /// all items of a grant can be summed up once. Items of two users, or of two issuers, never meet.
+    #[must_use]
+    pub fn of<'i>(items: impl IntoIterator<Item = &'i Item>) -> Self {
+        let longer = |longest: Option<(SessionDuration, SessionDuration)>, item: &Item| {
+            let (maximum, default) = longest.unwrap_or((SessionDuration::MIN, SessionDuration::MIN));
+            Some((maximum.max(item.max_duration), default.max(item.default())))
+        };
+        Self { longest: items.into_iter().fold(None, longer) }
+    }
+}
+
+/// The effect of creating an item (`before` is `None`), updating it, or deleting it (`after` is `None`).
 ///
-/// `others` are all other items of the grant that one caller can match together with it, as they are and as they will
-/// be. An item also limits those: for how long a session lasts, for instance, so that deleting it may widen.
+/// An item of the table that cannot be read refuses its callers, as a disabled one does.
 #[must_use]
-pub fn effect(before: Option<&Item>, after: Option<&Item>, others: &[&Item]) -> ChangeEffect {
+pub fn effect(before: Option<&Item>, after: Option<&Item>, others: Others) -> ChangeEffect {
     match (before, after) {
         (None, None) => ChangeEffect::Same,
         (None, Some(created)) => created.creation(others),
@@ -106,7 +126,7 @@ pub fn effect(before: Option<&Item>, after: Option<&Item>, others: &[&Item]) -> 
 }
 
 impl Item {
-    fn creation(&self, others: &[&Self]) -> ChangeEffect {
+    fn creation(&self, others: Others) -> ChangeEffect {
         if !self.enabled {
             return ChangeEffect::Narrows;
         }
@@ -119,8 +139,14 @@ impl Item {
         if self.limits(others) { ChangeEffect::Mixed } else { ChangeEffect::Widens }
     }
 
+    /// All that [`effect`] looks at in one of the `others`. Of those that are alike in it, one is enough.
+    #[must_use]
+    pub fn as_other(&self) -> (SessionDuration, SessionDuration) {
+        (self.max_duration, self.default())
+    }
+
     /// Whether it may take something from callers who match others too.
-    fn limits(&self, others: &[&Self]) -> bool {
+    fn limits(&self, others: Others) -> bool {
         let limits_all = self.denies()
             || !self.require.is_empty()
             || self.pin_source_ip
@@ -130,11 +156,11 @@ impl Item {
             || !self.tags.is_empty()
             || !self.claims().is_empty();
         others
-            .iter()
-            .any(|other| limits_all || other.max_duration > self.max_duration || other.default() > self.default())
+            .longest
+            .is_some_and(|(maximum, default)| limits_all || maximum > self.max_duration || default > self.default())
     }
 
-    fn update_of(&self, before: &Self, others: &[&Self]) -> ChangeEffect {
+    fn update_of(&self, before: &Self, others: Others) -> ChangeEffect {
         match (before.enabled, self.enabled) {
             (false, false) => return ChangeEffect::Same,
             (false, true) => return ChangeEffect::Widens,
@@ -143,12 +169,12 @@ impl Item {
         }
         [
             self.update_of_time(before, others),
-            ChangeEffect::of_limit(before.max_duration, self.max_duration),
-            ChangeEffect::of_limit(before.default(), self.default()),
+            self.update_of_max_duration(before),
+            ChangeEffect::of_limit(&before.default(), &self.default()),
             // Whoever does not have a claim gets no session.
             ChangeEffect::of(self.claims().is_superset(&before.claims()), self.claims().is_subset(&before.claims())),
             ChangeEffect::of(self.implies_require_of(before), before.implies_require_of(self)),
-            ChangeEffect::of_limit(!before.pin_source_ip, !self.pin_source_ip),
+            ChangeEffect::of_limit(&!before.pin_source_ip, &!self.pin_source_ip),
             self.update_of_arns(before),
             // Policies of roles and resources may allow or deny by tags.
             if self.tags == before.tags { ChangeEffect::Same } else { ChangeEffect::Mixed },
@@ -161,13 +187,21 @@ impl Item {
         .fold(ChangeEffect::Same, ChangeEffect::and)
     }
 
+    /// Taking away a limit that somebody wrote is never labelled as less, although the default that is left may be smaller.
+    fn update_of_max_duration(&self, before: &Self) -> ChangeEffect {
+        if before.states_max_duration && !self.states_max_duration {
+            return ChangeEffect::Widens;
+        }
+        ChangeEffect::of_limit(&before.max_duration, &self.max_duration)
+    }
+
     /// In time that is new, the item is as if it were created, and in time that is no longer its, as if it were deleted.
     /// No session lasts longer than an item that it was made from.
-    fn update_of_time(&self, before: &Self, others: &[&Self]) -> ChangeEffect {
+    fn update_of_time(&self, before: &Self, others: Others) -> ChangeEffect {
         let begin = |item: &Self| item.not_before.unwrap_or(i64::MIN);
         let end = |item: &Self| item.not_after.unwrap_or(i64::MAX);
-        let begins = ChangeEffect::of_limit(begin(self), begin(before));
-        let ends = ChangeEffect::of_limit(end(before), end(self));
+        let begins = ChangeEffect::of_limit(&begin(self), &begin(before));
+        let ends = ChangeEffect::of_limit(&end(before), &end(self));
         let has = |effect: ChangeEffect| begins == effect || ends == effect;
         let lost = if has(ChangeEffect::Narrows) { before.creation(others).reversed() } else { ChangeEffect::Same };
         let won = if has(ChangeEffect::Widens) { self.creation(others) } else { ChangeEffect::Same };
