@@ -137,7 +137,8 @@ impl Told {
             | Code::UnsupportedMediaType
             | Code::GrantUnusable
             | Code::BrokerKeyRefused
-            | Code::Internal => None,
+            | Code::Internal
+            | Code::Unknown => None,
         };
         told
     }

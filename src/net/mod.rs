@@ -6,4 +6,4 @@ pub mod aws;
 mod connector;
 pub mod https;
 pub mod refreshed;
-pub(crate) mod url;
+pub mod url;
