@@ -18,7 +18,7 @@ impl Failure {
             let error = Upstream::of(service(permissions), &error);
             let denied = matches!(&error, Upstream::Refused { code, .. } if code.starts_with("AccessDenied"));
             let remedy = if denied { format!("; you need {permissions}") } else { String::new() };
-            Self(format!("cannot {what}: {error}{remedy}"))
+            Self::new(format!("cannot {what}: {error}{remedy}"))
         }
     }
 }

@@ -57,14 +57,14 @@ impl Target {
         }
         let sdk = loader.load().await;
         if sdk.region().is_none() {
-            return Err(Failure("no AWS region: use --region, set AWS_REGION or add it to the profile".into()));
+            return Err(Failure::new("no AWS region: use --region, set AWS_REGION or add it to the profile"));
         }
         // Asked for once ahead, since a service's client reports credentials that are missing as a broken connection.
         // Of the error only its kind is told: the output of a credential process may be in it.
         if let Some(provider) = sdk.credentials_provider()
             && let Err(error) = provider.provide_credentials().await
         {
-            return Err(Failure(format!("no AWS credentials: {error}; does `aws sts get-caller-identity` work?")));
+            return Err(Failure::new(format!("no AWS credentials: {error}; does `aws sts get-caller-identity` work?")));
         }
         Ok(sdk)
     }
@@ -81,16 +81,16 @@ impl Stack {
                 // What CloudFormation answers for a name that it does not know.
                 let unknown =
                     error.as_service_error().is_some_and(|error| error.meta().code() == Some("ValidationError"));
-                let Failure(text) =
+                let failure =
                     Failure::to(format!("find the stack `{name}` in {region}"), "cloudformation:DescribeStacks")(error);
-                Failure(if unknown { format!("{text}; is it in this region and account?") } else { text })
+                if unknown { Failure::new(format!("{failure}; is it in this region and account?")) } else { failure }
             })?
             .stacks
             .unwrap_or_default();
-        let stack = stacks.first().ok_or_else(|| Failure(format!("there is no stack `{name}` in {region}")))?;
+        let stack = stacks.first().ok_or_else(|| Failure::new(format!("there is no stack `{name}` in {region}")))?;
         let needed = |key: &str| {
             output(stack, key)
-                .ok_or_else(|| Failure(format!("the stack `{name}` has no output `{key}`: is it Hallpass?")))
+                .ok_or_else(|| Failure::new(format!("the stack `{name}` has no output `{key}`: is it Hallpass?")))
         };
         Ok(Self {
             name: name.clone(),

@@ -3,7 +3,6 @@
 //! The secret's value is never read: no person needs the key, so nobody's machine should ever have it.
 
 use std::fmt;
-use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_iam::primitives::DateTime;
@@ -17,13 +16,11 @@ use self::rotate::Rotation;
 use self::status::Status;
 use crate::failure::Failure;
 use crate::operator::stack::{Stack, Target};
-use crate::say;
+use crate::output::{Outcome, Output};
 
 mod rotate;
 mod status;
 
-/// The exit code if there are problems to fix. 1 is for a failure, 2 is clap's for wrong usage.
-const PROBLEMS: u8 = 3;
 /// The version of the secret that is in use has this label.
 const CURRENT: &str = "AWSCURRENT";
 /// The version that a rotation is about to make current has this one.
@@ -35,9 +32,8 @@ pub(crate) enum Command {
     Status {
         #[command(flatten)]
         target: Target,
-        /// Print JSON, with times as RFC 3339 in UTC
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        output: Output,
     },
     /// Make a new broker key now, and wait until it is in use
     ///
@@ -56,17 +52,17 @@ pub(crate) enum Command {
 
 impl Command {
     /// Does it, and says so.
-    pub(crate) async fn run(self, now: SystemTime) -> Result<ExitCode, Failure> {
+    pub(crate) async fn run(self, now: SystemTime) -> Result<Outcome, Failure> {
         match self {
-            Self::Status { target, json } => {
+            Self::Status { target, output } => {
                 let status = Status::of(&BrokerKey::find(&target).await?, Time::of(now)).await?;
-                say(&if json { status.json()? } else { status.text() })?;
-                Ok(if status.is_fine() { ExitCode::SUCCESS } else { ExitCode::from(PROBLEMS) })
+                output.print(&status, || status.text())?;
+                Ok(if status.is_fine() { Outcome::Done } else { Outcome::Problems })
             }
             Self::Rotate { target, deactivate_old, wait } => {
                 let key = BrokerKey::find(&target).await?;
                 Rotation::new(&key, deactivate_old).run(Duration::from_secs(wait)).await?;
-                Ok(ExitCode::SUCCESS)
+                Ok(Outcome::Done)
             }
         }
     }
@@ -129,7 +125,7 @@ impl BrokerKey {
             let active = key.status == Some(StatusType::Active);
             Some(AccessKey { id: key.access_key_id?, active, created: key.create_date?.into(), last_used: None })
         });
-        keys.collect::<Option<_>>().ok_or_else(|| Failure(format!("cannot {what}: IAM left out an id or a date")))
+        keys.collect::<Option<_>>().ok_or_else(|| Failure::new(format!("cannot {what}: IAM left out an id or a date")))
     }
 }
 

@@ -124,7 +124,7 @@ impl<'a> Rotation<'a> {
         if !matches!(new.as_slice(), [key] if key.active) {
             let found = new.iter().map(|key| format!("{} {}", key.id, key.state())).collect::<Vec<_>>().join(", ");
             let found = if found.is_empty() { "none".into() } else { found };
-            return Err(Failure(format!(
+            return Err(Failure::new(format!(
                 "`{user}` should have one new access key, active, and has {found}: no key was deactivated; \"The broker key \
                  leaked\" in docs/runbook.md says how to do it by hand"
             )));
@@ -143,7 +143,7 @@ impl<'a> Rotation<'a> {
     fn stuck(&self, how: &str) -> Failure {
         let (log, stack) = (self.key.stack.rotator_log(), &self.key.stack.name);
         let kept = if self.deactivate_old { ", and no key was deactivated" } else { "" };
-        Failure(format!(
+        Failure::new(format!(
             "the rotation was {how}{kept}: see {log}, the rotator's alarm, docs/runbook.md and `hallpass key status --stack {stack}`"
         ))
     }
@@ -151,7 +151,7 @@ impl<'a> Rotation<'a> {
 
 /// Prints the progress. If standard output is closed, the command continues.
 fn tell(line: &str) {
-    let _ = crate::say(line);
+    let _ = crate::output::print(line);
 }
 
 /// A UUID of version 4 (RFC 9562, section 5.4): it must be new, and is not a secret.

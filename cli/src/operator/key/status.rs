@@ -123,11 +123,6 @@ impl Status {
         length(self.now.since(time))
     }
 
-    /// For programs.
-    pub(super) fn json(&self) -> Result<String, Failure> {
-        serde_json::to_string_pretty(self).map_err(|_| Failure("cannot write the status as JSON".into()))
-    }
-
     /// For people, without a newline at the end.
     pub(super) fn text(&self) -> String {
         let mut lines = vec![

@@ -1,0 +1,28 @@
+//! Which commands are there?
+//!
+//! The whole tree is on this page. The options of a command are in the command's own file.
+
+use clap::{Parser, Subcommand};
+
+#[cfg(feature = "operator")]
+use crate::operator;
+
+/// Get and manage short-lived, scoped AWS credentials with Hallpass.
+#[derive(Debug, Parser)]
+#[command(name = "hallpass", version, disable_help_subcommand = true)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 problems were found, 4 there are changes (only \
+                        with --detailed-exit-code)"
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show and rotate the broker key, with which Hallpass asks STS for sessions
+    #[cfg(feature = "operator")]
+    #[command(subcommand)]
+    Key(operator::key::Command),
+}
