@@ -19,6 +19,9 @@ pub(crate) enum Outcome {
     Problems,
     /// 4: there are changes, for those who asked to be told so.
     Changes,
+    /// The exit code of the command that was run.
+    #[cfg(feature = "person")]
+    Passed(u8),
 }
 
 impl Outcome {
@@ -28,6 +31,8 @@ impl Outcome {
             Self::Done => ExitCode::SUCCESS,
             Self::Problems => ExitCode::from(3),
             Self::Changes => ExitCode::from(4),
+            #[cfg(feature = "person")]
+            Self::Passed(code) => ExitCode::from(code),
         }
     }
 }
