@@ -9,7 +9,7 @@ use hallpass::net::url::{is_loopback, is_private, quoted_url};
 use hallpass::wire::{Client, Code, Credentials, METADATA_PATH, Metadata, Offers, Problem};
 
 use super::trouble::{Trouble, shown};
-use super::web::{Answer, Question, Web, host_of};
+use super::web::{Answer, Question, Web};
 
 /// What an issuer's configuration may not set: the protocol does (OpenID Connect Core §3.1.2.1, RFC 7636 §4.3).
 const SET_BY_PROTOCOL: [&str; 9] = [

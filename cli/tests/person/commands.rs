@@ -1,6 +1,6 @@
 //! What do the other commands do with credentials?
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 

@@ -1,6 +1,6 @@
 //! Is standard output of `credentials` one JSON document or nothing, whatever happens?
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::json;

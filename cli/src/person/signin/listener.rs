@@ -221,7 +221,8 @@ mod tests {
             let answered = send(port, &format!("GET /callback?code=canary&state=s-1 HTTP/1.1\r\n{host}")).await;
             assert!(answered.contains(" 200 "), "{answered}");
         };
-        let (callback, ()) = tokio::join!(listener.answer(&expected()), asking);
+        let expected = expected();
+        let (callback, ()) = tokio::join!(listener.answer(&expected), asking);
         assert_eq!(callback, Callback::Code("canary".into()));
     }
 

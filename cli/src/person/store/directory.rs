@@ -110,7 +110,7 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 
 #[cfg(all(test, unix))]
 pub(crate) mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::PermissionsExt;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;

@@ -268,7 +268,7 @@ pub(crate) fn name_of(parts: &[&str]) -> String {
 
 #[cfg(all(test, unix))]
 pub(crate) mod tests {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 
     use serde_json::{Value, json};
 
