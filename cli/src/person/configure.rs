@@ -19,7 +19,9 @@ use crate::output::{Outcome, note, print};
 
 /// Write a profile for each grant to `~/.aws/config`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: hallpass configure https://hallpass.example.com && aws --profile hallpass-default s3 ls")]
+#[command(
+    after_help = "Example: hallpass configure https://hallpass.example.com && aws --profile hallpass-default s3 ls"
+)]
 pub(crate) struct Configure {
     /// The server [default: that of the last login]
     url: Option<String>,
@@ -34,7 +36,7 @@ pub(crate) struct Configure {
     /// Print the block, and change nothing
     #[arg(long)]
     print: bool,
-    /// Fail instead of signing in [env: HALLPASS_NO_LOGIN]
+    /// Fail instead of signing in [env: `HALLPASS_NO_LOGIN`]
     #[arg(long)]
     no_login: bool,
 }
@@ -55,8 +57,15 @@ impl Configure {
         let person = Person::new(&desk, How::default(), self.no_login)?;
         let offers: Offers = person.acting(&server, &target, async |session| Ok(desk.offers(session).await?.0)).await?;
         // With several issuers, the one that was chosen now is the one that the profiles mean.
-        let block = Block { server: &server, prefix: &self.prefix, program: &program, issuer: target.issuer.as_deref(), offers: &offers };
-        let path = config_path(world).ok_or_else(|| Trouble::failed("there is no home directory; set AWS_CONFIG_FILE"))?;
+        let block = Block {
+            server: &server,
+            prefix: &self.prefix,
+            program: &program,
+            issuer: target.issuer.as_deref(),
+            offers: &offers,
+        };
+        let path =
+            config_path(world).ok_or_else(|| Trouble::failed("there is no home directory; set AWS_CONFIG_FILE"))?;
         // Two of us at once would lose each other's block.
         let _locked = desk.store.lock("configure", std::time::Duration::from_secs(10)).await?;
         let path = std::fs::canonicalize(&path).unwrap_or(path);
@@ -64,13 +73,14 @@ impl Configure {
         let old = content(Some(&path)).map_err(failed)?;
         let names = block.names();
         let place = path.display();
-        let written = block.text(is_crlf(&old))?;
+        let written = block.text(is_crlf(&old, &server))?;
         if self.print {
             print(written.trim_end())?;
             return Ok(Outcome::Done);
         }
-        let new = with_block(&old, &server, &written, &names).map_err(|why| Trouble::failed(format!("{place}: {why}")))?;
-        self.check_keys(world, &names)?;
+        let new =
+            with_block(&old, &server, &written, &names).map_err(|why| Trouble::failed(format!("{place}: {why}")))?;
+        check_keys(world, &names)?;
         if self.diff {
             let diff = diff(&place.to_string(), &old, &new);
             if !diff.is_empty() {
@@ -88,19 +98,19 @@ impl Configure {
         }
         Ok(Outcome::Done)
     }
+}
 
-    /// Static keys of a profile would win over what we write.
-    fn check_keys(&self, world: &World, names: &[String]) -> Result<(), Trouble> {
-        let path = credentials_path(world);
-        let Ok(keys) = content(path.as_deref()) else { return Ok(()) };
-        match (profiles(&keys, false).into_iter().find(|profile| names.contains(profile)), path) {
-            (Some(profile), Some(path)) => Err(Trouble::failed(format!(
-                "{} has keys for the profile {}, and they would win; remove them, or choose another --prefix",
-                path.display(),
-                shown(&profile)
-            ))),
-            _ => Ok(()),
-        }
+/// Static keys of a profile would win over what we write.
+fn check_keys(world: &World, names: &[String]) -> Result<(), Trouble> {
+    let path = credentials_path(world);
+    let Ok(keys) = content(path.as_deref()) else { return Ok(()) };
+    match (profiles(&keys, false).into_iter().find(|profile| names.contains(profile)), path) {
+        (Some(profile), Some(path)) => Err(Trouble::failed(format!(
+            "{} has keys for the profile {}, and they would win; remove them, or choose another --prefix",
+            path.display(),
+            shown(&profile)
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -119,10 +129,12 @@ impl Block<'_> {
     }
 
     fn text(&self, crlf: bool) -> Result<String, Trouble> {
-        let mut lines = vec![begin(self.server), "# Written by `hallpass configure`, which replaces all of it.".to_owned()];
+        let mut lines =
+            vec![begin(self.server), "# Written by `hallpass configure`, which replaces all of it.".to_owned()];
         for offer in &self.offers.grants {
             // A server must not write what it likes into the file.
-            let grant = super::desk::grant_name(&offer.name).map_err(|_| Trouble::failed("the server names a grant that no grant can be called"))?;
+            let grant = super::desk::grant_name(&offer.name)
+                .map_err(|_| Trouble::failed("the server names a grant that no grant can be called"))?;
             let issuer = self.issuer.map_or_else(String::new, |issuer| format!(" --issuer {issuer}"));
             let Self { server, prefix, program, .. } = self;
             lines.push(format!("[profile {prefix}-{grant}]"));
@@ -142,8 +154,11 @@ fn end(server: &ServerUrl) -> String {
     format!("# <<< hallpass {server} <<<")
 }
 
-fn is_crlf(content: &[u8]) -> bool {
-    lines(content).next().is_some_and(|line| line.ends_with(b"\r\n"))
+/// Whether the block's lines end as on Windows: as they do now, or as the first line of the file does.
+fn is_crlf(content: &[u8], server: &ServerUrl) -> bool {
+    let begin = begin(server);
+    let block = lines(content).find(|line| line.trim_ascii() == begin.as_bytes());
+    block.or_else(|| lines(content).next()).is_some_and(|line| line.ends_with(b"\r\n"))
 }
 
 /// The file with this block in the place of the old one, or at its end.
@@ -173,9 +188,12 @@ fn with_block(old: &[u8], server: &ServerUrl, block: &str, names: &[String]) -> 
     }
     let others: Vec<String> = profiles(&before, true).into_iter().chain(profiles(&after, true)).collect();
     if let Some(name) = names.iter().find(|name| others.contains(name)) {
-        return Err(format!("there is a profile {name} already, outside of the block; rename it, or choose another --prefix"));
+        return Err(format!(
+            "there is a profile {name} already, outside of the block; rename it, or choose another --prefix"
+        ));
     }
-    let gap = if before.is_empty() || before.ends_with(b"\n") { "" } else { "\n" };
+    let line_end = if block.ends_with("\r\n") { "\r\n" } else { "\n" };
+    let gap = if before.is_empty() || before.ends_with(b"\n") { "" } else { line_end };
     Ok([before.as_slice(), gap.as_bytes(), block.as_bytes(), &after].concat())
 }
 
@@ -225,7 +243,7 @@ fn diff(place: &str, old: &[u8], new: &[u8]) -> String {
         let first = if count == 0 { from } else { from.saturating_add(1) };
         format!("{first},{count}")
     };
-    text.push_str(&format!("@@ -{} +{} @@\n", span(&old), span(&new)));
+    text = format!("{text}@@ -{} +{} @@\n", span(&old), span(&new));
     let mut show = |mark: char, lines: &[&[u8]], from: usize, until: usize| {
         for line in lines.iter().take(until).skip(from) {
             text.push(mark);
@@ -252,14 +270,21 @@ fn program(world: &World) -> Result<String, Trouble> {
         std::path::absolute(&called).ok()
     } else {
         let searched = world.variable("PATH").unwrap_or_default();
-        std::env::split_paths(searched).map(|directory| directory.join(&called)).find(|path| path.is_absolute() && path.is_file())
+        std::env::split_paths(searched)
+            .map(|directory| directory.join(&called))
+            .find(|path| path.is_absolute() && path.is_file())
     };
     quoted(&found.filter(|path| same(path)).unwrap_or(current))
 }
 
 /// Some readers split at spaces and some ask a shell, so that only a quoted space is understood by all.
 fn quoted(path: &Path) -> Result<String, Trouble> {
-    let refused = || Trouble::failed(format!("{} has a character that AWS's tools do not read alike; move the program", path.display()));
+    let refused = || {
+        Trouble::failed(format!(
+            "{} has a character that AWS's tools do not read alike; move the program",
+            path.display()
+        ))
+    };
     let text = path.to_str().ok_or_else(refused)?;
     let is_separator = |c: char| cfg!(windows) && c == '\\';
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+:@~()".contains(c) || is_separator(c);
@@ -287,8 +312,9 @@ mod tests {
 
     fn configured(old: &[u8], names: &[&str]) -> Result<Vec<u8>, String> {
         let (server, offers) = (server(), offers(names));
-        let block = Block { server: &server, prefix: "hallpass", program: "/usr/bin/hallpass", issuer: None, offers: &offers };
-        with_block(old, &server, &block.text(is_crlf(old)).unwrap(), &block.names())
+        let block =
+            Block { server: &server, prefix: "hallpass", program: "/usr/bin/hallpass", issuer: None, offers: &offers };
+        with_block(old, &server, &block.text(is_crlf(old, &server)).unwrap(), &block.names())
     }
 
     const BLOCK: &str = "# >>> hallpass https://hallpass.example.com >>>\n\
@@ -343,7 +369,7 @@ mod tests {
             let new = configured(&old, &["deploy"]).unwrap();
             assert!(new.starts_with(&old), "{:?}", String::from_utf8_lossy(&old));
             let added = String::from_utf8(new[old.len()..].to_vec()).unwrap();
-            assert_eq!(added.trim_start_matches('\n').replace("\r\n", "\n"), BLOCK);
+            assert_eq!(added.trim_start_matches(['\r', '\n']).replace("\r\n", "\n"), BLOCK);
             // Again, it changes nothing; and what is gone goes.
             assert_eq!(configured(&new, &["deploy"]).unwrap(), new);
             let other = configured(&new, &["audit"]).unwrap();
@@ -357,7 +383,10 @@ mod tests {
         let old = format!("[default]\nregion = x\n{BLOCK}[profile z]\nregion = y");
         let new = configured(old.as_bytes(), &["audit"]).unwrap();
         let text = String::from_utf8(new).unwrap();
-        assert!(text.starts_with("[default]\nregion = x\n# >>>") && text.ends_with("<<<\n[profile z]\nregion = y"), "{text}");
+        assert!(
+            text.starts_with("[default]\nregion = x\n# >>>") && text.ends_with("<<<\n[profile z]\nregion = y"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -388,7 +417,10 @@ mod tests {
         assert_eq!(diff("/c", &new, &new), "");
         let other = configured(&new, &["audit"]).unwrap();
         let shown = diff("/c", &new, &other);
-        assert!(shown.contains("\n-[profile hallpass-deploy]\n") && shown.contains("\n+[profile hallpass-audit]\n"), "{shown}");
+        assert!(
+            shown.contains("\n-[profile hallpass-deploy]\n") && shown.contains("\n+[profile hallpass-audit]\n"),
+            "{shown}"
+        );
         assert!(shown.contains("\n # <<< "), "{shown}");
     }
 
@@ -421,10 +453,8 @@ mod tests {
         fn any_text_around_a_block_stays(before in "[^#]{0,80}", after in "[^#]{0,80}") {
             let old = format!("{before}\n{BLOCK}{after}");
             let new = String::from_utf8(configured(old.as_bytes(), &["audit"]).unwrap()).unwrap();
-            let start = format!("{before}\n# >>> ");
-            let end = format!(" <<<{}\n{after}", if before.starts_with('\n') || !before.contains("\r\n") { "" } else { "\r" });
-            prop_assert!(new.starts_with(&start));
-            prop_assert!(new.replace(" <<<\r\n", " <<<\n").ends_with(&end.replace(" <<<\r\n", " <<<\n")));
+            let (start, end) = (format!("{before}\n# >>> "), format!(" <<<\n{after}"));
+            prop_assert!(new.starts_with(&start) && new.ends_with(&end));
         }
     }
 }

@@ -50,16 +50,16 @@ pub(crate) struct Console {
     /// The page to open, on the console's hosts
     #[arg(long, value_name = "URL", conflicts_with = "service")]
     destination: Option<String>,
-    /// The region [env: AWS_REGION, AWS_DEFAULT_REGION]
+    /// The region [env: `AWS_REGION`, `AWS_DEFAULT_REGION`]
     #[arg(long, value_parser = label)]
     region: Option<String>,
     /// Print the address instead of opening it. It lets anyone in for 15 minutes
     #[arg(long)]
     print: bool,
-    /// Open this browser; `%s`, or the end, is the address [env: HALLPASS_BROWSER, BROWSER]
+    /// Open this browser; `%s`, or the end, is the address [env: `HALLPASS_BROWSER`, BROWSER]
     #[arg(long, value_name = "CMD")]
     browser: Option<String>,
-    /// Fail instead of signing in [env: HALLPASS_NO_LOGIN]
+    /// Fail instead of signing in [env: `HALLPASS_NO_LOGIN`]
     #[arg(long)]
     no_login: bool,
 }
@@ -96,7 +96,9 @@ impl Partition {
 
     /// Whether a page is one of this partition's console.
     fn has(self, page: &Url) -> bool {
-        let is_console = |host: &str| host == self.console || host.strip_suffix(self.console).is_some_and(|rest| rest.ends_with('.'));
+        let is_console = |host: &str| {
+            host == self.console || host.strip_suffix(self.console).is_some_and(|rest| rest.ends_with('.'))
+        };
         let anonymous = page.username().is_empty() && page.password().is_none();
         page.scheme() == "https" && page.port().is_none() && anonymous && page.host_str().is_some_and(is_console)
     }
@@ -115,15 +117,14 @@ impl Console {
         let federation = federation(world, partition)?;
         let token = sign_in_token(&desk, &federation, &credentials).await?;
         let address = address(&federation, &server, &page, &token);
-        match browser {
-            Some(browser) => open(&browser, &address).await?,
-            None => {
-                if !self.print {
-                    note("No browser is opened here. This address lets anyone in for 15 minutes:");
-                }
-                print(address.as_str())?;
-            }
+        if let Some(browser) = browser {
+            open(&browser, &address).await?;
+            return Ok(Outcome::Done);
         }
+        if !self.print {
+            note("No browser is opened here. This address lets anyone in for 15 minutes:");
+        }
+        print(address.as_str())?;
         Ok(Outcome::Done)
     }
 
@@ -132,21 +133,30 @@ impl Console {
         let text = if let Some(page) = &self.destination {
             page.clone()
         } else {
-            let region = self.region.as_deref().or_else(|| world.variable("AWS_REGION")).or_else(|| world.variable("AWS_DEFAULT_REGION"));
-            let region = region.map(label).transpose().map_err(|why| Trouble::Usage(format!("the region is not one: {why}")))?;
+            let region = self
+                .region
+                .as_deref()
+                .or_else(|| world.variable("AWS_REGION"))
+                .or_else(|| world.variable("AWS_DEFAULT_REGION"));
+            let region =
+                region.map(label).transpose().map_err(|why| Trouble::Usage(format!("the region is not one: {why}")))?;
             let region = region.map_or_else(String::new, |region| format!("?region={region}"));
             let service = self.service.as_deref().unwrap_or("console");
             format!("https://{}/{service}/home{region}", partition.console)
         };
         let page = Url::parse(&text).ok().filter(|page| partition.has(page));
-        page.ok_or_else(|| Trouble::Usage(format!("{} is not a page of https://{}", shown(&quoted_url(&text)), partition.console)))
+        page.ok_or_else(|| {
+            Trouble::Usage(format!("{} is not a page of https://{}", shown(&quoted_url(&text)), partition.console))
+        })
     }
 }
 
 fn federation(world: &World, partition: Partition) -> Result<Url, Trouble> {
     let host = world.variable(ENDPOINT).map_or_else(|| format!("https://{}", partition.sign_in), str::to_owned);
     let url = Url::parse(&format!("{}/federation", host.trim_end_matches('/')));
-    url.ok().filter(is_private).ok_or_else(|| Trouble::Usage(format!("{ENDPOINT} must be an https URL, or one of this machine")))
+    url.ok()
+        .filter(is_private)
+        .ok_or_else(|| Trouble::Usage(format!("{ENDPOINT} must be an https URL, or one of this machine")))
 }
 
 /// By POST, so that no log of addresses has the session. AWS refuses `SessionDuration` with credentials like these.
@@ -157,14 +167,17 @@ async fn sign_in_token(desk: &Desk, federation: &Url, credentials: &Credentials)
         "sessionToken": expose(&credentials.session_token),
     });
     let session = session.to_string();
-    let answer = desk.web.ask(Question::post(federation, &[("Action", "getSigninToken"), ("Session", &session)])).await?;
+    let answer =
+        desk.web.ask(Question::post(federation, &[("Action", "getSigninToken"), ("Session", &session)])).await?;
     let (host, status) = (host_of(federation), answer.status);
     if status != 200 {
         let text = format!("{host} answered with status {status} instead of a sign-in");
         return Err(if status >= 500 || status == 429 { Trouble::Unavailable(text) } else { Trouble::Failed(text) });
     }
     let token = answer.object().and_then(|body| body.get("SigninToken").and_then(Value::as_str).map(str::to_owned));
-    token.filter(|token| !token.is_empty()).ok_or_else(|| Trouble::failed(format!("the answer of {host} has no sign-in")))
+    token
+        .filter(|token| !token.is_empty())
+        .ok_or_else(|| Trouble::failed(format!("the answer of {host} has no sign-in")))
 }
 
 /// `Issuer` is where AWS sends people when the session ends.
@@ -182,7 +195,8 @@ fn address(federation: &Url, server: &ServerUrl, page: &Url, token: &str) -> Url
 /// Opens the address without naming it in the browser's arguments, which every user of the machine can read: the browser
 /// gets a page of this machine's, which leads there, once.
 async fn open(browser: &Browser, address: &Url) -> Result<(), Trouble> {
-    let failed = |error: std::io::Error| Trouble::failed(format!("cannot listen on this machine: {error}; use --print"));
+    let failed =
+        |error: std::io::Error| Trouble::failed(format!("cannot listen on this machine: {error}; use --print"));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
     let host = listener.local_addr().map_err(failed)?.to_string();
     let path = format!("/{}", random_text()?);
@@ -193,7 +207,8 @@ async fn open(browser: &Browser, address: &Url) -> Result<(), Trouble> {
         while let Ok((stream, _)) = listener.accept().await {
             let (host, path, address, sender) = (host.clone(), path.clone(), address.clone(), sender.clone());
             let service = service_fn(move |request: Request<Incoming>| {
-                let is_here = request.headers().get(header::HOST).is_some_and(|value| value.as_bytes() == host.as_bytes());
+                let is_here =
+                    request.headers().get(header::HOST).is_some_and(|value| value.as_bytes() == host.as_bytes());
                 let is_meant = is_here && same(request.uri().path(), &path);
                 let is_first = is_meant && sender.try_send(()).is_ok();
                 let answer = lead(is_first.then_some(&address));
@@ -264,8 +279,14 @@ mod tests {
     fn a_page_is_the_home_or_a_services_in_the_region_that_is_known() {
         let region = [("AWS_REGION", "eu-west-1"), ("AWS_DEFAULT_REGION", "us-east-1")];
         assert_eq!(page(&[], &[], ARN).unwrap(), "https://console.aws.amazon.com/console/home");
-        assert_eq!(page(&["--service", "s3"], &region, ARN).unwrap(), "https://console.aws.amazon.com/s3/home?region=eu-west-1");
-        assert_eq!(page(&[], &region[1..], ARN).unwrap(), "https://console.aws.amazon.com/console/home?region=us-east-1");
+        assert_eq!(
+            page(&["--service", "s3"], &region, ARN).unwrap(),
+            "https://console.aws.amazon.com/s3/home?region=eu-west-1"
+        );
+        assert_eq!(
+            page(&[], &region[1..], ARN).unwrap(),
+            "https://console.aws.amazon.com/console/home?region=us-east-1"
+        );
         assert!(page(&["--region", "eu-central-1"], &region, ARN).unwrap().ends_with("?region=eu-central-1"));
         assert!(page(&[], &[("AWS_REGION", "x&y=z")], ARN).is_err());
     }

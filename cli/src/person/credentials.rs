@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::World;
 use super::desk::{Desk, Person, Program, Target, Wanted, deadline, patience};
 use super::programs::Source;
 use super::secret::stored;
@@ -14,7 +15,6 @@ use super::session::Cached;
 use super::signin::How;
 use super::trouble::Trouble;
 use super::web::Web;
-use super::World;
 use crate::failure::Failure;
 use crate::output::{Outcome, print};
 
@@ -23,7 +23,9 @@ const LIMIT: Duration = Duration::from_millis(3_700);
 
 /// Print credentials, for `credential_process` of AWS's configuration.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: credential_process = /usr/local/bin/hallpass credentials --server https://hallpass.example.com --grant default")]
+#[command(
+    after_help = "Example: credential_process = /usr/local/bin/hallpass credentials --server https://hallpass.example.com --grant default"
+)]
 pub(crate) struct Command {
     #[command(flatten)]
     wanted: Wanted,
@@ -56,7 +58,9 @@ struct Document<'a> {
 impl Command {
     pub(crate) async fn run(self, world: &World) -> Result<Outcome, Failure> {
         let cached = match self.find(world).await {
-            Err(Trouble::StepUp { .. } | Trouble::SignedOut { .. }) if self.auto_login => self.find_with_person(world).await?,
+            Err(Trouble::StepUp { .. } | Trouble::SignedOut { .. }) if self.auto_login => {
+                self.find_with_person(world).await?
+            }
             found => found?,
         };
         print(&document(&cached)?)?;

@@ -38,7 +38,7 @@ const USELESS: i64 = 15;
 /// Which server, and which of its issuers.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Target {
-    /// The Hallpass server [env: HALLPASS_SERVER] [default: that of the last login]
+    /// The server of Hallpass [env: `HALLPASS_SERVER`] [default: that of the last login]
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
     /// The issuer to sign in at, if the server has several
@@ -127,7 +127,9 @@ impl Desk {
         let mut found: Vec<Session> = Vec::new();
         for name in self.store.names(&Session::files_of(server.as_str()), SESSION)? {
             match self.store.read::<Session>(&name)? {
-                Stored::Read(session) if session.server == server.as_str() && session.file() == name => found.push(session),
+                Stored::Read(session) if session.server == server.as_str() && session.file() == name => {
+                    found.push(session)
+                }
                 // Removed since the names were read.
                 Stored::Absent => {}
                 Stored::Read(_) | Stored::Damaged => {
@@ -143,7 +145,9 @@ impl Desk {
         let mut found = found.into_iter();
         match (found.next(), found.next()) {
             (session, None) => Ok(session),
-            _ => Err(Trouble::Usage(format!("you are signed in to {server} at several issuers; choose one with --issuer: {ids}"))),
+            _ => Err(Trouble::Usage(format!(
+                "you are signed in to {server} at several issuers; choose one with --issuer: {ids}"
+            ))),
         }
     }
 
@@ -175,7 +179,12 @@ impl Desk {
     ///
     /// # Errors
     /// [`Trouble`] if there are none, or none until `deadline`.
-    pub(crate) async fn credentials(&self, session: &Session, wanted: &Wanted, deadline: Instant) -> Result<Cached, Trouble> {
+    pub(crate) async fn credentials(
+        &self,
+        session: &Session,
+        wanted: &Wanted,
+        deadline: Instant,
+    ) -> Result<Cached, Trouble> {
         let file = session.credentials_file(&wanted.grant, wanted.duration);
         let is_fresh = |cached: &Cached| cached.is_fresh(self.world.seconds());
         if let Some(cached) = self.cached(session, &file)?.filter(is_fresh) {
@@ -200,7 +209,13 @@ impl Desk {
         }
     }
 
-    async fn renew(&self, session: &Session, wanted: &Wanted, locked: &Locked<'_>, deadline: Instant) -> Result<Cached, Trouble> {
+    async fn renew(
+        &self,
+        session: &Session,
+        wanted: &Wanted,
+        locked: &Locked<'_>,
+        deadline: Instant,
+    ) -> Result<Cached, Trouble> {
         let room = locked.reserve()?;
         let asking = async {
             let server = ServerUrl::parse(&session.server)?;
@@ -213,7 +228,7 @@ impl Desk {
                 Refusal::Told(problem) if problem.code == Code::InsufficientUserAuthentication => {
                     Trouble::StepUp { grant: grant.to_owned(), requires: problem.requires, remedy }
                 }
-                refusal => refusal.into_trouble(&server),
+                refusal @ (Refusal::Told(_) | Refusal::Other(_)) => refusal.into_trouble(&server),
             })
         };
         let credentials = within(deadline, &session.server, asking).await?;
@@ -244,7 +259,9 @@ impl Desk {
                     was_refused = true;
                     let told = format!("{server} does not take this sign-in: {}", shown(&problem.message));
                     session = match self.with_token(&session, Some(&session.token), deadline).await {
-                        Err(Trouble::SignedOut { remedy, .. }) => return Err(Trouble::SignedOut { why: told, remedy }.into()),
+                        Err(Trouble::SignedOut { remedy, .. }) => {
+                            return Err(Trouble::SignedOut { why: told, remedy }.into());
+                        }
                         session => session?,
                     };
                 }
@@ -252,7 +269,10 @@ impl Desk {
                     let told = format!("{server} does not take this sign-in: {}", shown(&problem.message));
                     return Err(signed_out(server, told, Some(&session.issuer_id)).into());
                 }
-                Refusal::Told(problem) if !was_busy && matches!(problem.code, Code::TemporarilyUnavailable | Code::IdentityProviderUnavailable) => {
+                Refusal::Told(problem)
+                    if !was_busy
+                        && matches!(problem.code, Code::TemporarilyUnavailable | Code::IdentityProviderUnavailable) =>
+                {
                     was_busy = true;
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -260,15 +280,21 @@ impl Desk {
                     was_busy = true;
                     tokio::time::sleep(PAUSE).await;
                 }
-                refusal => return Err(refusal),
+                refusal @ (Refusal::Told(_) | Refusal::Other(_)) => return Err(refusal),
             }
         }
     }
 
     /// The session with a token that the server has not refused. If it has none, one process asks the provider.
-    async fn with_token(&self, session: &Session, refused: Option<&SecretString>, deadline: Instant) -> Result<Session, Trouble> {
+    async fn with_token(
+        &self,
+        session: &Session,
+        refused: Option<&SecretString>,
+        deadline: Instant,
+    ) -> Result<Session, Trouble> {
         let is_good = |session: &Session| {
-            session.has_token(self.world.seconds()) && refused.is_none_or(|refused| expose(refused) != expose(&session.token))
+            session.has_token(self.world.seconds())
+                && refused.is_none_or(|refused| expose(refused) != expose(&session.token))
         };
         let server = ServerUrl::parse(&session.server)?;
         let gone = || signed_out(&server, format!("the sign-in to {server} has ended"), Some(&session.issuer_id));
@@ -295,14 +321,19 @@ impl Desk {
             Err(NoTokens::Refused { error, told }) if error == "invalid_grant" => {
                 drop(room);
                 // A process without our lock, on another machine with this home directory, may have been first.
-                let other = locked.read::<Session>()?.whole().filter(|other| {
-                    other.refresh_token.as_ref().is_some_and(|token| expose(token) != expose(&spent))
-                });
+                let other = locked
+                    .read::<Session>()?
+                    .whole()
+                    .filter(|other| other.refresh_token.as_ref().is_some_and(|token| expose(token) != expose(&spent)));
                 if let Some(other) = other.filter(is_good) {
                     return Ok(other);
                 }
                 locked.remove()?;
-                Err(signed_out(&server, format!("the sign-in to {server} has ended ({told})"), Some(&session.issuer_id)))
+                Err(signed_out(
+                    &server,
+                    format!("the sign-in to {server} has ended ({told})"),
+                    Some(&session.issuer_id),
+                ))
             }
             Err(other) => Err(other.into_trouble()),
         }
@@ -310,7 +341,8 @@ impl Desk {
 
     async fn refresh(&self, session: &Session, token: &SecretString) -> Result<Tokens, NoTokens> {
         let endpoint = Url::parse(&session.token_endpoint);
-        let endpoint = endpoint.map_err(|_| NoTokens::Other(Trouble::failed("the stored sign-in is damaged; run `hallpass login`")))?;
+        let endpoint = endpoint
+            .map_err(|_| NoTokens::Other(Trouble::failed("the stored sign-in is damaged; run `hallpass login`")))?;
         let mut fields = vec![
             ("grant_type", "refresh_token"),
             ("refresh_token", expose(token)),
@@ -327,7 +359,9 @@ impl Desk {
         let text = |name: &str| claims.as_ref().and_then(|claims| claims.get(name)).and_then(Value::as_str);
         // Core §12.2: still the same person, of the same issuer.
         if claims.is_some() && (text("iss") != Some(&session.issuer) || text("sub") != session.subject.as_deref()) {
-            return Err(Trouble::failed("the identity provider renewed the sign-in of somebody else; run `hallpass login` again"));
+            return Err(Trouble::failed(
+                "the identity provider renewed the sign-in of somebody else; run `hallpass login` again",
+            ));
         }
         let now = self.world.seconds();
         let (token, expires_at) = tokens.for_server(session.kind, now)?;
@@ -377,12 +411,15 @@ impl Desk {
                 {
                     let grant = &wanted.grant;
                     let lacking = lacking(&problem.requires);
-                    return Err(Trouble::failed(format!("grant `{grant}` needs a stronger sign-in ({lacking}), which a program does not have")));
+                    return Err(Trouble::failed(format!(
+                        "grant `{grant}` needs a stronger sign-in ({lacking}), which a program does not have"
+                    )));
                 }
-                match refusal.into_trouble(server) {
-                    Trouble::Unavailable(_) if !was_busy => was_busy = true,
-                    trouble => return Err(trouble),
+                let trouble = refusal.into_trouble(server);
+                if was_busy || !matches!(trouble, Trouble::Unavailable(_)) {
+                    return Err(trouble);
                 }
+                was_busy = true;
                 tokio::time::sleep(PAUSE).await;
             }
         };
@@ -394,11 +431,18 @@ impl Desk {
     ///
     /// # Errors
     /// [`Trouble`] says why not.
-    pub(crate) async fn sign_in(&self, server: &ServerUrl, client: &Client, requires: &Requires, how: &How) -> Result<Session, Trouble> {
+    pub(crate) async fn sign_in(
+        &self,
+        server: &ServerUrl,
+        client: &Client,
+        requires: &Requires,
+        how: &How,
+    ) -> Result<Session, Trouble> {
         // A store that cannot be written must not cost the person a sign-in.
         let file = Session::file_of(server.as_str(), client);
         self.store.lock(&file, PATIENCE).await?.reserve()?;
-        let SignedIn { tokens, subject, provider } = signin::sign_in(&self.world, &self.web, client, requires, how).await?;
+        let SignedIn { tokens, subject, provider } =
+            signin::sign_in(&self.world, &self.web, client, requires, how).await?;
         let now = self.world.seconds();
         let (token, expires_at) = tokens.for_server(client.token, now)?;
         let session = Session {
@@ -547,7 +591,13 @@ impl<'d> Person<'d> {
     }
 
     /// Signs in, unless another process has done so since: forty commands at once open one browser.
-    async fn sign_in_once(&self, server: &ServerUrl, target: &Target, requires: &Requires, seen: Option<&str>) -> Result<(), Trouble> {
+    async fn sign_in_once(
+        &self,
+        server: &ServerUrl,
+        target: &Target,
+        requires: &Requires,
+        seen: Option<&str>,
+    ) -> Result<(), Trouble> {
         let desk = self.desk;
         let name = format!("{}.login", Session::files_of(server.as_str()));
         let _locked = match desk.store.lock(&name, PAUSE).await {
@@ -594,7 +644,11 @@ fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
 
-async fn within<T>(deadline: Instant, server: &str, asking: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+async fn within<T>(
+    deadline: Instant,
+    server: &str,
+    asking: impl Future<Output = Result<T, Trouble>>,
+) -> Result<T, Trouble> {
     let late = |_| Trouble::Unavailable(format!("{server} or the identity provider did not answer in time; try again"));
     tokio::time::timeout_at(deadline, asking).await.map_err(late)?
 }

@@ -112,7 +112,8 @@ impl Doctor {
         match client {
             Err(trouble) => findings.push(Finding::trouble("metadata", &trouble)),
             Ok(client) => {
-                findings.push(Finding::ok("metadata", format!("{server} names the issuer {}", shown(&client.issuer_id))));
+                findings
+                    .push(Finding::ok("metadata", format!("{server} names the issuer {}", shown(&client.issuer_id))));
                 findings.push(match Provider::discover(&desk.web, &client).await {
                     Ok(_) => Finding::ok("provider", format!("{} describes itself", shown(&client.issuer))),
                     Err(trouble) => Finding::trouble("provider", &trouble),
@@ -127,7 +128,11 @@ impl Doctor {
         }
         findings.push(match session {
             Err(trouble) => Finding::trouble("sign-in", &trouble),
-            Ok(None) => Finding::problem("sign-in", format!("you are not signed in to {server}"), &format!("run `hallpass login {server}`")),
+            Ok(None) => Finding::problem(
+                "sign-in",
+                format!("you are not signed in to {server}"),
+                &format!("run `hallpass login {server}`"),
+            ),
             Ok(Some(session)) => match desk.offers(&session).await {
                 Ok((offers, _)) => {
                     let who = session.subject.as_deref().map_or_else(|| "somebody".into(), shown);
@@ -159,7 +164,11 @@ async fn store(desk: &Desk) -> Vec<Finding> {
 fn clock(date: Option<&str>, now: i64) -> Finding {
     let theirs = date.and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok()).map(OffsetDateTime::unix_timestamp);
     let Some(theirs) = theirs else {
-        return Finding::note("clock", "the server does not say what time it is", "compare this machine's clock yourself");
+        return Finding::note(
+            "clock",
+            "the server does not say what time it is",
+            "compare this machine's clock yourself",
+        );
     };
     let off = now.saturating_sub(theirs);
     let (seconds, side) = (off.unsigned_abs(), if off < 0 { "behind" } else { "ahead of" });
@@ -174,7 +183,8 @@ fn clock(date: Option<&str>, now: i64) -> Finding {
 /// What would make AWS's tools take other credentials, or fail to call us.
 fn surroundings(world: &World) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let set: Vec<&str> = STATIC.iter().chain(&OTHERS).chain(&CONTAINER).filter(|name| world.variable(name).is_some()).copied().collect();
+    let set: Vec<&str> =
+        STATIC.iter().chain(&OTHERS).chain(&CONTAINER).filter(|name| world.variable(name).is_some()).copied().collect();
     if !set.is_empty() {
         let help = "unset them, if a profile of yours is not used; `hallpass exec` removes them for its command";
         findings.push(Finding::note("other credentials", format!("these variables are set: {}", set.join(", ")), help));
@@ -187,7 +197,11 @@ fn surroundings(world: &World) -> Vec<Finding> {
         if default_has_credentials(&text, is_config) {
             let place = path.map_or_else(String::new, |path| path.display().to_string());
             let help = "name the profile you mean (`--profile`, AWS_PROFILE); `hallpass exec` works around it";
-            findings.push(Finding::note("other credentials", format!("the profile `default` in {place} has credentials"), help));
+            findings.push(Finding::note(
+                "other credentials",
+                format!("the profile `default` in {place} has credentials"),
+                help,
+            ));
         }
     }
     findings.extend(processes(&config).filter_map(|line| process(&line)));
@@ -212,13 +226,18 @@ fn process(command: &str) -> Option<Finding> {
     const CHECK: &str = "credential_process";
     if let Some(quoted) = command.strip_prefix(['"', '\'']) {
         let program = quoted.split(['"', '\'']).next().unwrap_or_default();
-        let help = "move it to a path without spaces: Go's SDK on Windows, PowerShell and JetBrains do not read the quotes";
+        let help =
+            "move it to a path without spaces: Go's SDK on Windows, PowerShell and JetBrains do not read the quotes";
         return Some(Finding::note(CHECK, format!("{} is quoted", shown(program)), help));
     }
     let program = command.split_whitespace().next().unwrap_or_default();
     let path = Path::new(program);
     if path.is_absolute() && !path.exists() {
-        return Some(Finding::note(CHECK, format!("{} is not there", shown(program)), "run `hallpass configure` again"));
+        return Some(Finding::note(
+            CHECK,
+            format!("{} is not there", shown(program)),
+            "run `hallpass configure` again",
+        ));
     }
     (!path.is_absolute()).then(|| {
         let help = "run `hallpass configure`, which writes the whole path: some programs have another PATH";
@@ -257,7 +276,9 @@ mod tests {
 
     #[test]
     fn what_would_win_is_noted() {
-        let found = |variables: &[(&str, &str)]| surroundings(&World::of(variables)).iter().map(|finding| finding.result).collect::<Vec<_>>();
+        let found = |variables: &[(&str, &str)]| {
+            surroundings(&World::of(variables)).iter().map(|finding| finding.result).collect::<Vec<_>>()
+        };
         let nowhere = [("AWS_CONFIG_FILE", "/nowhere"), ("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")];
         assert_eq!(found(&nowhere), [Level::Ok]);
         assert_eq!(found(&[nowhere[0], nowhere[1], ("AWS_PROFILE", "x")]), [Level::Note]);

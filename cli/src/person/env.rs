@@ -17,7 +17,9 @@ use crate::output::{Outcome, print};
 
 /// Print commands that set the variables of credentials, for a shell to evaluate.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  eval \"$(hallpass env --grant deploy)\"\n  hallpass env --format fish | source\n  hallpass env --format powershell | Out-String | Invoke-Expression")]
+#[command(
+    after_help = "Examples:\n  eval \"$(hallpass env --grant deploy)\"\n  hallpass env --format fish | source\n  hallpass env --format powershell | Out-String | Invoke-Expression"
+)]
 pub(crate) struct Env {
     #[command(flatten)]
     wanted: Wanted,
@@ -29,7 +31,7 @@ pub(crate) struct Env {
     /// Print commands that remove the variables
     #[arg(long)]
     unset: bool,
-    /// Fail instead of signing in [env: HALLPASS_NO_LOGIN]
+    /// Fail instead of signing in [env: `HALLPASS_NO_LOGIN`]
     #[arg(long)]
     no_login: bool,
 }
@@ -95,9 +97,11 @@ impl Format {
     /// A line for each variable: what it becomes, or that it goes.
     fn write(self, changes: &[(&str, Option<&str>)]) -> Result<String, Trouble> {
         if self == Self::Json {
-            let value = |value: &Option<&str>| value.map_or(Value::Null, Value::from);
-            let members: Map<String, Value> = changes.iter().map(|(name, text)| ((*name).to_owned(), value(text))).collect();
-            return serde_json::to_string(&members).map_err(|_| Trouble::failed("the variables cannot be written as JSON"));
+            let value = |value: Option<&str>| value.map_or(Value::Null, Value::from);
+            let member = |(name, text): &(&str, Option<&str>)| ((*name).to_owned(), value(*text));
+            let members: Map<String, Value> = changes.iter().map(member).collect();
+            return serde_json::to_string(&members)
+                .map_err(|_| Trouble::failed("the variables cannot be written as JSON"));
         }
         let lines: Result<Vec<String>, Trouble> = changes.iter().map(|(name, value)| self.line(name, *value)).collect();
         Ok(lines?.join("\n"))
@@ -111,17 +115,23 @@ impl Format {
         Ok(match (self, value) {
             (Self::Bash, Some(value)) => format!("export {name}='{}'", value.replace('\'', r"'\''")),
             (Self::Bash, None) => format!("unset {name}"),
-            (Self::Fish, Some(value)) => format!("set -gx {name} '{}'", value.replace('\\', r"\\").replace('\'', r"\'")),
+            (Self::Fish, Some(value)) => {
+                format!("set -gx {name} '{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
+            }
             (Self::Fish, None) => format!("set -e {name}"),
             // PowerShell takes typographic quotes for quotes, too.
             (Self::PowerShell, Some(value)) => {
-                let doubled = |c: char| if matches!(c, '\'' | '\u{2018}'..='\u{201b}') { format!("{c}{c}") } else { c.to_string() };
+                let doubled = |c: char| {
+                    if matches!(c, '\'' | '\u{2018}'..='\u{201b}') { format!("{c}{c}") } else { c.to_string() }
+                };
                 format!("$Env:{name} = '{}'", value.chars().map(doubled).collect::<String>())
             }
             (Self::PowerShell, None) => format!("Remove-Item -Path Env:{name} -ErrorAction Ignore"),
             (Self::Cmd, Some(value)) => {
                 if value.contains(|c: char| c.is_control() || "\"%!^&|<>".contains(c)) {
-                    return Err(Trouble::failed("a value has a character that cmd cannot quote; use --format powershell"));
+                    return Err(Trouble::failed(
+                        "a value has a character that cmd cannot quote; use --format powershell",
+                    ));
                 }
                 format!("set \"{name}={value}\"")
             }
@@ -154,11 +164,13 @@ mod tests {
         let (program, arguments) = shell.split_first().unwrap();
         let script = format.write(&[("GONE", None), ("CANARY", Some(value))]).unwrap();
         // The variable is read by another program, so that nothing of the shell's own printing matters.
-        let reader = match format {
-            Format::PowerShell => "[Console]::Out.Write($Env:CANARY + $Env:GONE)",
-            _ => "printenv CANARY; printenv GONE; true",
+        let reader = if format == Format::PowerShell {
+            "[Console]::Out.Write($Env:CANARY + $Env:GONE)"
+        } else {
+            "printenv CANARY; printenv GONE; true"
         };
-        let output = Command::new(program).args(arguments).arg(format!("{script}\n{reader}")).env("GONE", "x").output().ok()?;
+        let output =
+            Command::new(program).args(arguments).arg(format!("{script}\n{reader}")).env("GONE", "x").output().ok()?;
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{script}");
         let text = String::from_utf8(output.stdout).unwrap();
         Some(if format == Format::PowerShell { text } else { text.strip_suffix('\n').unwrap().to_owned() })
@@ -175,8 +187,29 @@ mod tests {
     fn a_shell_reads_exactly_the_value_whatever_is_in_it() {
         for value in [
             "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY==",
-            "a'b", "'", "''", "\\", "\\'", "a\\", "$(id)", "`id`", "${HOME}", "!!", "a b", "\"", "%PATH%", "*", "~", "#",
-            "a\nb", "a;b", "a&b|c>d<e", "\u{2018}id\u{2019}", "é", "-n", "\t",
+            "a'b",
+            "'",
+            "''",
+            "\\",
+            "\\'",
+            "a\\",
+            "$(id)",
+            "`id`",
+            "${HOME}",
+            "!!",
+            "a b",
+            "\"",
+            "%PATH%",
+            "*",
+            "~",
+            "#",
+            "a\nb",
+            "a;b",
+            "a&b|c>d<e",
+            "\u{2018}id\u{2019}",
+            "é",
+            "-n",
+            "\t",
         ] {
             for (shell, format) in SHELLS {
                 assert!(evaluated(shell, format, value).is_none_or(|read| read == value), "{shell:?} {value:?}");

@@ -16,7 +16,7 @@ use crate::output::{Outcome, Output, print};
 pub(crate) struct List {
     #[command(flatten)]
     target: Target,
-    /// Fail instead of signing in [env: HALLPASS_NO_LOGIN]
+    /// Fail instead of signing in [env: `HALLPASS_NO_LOGIN`]
     #[arg(long)]
     no_login: bool,
     #[command(flatten)]
@@ -48,20 +48,28 @@ pub(super) fn table(offers: &Offers) -> String {
         let mut about = offer.description.as_deref().map(shown).unwrap_or_default();
         if offer.requires != Requires::default() {
             let gap = if about.is_empty() { "" } else { " " };
-            about.push_str(&format!("{gap}(needs a stronger sign-in: {})", shown(&lacking(&offer.requires))));
+            about = format!("{about}{gap}(needs a stronger sign-in: {})", shown(&lacking(&offer.requires)));
         }
         [shown(&offer.name), time(offer.max_duration), about]
     }));
-    let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let width =
+        |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0);
     let (first, second) = (width(0), width(1));
-    let lines = rows.iter().map(|[name, longest, about]| format!("{name:first$}  {longest:second$}  {about}").trim_end().to_owned());
+    let lines = rows
+        .iter()
+        .map(|[name, longest, about]| format!("{name:first$}  {longest:second$}  {about}").trim_end().to_owned());
     lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Seconds as people say them.
 fn time(seconds: i32) -> String {
-    let parts = [(seconds.div_euclid(3_600), "h"), (seconds.rem_euclid(3_600).div_euclid(60), "min"), (seconds.rem_euclid(60), "s")];
-    let parts: Vec<String> = parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count} {unit}")).collect();
+    let parts = [
+        (seconds.div_euclid(3_600), "h"),
+        (seconds.rem_euclid(3_600).div_euclid(60), "min"),
+        (seconds.rem_euclid(60), "s"),
+    ];
+    let parts: Vec<String> =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count} {unit}")).collect();
     parts.join(" ")
 }
 

@@ -48,7 +48,8 @@ impl Login {
         let mut offers = desk.offers(&session).await;
         if let (Some(grant), Ok((offered, _))) = (&self.grant, &offers) {
             let lacks = required(offered, grant);
-            let lacks = lacks.ok_or_else(|| Trouble::failed(format!("you are signed in, and have no grant `{grant}`")))?;
+            let lacks =
+                lacks.ok_or_else(|| Trouble::failed(format!("you are signed in, and have no grant `{grant}`")))?;
             if lacks != Requires::default() && requires == Requires::default() {
                 note(&format!("Grant `{grant}` needs a stronger sign-in."));
                 session = desk.sign_in(&server, &client, &lacks, &self.how).await?;

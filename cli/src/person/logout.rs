@@ -47,13 +47,20 @@ impl Logout {
             if let Err(trouble) = give_up(&desk, &last).await {
                 is_revoked = false;
                 let told = shown(&trouble.to_string());
-                note(&format!("warning: the sign-in to {} is gone here, and not at the identity provider: {told}", session.server));
+                note(&format!(
+                    "warning: the sign-in to {} is gone here, and not at the identity provider: {told}",
+                    session.server
+                ));
             }
         }
         desk.forget_damaged(server.as_ref()).await?;
         desk.forget_last(server.as_ref()).await?;
         print(if sessions.is_empty() { "You are not signed in." } else { "Signed out." })?;
-        if is_revoked { Ok(Outcome::Done) } else { Err(Failure::new("a refresh token was not revoked; it ends by itself")) }
+        if is_revoked {
+            Ok(Outcome::Done)
+        } else {
+            Err(Failure::new("a refresh token was not revoked; it ends by itself"))
+        }
     }
 }
 

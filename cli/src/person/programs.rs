@@ -65,25 +65,33 @@ impl Source {
 
 /// A token as people and programs write it down: perhaps with a line end, or as the whole header's value.
 fn token_in(text: &str) -> Option<SecretString> {
-    let text = text.trim();
-    let text = text.strip_prefix("Bearer ").map_or(text, str::trim_start);
-    let is_one = !text.is_empty() && text.len() <= MAX_BYTES && text.bytes().all(|byte| byte.is_ascii_graphic());
-    is_one.then(|| SecretString::from(text))
+    let mut words = text.split_whitespace();
+    let token = match (words.next()?, words.next(), words.next()) {
+        ("Bearer", token, None) => token?,
+        (token, None, None) => token,
+        _ => return None,
+    };
+    let is_one = token.len() <= MAX_BYTES && token.bytes().all(|byte| byte.is_ascii_graphic());
+    is_one.then(|| SecretString::from(token))
 }
 
 /// <https://docs.github.com/actions/security-for-github-actions/security-hardening-your-deployments/about-security-hardening-with-openid-connect>
 async fn ask_github(world: &World, web: &Web, audience: &str) -> Result<SecretString, Trouble> {
-    let missing = || {
-        Trouble::failed("this job may not ask GitHub for a token; give it `permissions: id-token: write`")
-    };
+    let missing = || Trouble::failed("this job may not ask GitHub for a token; give it `permissions: id-token: write`");
     let url = world.variable("ACTIONS_ID_TOKEN_REQUEST_URL").ok_or_else(missing)?;
     let right = SecretString::from(world.variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN").ok_or_else(missing)?);
-    let mut url = Url::parse(url).ok().filter(is_private).ok_or_else(|| Trouble::failed("ACTIONS_ID_TOKEN_REQUEST_URL is not an https URL"))?;
+    let mut url = Url::parse(url)
+        .ok()
+        .filter(is_private)
+        .ok_or_else(|| Trouble::failed("ACTIONS_ID_TOKEN_REQUEST_URL is not an https URL"))?;
     url.query_pairs_mut().append_pair("audience", audience);
     let answer = web.ask(Question::get(&url).bearer(&right)).await?;
     if answer.status != 200 {
         let retry = answer.header(header::RETRY_AFTER).map_or("", |_| "; try again");
-        return Err(Trouble::Unavailable(format!("GitHub answered with status {} instead of a token{retry}", answer.status)));
+        return Err(Trouble::Unavailable(format!(
+            "GitHub answered with status {} instead of a token{retry}",
+            answer.status
+        )));
     }
     let token = answer.object().and_then(|body| body.get("value").and_then(Value::as_str).and_then(token_in));
     token.ok_or_else(|| Trouble::failed("GitHub's answer has no token"))
@@ -91,8 +99,8 @@ async fn ask_github(world: &World, web: &Web, audience: &str) -> Result<SecretSt
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::secret::expose;
+    use super::*;
 
     #[test]
     fn a_token_is_taken_with_what_surrounds_it() {

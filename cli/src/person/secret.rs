@@ -16,6 +16,7 @@ pub(crate) fn stored<S: Serializer>(secret: &SecretString, serializer: S) -> Res
 }
 
 /// Writes a secret that may be absent into the person's own store.
+#[expect(clippy::ref_option, reason = "serde calls it so")]
 pub(crate) fn stored_if_any<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
     match secret {
         Some(secret) => serializer.serialize_some(expose(secret)),
@@ -26,7 +27,8 @@ pub(crate) fn stored_if_any<S: Serializer>(secret: &Option<SecretString>, serial
 /// A random text of 256 bits, for what nobody may guess.
 pub(crate) fn random_text() -> Result<String, super::trouble::Trouble> {
     let mut bytes = [0_u8; 32];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| super::trouble::Trouble::failed("the system has no random numbers"))?;
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| super::trouble::Trouble::failed("the system has no random numbers"))?;
     Ok(data_encoding::BASE64URL_NOPAD.encode(&bytes))
 }
 

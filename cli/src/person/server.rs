@@ -92,7 +92,8 @@ fn read_metadata(server: &ServerUrl, answer: &Answer) -> Result<Metadata, Troubl
     if answer.status >= 500 || answer.status == 429 {
         return Err(Trouble::Unavailable(format!("{server} answered with status {}; try again", answer.status)));
     }
-    let not_ours = || Trouble::failed(format!("{server} is not a Hallpass server (status {}); check the URL", answer.status));
+    let not_ours =
+        || Trouble::failed(format!("{server} is not a Hallpass server (status {}); check the URL", answer.status));
     if answer.status != 200 {
         return Err(not_ours());
     }
@@ -131,7 +132,8 @@ pub(crate) fn choose_client(server: &ServerUrl, metadata: Metadata, issuer: Opti
     let mut clients = metadata.hallpass_clients.cli;
     let ids = clients.iter().map(|client| shown(&client.issuer_id)).collect::<Vec<_>>().join(", ");
     if clients.is_empty() {
-        let text = format!("{server} has no client for the command line; ask its operator to configure `cli` of an issuer");
+        let text =
+            format!("{server} has no client for the command line; ask its operator to configure `cli` of an issuer");
         return Err(Trouble::Failed(text));
     }
     if let Some(issuer) = issuer {
@@ -150,7 +152,8 @@ pub(crate) fn choose_client(server: &ServerUrl, metadata: Metadata, issuer: Opti
 /// A server can name any address. It must not name one on this machine unless it is on this machine, too, and it must
 /// not change what keeps a sign-in safe.
 fn check_client(server: &ServerUrl, client: Client) -> Result<Client, Trouble> {
-    let refused = |why: String| Err(Trouble::Failed(format!("{server} describes a sign-in that cannot be used: {why}")));
+    let refused =
+        |why: String| Err(Trouble::Failed(format!("{server} describes a sign-in that cannot be used: {why}")));
     let issuer = Url::parse(&client.issuer).ok().filter(is_private);
     if issuer.is_none_or(|issuer| issuer.scheme() == "http" && !is_loopback(&server.0)) {
         return refused(format!("its issuer is {}", shown(&quoted_url(&client.issuer))));
@@ -185,7 +188,12 @@ impl Refusal {
         match self {
             Self::Other(trouble) => trouble,
             Self::Told(problem) => {
-                let text = format!("{server}: {} ({}, request {})", shown(&problem.message), problem.code, shown(&problem.request_id));
+                let text = format!(
+                    "{server}: {} ({}, request {})",
+                    shown(&problem.message),
+                    problem.code,
+                    shown(&problem.request_id)
+                );
                 match problem.code {
                     Code::TemporarilyUnavailable | Code::IdentityProviderUnavailable => Trouble::Unavailable(text),
                     Code::InvalidRequest
@@ -235,7 +243,8 @@ pub(crate) async fn credentials(
 /// [`Refusal`] if that cannot be said.
 pub(crate) async fn offers(web: &Web, server: &ServerUrl, token: &SecretString) -> Result<(Offers, Value), Refusal> {
     let body = ask(web, server, &server.at("/v1/grants")?, token).await?;
-    let strange = |_| Trouble::failed(format!("{server} answered something that is not a list of grants; check the URL"));
+    let strange =
+        |_| Trouble::failed(format!("{server} answered something that is not a list of grants; check the URL"));
     let offers = serde_json::from_value(body.clone()).map_err(strange)?;
     Ok((offers, body))
 }

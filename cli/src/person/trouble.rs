@@ -60,7 +60,9 @@ pub(crate) fn lacking(requires: &Requires) -> String {
 /// A text from somewhere else on one line: a terminal obeys control characters, so none is shown.
 pub(crate) fn shown(text: &str) -> String {
     const MAX_CHARS: usize = 600;
-    let is_odd = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_odd = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     let mut line: String = text.chars().map(|c| if is_odd(c) { ' ' } else { c }).take(MAX_CHARS).collect();
     if text.chars().nth(MAX_CHARS).is_some() {
         line.push('…');
@@ -80,7 +82,11 @@ mod tests {
 
     #[test]
     fn what_is_lacking_is_said_in_words() {
-        let requires = Requires { acr_values: vec!["mfa".into(), "phr".into()], amr_values: vec!["hwk".into()], max_age: Some(60) };
+        let requires = Requires {
+            acr_values: vec!["mfa".into(), "phr".into()],
+            amr_values: vec!["hwk".into()],
+            max_age: Some(60),
+        };
         assert_eq!(lacking(&requires), "level mfa or phr, method hwk, at most 60 seconds ago");
         assert_eq!(lacking(&Requires::default()), "another one");
     }

@@ -97,7 +97,8 @@ impl Answer {
 impl Web {
     /// The network as the variables describe it. Nothing is read or opened yet.
     pub(crate) fn new(world: &World) -> Self {
-        let either = |lower: &str, upper: &str| world.variable(lower).or_else(|| world.variable(upper)).unwrap_or_default();
+        let either =
+            |lower: &str, upper: &str| world.variable(lower).or_else(|| world.variable(upper)).unwrap_or_default();
         let mut proxies = Matcher::builder().no(either("no_proxy", "NO_PROXY").to_owned());
         let proxy = [either("https_proxy", "HTTPS_PROXY"), either("all_proxy", "ALL_PROXY")];
         if let Some(proxy) = proxy.into_iter().find(|proxy| !proxy.is_empty()) {
@@ -112,9 +113,11 @@ impl Web {
     /// [`Trouble::Unavailable`] names the host and what failed.
     pub(crate) async fn ask(&self, question: Question<'_>) -> Result<Answer, Trouble> {
         let host = host_of(question.url);
-        match tokio::time::timeout(TIME_LIMIT, self.ask_now(question, &host)).await {
+        match tokio::time::timeout(TIME_LIMIT, Box::pin(self.ask_now(question, &host))).await {
             Ok(answer) => answer,
-            Err(_) => Err(Trouble::Unavailable(format!("{host} did not answer within {} seconds", TIME_LIMIT.as_secs()))),
+            Err(_) => {
+                Err(Trouble::Unavailable(format!("{host} did not answer within {} seconds", TIME_LIMIT.as_secs())))
+            }
         }
     }
 
@@ -143,7 +146,8 @@ impl Web {
         if url.scheme() == "http" {
             return open(&mut tcp, address, host, "").await;
         }
-        let builder = |tls: ClientConfig| HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
+        let builder =
+            |tls: ClientConfig| HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
         let tls = self.tls()?;
         let Some(proxy) = self.proxies.intercept(&address) else {
             return open(&mut builder(tls).wrap_connector(tcp), address, host, "").await;
@@ -187,7 +191,12 @@ fn tls(world: &World) -> Result<ClientConfig, String> {
     hallpass::net::https::tls_trusting(roots).map_err(|error| format!("TLS cannot be set up: {error}"))
 }
 
-async fn open<C>(connector: &mut C, address: Uri, host: &str, through: &str) -> Result<SendRequest<Full<Bytes>>, Trouble>
+async fn open<C>(
+    connector: &mut C,
+    address: Uri,
+    host: &str,
+    through: &str,
+) -> Result<SendRequest<Full<Bytes>>, Trouble>
 where
     C: Service<Uri>,
     C::Response: Read + Write + Send + Unpin + 'static,

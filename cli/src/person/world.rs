@@ -68,14 +68,15 @@ impl World {
         if marked || self.variable("container").is_some() || self.variable("KUBERNETES_SERVICE_HOST").is_some() {
             return Some("this is a container");
         }
-        let has_display = ["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"].iter().any(|name| self.variable(name).is_some());
+        let has_display =
+            ["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"].iter().any(|name| self.variable(name).is_some());
         (cfg!(all(unix, not(target_os = "macos"))) && !has_display).then_some("there is no graphical session")
     }
 
     #[cfg(test)]
     pub(crate) fn of(variables: &[(&str, &str)]) -> Self {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let clock = || SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000);
+        let clock = || SystemTime::UNIX_EPOCH + std::time::Duration::from_hours(500_000);
         Self { variables: variables.iter().map(owned).collect(), clock, home: Some("/home/carol".into()) }
     }
 }

@@ -12,10 +12,17 @@ use hallpass_testing::server::Fault;
 use crate::stand_in::{Desk, Run, SECRET, problem};
 
 /// What a command is told of its environment.
-async fn environment(desk: &Desk, variables: &[(&str, &str)], arguments: &[&str]) -> std::collections::BTreeMap<String, String> {
+async fn environment(
+    desk: &Desk,
+    variables: &[(&str, &str)],
+    arguments: &[&str],
+) -> std::collections::BTreeMap<String, String> {
     let run = desk.run_with(variables, &[&["exec"], arguments, &["--", "env", "-0"]].concat()).await;
     let text = run.exits(0);
-    text.split('\0').filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    text.split('\0')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 const WINNERS: [(&str, &str); 6] = [
@@ -91,8 +98,12 @@ async fn a_command_outlives_its_first_credentials() {
             curl -sS -H "Authorization: $AWS_CONTAINER_AUTHORIZATION_TOKEN" "$AWS_CONTAINER_CREDENTIALS_FULL_URI"; echo; sleep 2
         done"#;
     let run = desk.run(&["exec", "--", "bash", "-c", script]).await;
-    let ends: Vec<Value> = run.exits(0).lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["Expiration"].clone()).collect();
-    assert!(ends.len() == 3 && ends[0] != ends[1] && ends[1] != ends[2] && ends.iter().all(Value::is_string), "{ends:?}");
+    let ends: Vec<Value> =
+        run.exits(0).lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["Expiration"].clone()).collect();
+    assert!(
+        ends.len() == 3 && ends[0] != ends[1] && ends[1] != ends[2] && ends.iter().all(Value::is_string),
+        "{ends:?}"
+    );
 }
 
 #[tokio::test]
@@ -125,7 +136,8 @@ async fn exit_codes_and_signals_pass_through() {
 #[tokio::test]
 async fn inside_another_exec_the_inner_wins() {
     let desk = Desk::signed_in().await;
-    let script = r#"curl -sS -H "Authorization: $AWS_CONTAINER_AUTHORIZATION_TOKEN" "$AWS_CONTAINER_CREDENTIALS_FULL_URI""#;
+    let script =
+        r#"curl -sS -H "Authorization: $AWS_CONTAINER_AUTHORIZATION_TOKEN" "$AWS_CONTAINER_CREDENTIALS_FULL_URI""#;
     let inner = [env!("CARGO_BIN_EXE_hallpass"), "exec", "--grant", "deploy", "--", "bash", "-c", script];
     let run = desk.run(&[&["exec", "--"], inner.as_slice()].concat()).await;
     assert!(run.exits(0).contains("ASIAdeploy"), "{run:?}");
@@ -139,7 +151,9 @@ async fn a_stronger_sign_in_is_made_on_the_way_unless_it_is_forbidden() {
     let desk = Desk::signed_in().await;
     let refusal = problem(401, "insufficient_user_authentication", &json!({"acr_values": ["mfa"], "max_age": 60}));
     desk.hallpass.fail_call(0, &Fault::Answers(refusal.clone()));
-    let run = desk.run_with(&[("BROWSER", "curl -sSLo /dev/null")], &["exec", "--grant", "deploy", "--", "echo", "done"]).await;
+    let run = desk
+        .run_with(&[("BROWSER", "curl -sSLo /dev/null")], &["exec", "--grant", "deploy", "--", "echo", "done"])
+        .await;
     assert_eq!(run.exits(0), "done\n");
     assert!(run.stderr.contains("needs a stronger sign-in"), "{}", run.stderr);
     let asked = desk.conduct(|conduct| conduct.asked.clone());
@@ -168,7 +182,10 @@ async fn a_shell_evaluates_the_variables() {
     command.envs(WINNERS);
     let run = Run::of(&command.output().await.unwrap());
     let text = run.exits(0);
-    assert!(text.contains("AWS_ACCESS_KEY_ID=ASIAdefault\0") && !text.contains("AWS_PROFILE") && !text.contains("/old"), "{text}");
+    assert!(
+        text.contains("AWS_ACCESS_KEY_ID=ASIAdefault\0") && !text.contains("AWS_PROFILE") && !text.contains("/old"),
+        "{text}"
+    );
     let values = desk.run(&["env", "--format", "json"]).await.json();
     let names: Vec<&String> = values.as_object().unwrap().keys().collect();
     assert_eq!(names, ["AWS_ACCESS_KEY_ID", "AWS_CREDENTIAL_EXPIRATION", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]);
@@ -181,7 +198,10 @@ async fn a_shell_evaluates_the_variables() {
         let run = desk.run(&["env", "--format", format]).await;
         assert!(run.exits(0).lines().any(|found| found == line), "{format}: {}", run.stdout);
     }
-    assert_eq!(desk.run_with(&[("SHELL", "/usr/bin/fish")], &["env", "--unset"]).await.exits(0).lines().next(), Some("set -e AWS_ACCESS_KEY_ID"));
+    assert_eq!(
+        desk.run_with(&[("SHELL", "/usr/bin/fish")], &["env", "--unset"]).await.exits(0).lines().next(),
+        Some("set -e AWS_ACCESS_KEY_ID")
+    );
 }
 
 #[tokio::test]
@@ -190,13 +210,21 @@ async fn profiles_are_written_and_renewed_and_the_rest_of_the_file_stays() {
     let config = desk.path(".aws/config");
     let server = desk.hallpass.url();
     assert!(desk.run(&["configure", "--diff"]).await.exits(0).contains("\n+[profile hallpass-deploy]\n"));
-    assert!(desk.run(&["configure", "--print"]).await.exits(0).contains("[profile hallpass-default]\ncredential_process = /"));
+    assert!(
+        desk.run(&["configure", "--print"])
+            .await
+            .exits(0)
+            .contains("[profile hallpass-default]\ncredential_process = /")
+    );
     assert!(!config.exists());
     desk.run(&["configure"]).await.exits(0);
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&config), mode(&desk.path(".aws"))), (0o600, 0o700));
     let text = std::fs::read_to_string(&config).unwrap();
-    let line = format!("credential_process = {} credentials --server {server} --grant deploy\n", env!("CARGO_BIN_EXE_hallpass"));
+    let line = format!(
+        "credential_process = {} credentials --server {server} --grant deploy\n",
+        env!("CARGO_BIN_EXE_hallpass")
+    );
     assert!(text.contains(&line), "{text}");
     // What it wrote works.
     let command = text.lines().find_map(|line| line.strip_prefix("credential_process = ")).unwrap();
@@ -212,7 +240,10 @@ async fn profiles_are_written_and_renewed_and_the_rest_of_the_file_stays() {
     assert!(std::fs::symlink_metadata(&config).unwrap().is_symlink());
     assert_eq!(mode(&elsewhere), 0o640);
     let text = std::fs::read_to_string(&elsewhere).unwrap();
-    assert!(text.starts_with("[default]\nregion = x\n# >>> hallpass") && text.contains("[profile corp-deploy]"), "{text}");
+    assert!(
+        text.starts_with("[default]\nregion = x\n# >>> hallpass") && text.contains("[profile corp-deploy]"),
+        "{text}"
+    );
     assert_eq!(desk.run(&["configure", "--prefix", "corp", "--diff"]).await.exits(0), "");
     // Grants that are gone go.
     desk.conduct(|conduct| conduct.grants["grants"].as_array_mut().unwrap().truncate(1));
@@ -240,15 +271,21 @@ async fn the_console_is_an_address_that_a_session_was_traded_for() {
     assert_eq!(query["SigninToken"], format!("{SECRET}-signin"));
     let calls = desk.provider.calls();
     let form = calls[0].form();
-    assert_eq!((calls[0].method.as_str(), calls[0].path.as_str(), form["Action"].as_str()), ("POST", "/federation", "getSigninToken"));
+    assert_eq!(
+        (calls[0].method.as_str(), calls[0].path.as_str(), form["Action"].as_str()),
+        ("POST", "/federation", "getSigninToken")
+    );
     assert!(!form.contains_key("SessionDuration"));
     let session: Value = serde_json::from_str(&form["Session"]).unwrap();
-    assert_eq!(session, json!({"sessionId": "ASIAdefault", "sessionKey": format!("{SECRET}-key"), "sessionToken": format!("{SECRET}-token")}));
+    assert_eq!(
+        session,
+        json!({"sessionId": "ASIAdefault", "sessionKey": format!("{SECRET}-key"), "sessionToken": format!("{SECRET}-token")})
+    );
     for destination in ["https://evil.example.com", "http://console.aws.amazon.com"] {
         assert_eq!(desk.run_with(&signin, &["console", "--print", "--destination", destination]).await.exits(2), "");
     }
     // The browser is led there, and its arguments say nothing.
-    let browser = "sh -c 'printf %s \"$0\" > opened; curl -sSLo /dev/null \"$0\"'";
+    let browser = "sh -c 'echo \"$0\" > opened; curl -sSLo /dev/null \"$0\"'";
     let mut command = desk.command(&["console", "--browser", browser]);
     command.envs(signin).current_dir(desk.path(""));
     Run::of(&command.output().await.unwrap()).exits(0);
@@ -261,7 +298,9 @@ async fn a_doctor_finds_what_stops_work() {
     let desk = Desk::signed_in().await;
     let run = desk.run(&["doctor", "--json"]).await;
     let checks = run.json()["checks"].as_array().unwrap().clone();
-    let of = |checks: &[Value], name: &str| checks.iter().find(|check| check["check"] == name).map(|check| check["result"].clone());
+    let of = |checks: &[Value], name: &str| {
+        checks.iter().find(|check| check["check"] == name).map(|check| check["result"].clone())
+    };
     for name in ["storage", "lock", "clock", "metadata", "provider", "redirect", "sign-in"] {
         assert_eq!(of(&checks, name), Some(json!("ok")), "{name}: {checks:?}");
     }
@@ -283,7 +322,8 @@ async fn a_doctor_finds_what_stops_work() {
 #[tokio::test]
 async fn every_command_has_an_example() {
     let desk = Desk::new().await;
-    for command in ["login", "logout", "status", "list", "credentials", "exec", "env", "console", "configure", "doctor"] {
+    for command in ["login", "logout", "status", "list", "credentials", "exec", "env", "console", "configure", "doctor"]
+    {
         let run = desk.run(&[command, "--help"]).await;
         assert!(run.exits(0).contains("Example"), "{command}");
     }

@@ -84,7 +84,9 @@ async fn a_refresh_token_that_is_spent_ends_the_sign_in() {
 async fn a_provider_that_is_down_ends_no_sign_in() {
     let desk = Desk::signed_in().await;
     desk.age(".session", 4_000);
-    for fault in [Fault::Resets, Fault::Answers(Reply::new(500, "text/html", "x")), Fault::Answers(answer(429, &json!({})))] {
+    for fault in
+        [Fault::Resets, Fault::Answers(Reply::new(500, "text/html", "x")), Fault::Answers(answer(429, &json!({})))]
+    {
         desk.provider.fail_always(&fault);
         let run = desk.run(&CREDENTIALS).await;
         assert_eq!(run.exits(1), "");
@@ -138,7 +140,9 @@ async fn forty_processes_make_one_refresh_and_one_request() {
     desk.age(".session", 4_000);
     desk.hallpass.forget_calls();
     let commands: Vec<_> = (0..40).map(|_| desk.command(&CREDENTIALS)).collect();
-    let runs = futures_util::future::join_all(commands.into_iter().map(|mut command| async move { command.output().await })).await;
+    let runs =
+        futures_util::future::join_all(commands.into_iter().map(|mut command| async move { command.output().await }))
+            .await;
     for run in runs {
         assert_eq!(Run::of(&run.unwrap()).json()["AccessKeyId"], "ASIAdefault");
     }
@@ -154,7 +158,8 @@ async fn a_process_that_is_killed_inside_the_lock_stops_nobody() {
     let mut first = desk.command(&CREDENTIALS).spawn().unwrap();
     desk.provider.held().await;
     let commands: Vec<_> = (0..39).map(|_| desk.command(&CREDENTIALS)).collect();
-    let runs = futures_util::future::join_all(commands.into_iter().map(|mut command| async move { command.output().await }));
+    let runs =
+        futures_util::future::join_all(commands.into_iter().map(|mut command| async move { command.output().await }));
     let killing = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         first.kill().await.unwrap();
@@ -204,7 +209,9 @@ async fn forty_processes_open_one_browser() {
             command
         })
         .collect();
-    let runs = futures_util::future::join_all(commands.into_iter().map(|mut command| async move { command.output().await })).await;
+    let runs =
+        futures_util::future::join_all(commands.into_iter().map(|mut command| async move { command.output().await }))
+            .await;
     for run in runs {
         Run::of(&run.unwrap()).json();
     }

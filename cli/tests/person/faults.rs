@@ -25,7 +25,10 @@ async fn whatever_the_server_answers() {
         (Fault::Answers(answer(200, &json!({}))), "not credentials"),
         (Fault::Answers(answer(200, &json!([]))), "not JSON"),
         (Fault::Answers(answer(429, &json!({"message": "Too Many Requests"}))), "status 429"),
-        (Fault::Answers(Reply::new(302, "text/html", "").header("location", "https://evil.example.com/canary")), "redirects"),
+        (
+            Fault::Answers(Reply::new(302, "text/html", "").header("location", "https://evil.example.com/canary")),
+            "redirects",
+        ),
         (Fault::Answers(problem(403, "access_denied", &json!({}))), "access_denied"),
         (Fault::Answers(problem(403, "a_new_code", &json!({"message": "line\nbreak \u{1b}[2J"}))), "line break"),
         (Fault::Answers(problem(503, "temporarily_unavailable", &json!({}))), "temporarily_unavailable"),
@@ -151,7 +154,12 @@ async fn wherever_it_is_killed_the_next_one_works() {
     let desk = Desk::signed_in().await;
     for milliseconds in 0..12 {
         desk.age(".session", 4_000);
-        let mut child = desk.command(&["credentials"]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        let mut child = desk
+            .command(&["credentials"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
         tokio::time::sleep(std::time::Duration::from_millis(milliseconds * 2)).await;
         child.kill().await.unwrap();
         let run = desk.run(&["credentials"]).await;

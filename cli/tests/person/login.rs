@@ -22,8 +22,13 @@ async fn a_person_signs_in_and_sees_until_when_and_what_for() {
     assert!(text.starts_with(&format!("Signed in to {server} as carol (corp) until 20")), "{text}");
     assert!(text.contains("default  1 h") && text.contains("deploy") && text.contains("level mfa"), "{text}");
     let asked = desk.conduct(|conduct| conduct.asked.clone());
-    for (name, value) in [("response_type", "code"), ("client_id", "hallpass-cli"), ("code_challenge_method", "S256"),
-                          ("scope", "openid offline_access"), ("audience", "hallpass")] {
+    for (name, value) in [
+        ("response_type", "code"),
+        ("client_id", "hallpass-cli"),
+        ("code_challenge_method", "S256"),
+        ("scope", "openid offline_access"),
+        ("audience", "hallpass"),
+    ] {
         assert_eq!(asked[name], value);
     }
     let status = desk.run(&["status", "--json"]).await.json();
@@ -65,7 +70,12 @@ async fn the_address_at_which_a_browser_ended_can_be_pasted() {
     desk.conduct(|conduct| conduct.asked = address.query_pairs().into_owned().collect());
     let issuer: String = url::form_urlencoded::byte_serialize(desk.provider.url().as_bytes()).collect();
     let mut stdin = child.stdin.take().unwrap();
-    for line in ["", "hello", &format!("{redirect}?code=x&state=other"), &format!("  '{redirect}?code={SECRET}-code&state={state}&iss={issuer}'")] {
+    for line in [
+        "",
+        "hello",
+        &format!("{redirect}?code=x&state=other"),
+        &format!("  '{redirect}?code={SECRET}-code&state={state}&iss={issuer}'"),
+    ] {
         stdin.write_all(format!("{line}\n").as_bytes()).await.unwrap();
     }
     Run::of(&child.wait_with_output().await.unwrap()).exits(0);
@@ -95,11 +105,22 @@ async fn an_answer_that_is_not_right_signs_nobody_in() {
         (|conduct| conduct.claims = json!({"iss": "https://evil.example.com"}), "not configured"),
         (|conduct| conduct.claims = json!({"exp": 1, "iat": 0}), "clock"),
         (|conduct| conduct.claims = json!({"sub": 7}), "subject"),
-        (|conduct| drop(conduct.callback.insert("iss".into(), "https://evil.example.com".into())), "another identity provider"),
+        (
+            |conduct| drop(conduct.callback.insert("iss".into(), "https://evil.example.com".into())),
+            "another identity provider",
+        ),
         (|conduct| drop(conduct.callback.insert("iss".into(), "-".into())), "another identity provider"),
-        (|conduct| conduct.callback.extend([("code".into(), "-".into()), ("error".into(), "access_denied".into())]), "access_denied"),
+        (
+            |conduct| conduct.callback.extend([("code".into(), "-".into()), ("error".into(), "access_denied".into())]),
+            "access_denied",
+        ),
         (|conduct| drop(conduct.callback.insert("code".into(), "wrong".into())), "invalid_grant"),
-        (|conduct| conduct.token_answers = vec![answer(200, &json!({"access_token": "canary", "token_type": "DPoP"}))], "Bearer"),
+        (
+            |conduct| {
+                conduct.token_answers = vec![answer(200, &json!({"access_token": "canary", "token_type": "DPoP"}))];
+            },
+            "Bearer",
+        ),
     ];
     for (breaks, told) in cases {
         let desk = Desk::new().await;
@@ -133,7 +154,9 @@ async fn an_id_token_of_another_key_signs_nobody_in() {
 #[tokio::test]
 async fn without_an_id_token_nobody_is_signed_in() {
     let desk = Desk::new().await;
-    desk.conduct(|conduct| conduct.token_answers = vec![answer(200, &json!({"access_token": "canary", "token_type": "bearer"}))]);
+    desk.conduct(|conduct| {
+        conduct.token_answers = vec![answer(200, &json!({"access_token": "canary", "token_type": "bearer"}))];
+    });
     let run = desk.login(&[]).await;
     assert!(run.exits(1).is_empty() && run.stderr.contains("no ID token"), "{}", run.stderr);
 }
@@ -176,7 +199,10 @@ async fn a_port_that_is_taken_is_named_with_the_remedy() {
     assert!(run.exits(1).is_empty() && run.stderr.contains(&port) && run.stderr.contains("--port"), "{}", run.stderr);
     drop(taken);
     desk.login(&["--port", &port]).await.exits(0);
-    assert_eq!(desk.conduct(|conduct| conduct.asked["redirect_uri"].clone()), format!("http://127.0.0.1:{port}/callback"));
+    assert_eq!(
+        desk.conduct(|conduct| conduct.asked["redirect_uri"].clone()),
+        format!("http://127.0.0.1:{port}/callback")
+    );
 }
 
 #[tokio::test]
@@ -188,7 +214,10 @@ async fn what_is_not_this_hallpass_gets_no_sign_in() {
         (page(404, "no"), "not a Hallpass server"),
         (page(200, "<html>welcome"), "not a Hallpass server"),
         (answer(200, &json!({"resource": "x", "authorization_servers": []})), "not a Hallpass server"),
-        (page(301, "").header("location", "https://evil.example.com/x?canary"), "redirects to https://evil.example.com"),
+        (
+            page(301, "").header("location", "https://evil.example.com/x?canary"),
+            "redirects to https://evil.example.com",
+        ),
         (page(503, "busy"), "503"),
         (answer(200, &other), "says that its URL is"),
     ] {
@@ -240,7 +269,11 @@ async fn a_server_that_does_not_take_the_token_is_heard() {
     });
     desk.hallpass.fail_call(1, &Fault::Answers(problem(401, "invalid_token", &json!({}))));
     let run = desk.login(&[]).await;
-    assert!(run.exits(1).is_empty() && run.stderr.contains("does not take this sign-in: because of invalid_token"), "{}", run.stderr);
+    assert!(
+        run.exits(1).is_empty() && run.stderr.contains("does not take this sign-in: because of invalid_token"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[tokio::test]

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::BASE64URL_NOPAD;
@@ -19,53 +18,53 @@ use hallpass_testing::server::{Call, Handle, Reply, Server, lock};
 use hallpass_testing::signer::TestKey;
 
 /// Everything secret that the stand-ins make begins so.
-pub const SECRET: &str = "canary";
+pub(crate) const SECRET: &str = "canary";
 
 /// How the provider and the server behave.
-pub struct Conduct {
-    pub key: TestKey,
+pub(crate) struct Conduct {
+    pub(crate) key: TestKey,
     /// What the ID token says besides, or instead.
-    pub claims: Value,
+    pub(crate) claims: Value,
     /// What the answer of the authorization endpoint has besides, or instead.
-    pub callback: BTreeMap<String, String>,
-    pub names_itself: bool,
+    pub(crate) callback: BTreeMap<String, String>,
+    pub(crate) names_itself: bool,
     /// Seconds that an access token lasts.
-    pub token_life: i64,
+    pub(crate) token_life: i64,
     /// Seconds that credentials last.
-    pub life: i64,
-    pub offers_refresh: bool,
+    pub(crate) life: i64,
+    pub(crate) offers_refresh: bool,
     /// The refresh token that is good now.
-    pub refresh: String,
+    pub(crate) refresh: String,
     /// Answers that the token endpoint gives first.
-    pub token_answers: Vec<Reply>,
+    pub(crate) token_answers: Vec<Reply>,
     /// The answer for a grant, instead of credentials.
-    pub refusals: BTreeMap<String, Reply>,
-    pub grants: Value,
+    pub(crate) refusals: BTreeMap<String, Reply>,
+    pub(crate) grants: Value,
     /// Access tokens that were made so far.
-    pub made: usize,
+    pub(crate) made: usize,
     /// What was asked of the authorization endpoint last.
-    pub asked: BTreeMap<String, String>,
-    pub parameters: Value,
-    pub redirect_uri: String,
-    pub metadata: Option<Reply>,
+    pub(crate) asked: BTreeMap<String, String>,
+    pub(crate) parameters: Value,
+    pub(crate) redirect_uri: String,
+    pub(crate) metadata: Option<Reply>,
 }
 
-pub struct Provider(Arc<Mutex<Conduct>>, Arc<Mutex<String>>);
-pub struct Hallpass(Arc<Mutex<Conduct>>, Arc<Mutex<String>>, Arc<Mutex<String>>);
+pub(crate) struct Provider(Arc<Mutex<Conduct>>, Arc<Mutex<String>>);
+pub(crate) struct Hallpass(Arc<Mutex<Conduct>>, Arc<Mutex<String>>, Arc<Mutex<String>>);
 
-pub fn now() -> i64 {
-    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
+pub(crate) fn now() -> i64 {
+    i64::try_from(hallpass_testing::clock::now()).unwrap()
 }
 
-pub fn rfc3339(seconds: i64) -> String {
+pub(crate) fn rfc3339(seconds: i64) -> String {
     hallpass_testing::clock::rfc3339(u64::try_from(seconds).unwrap())
 }
 
-pub fn answer(status: u16, body: &Value) -> Reply {
+pub(crate) fn answer(status: u16, body: &Value) -> Reply {
     Reply::new(status, "application/json", body.to_string())
 }
 
-pub fn problem(status: u16, code: &str, more: &Value) -> Reply {
+pub(crate) fn problem(status: u16, code: &str, more: &Value) -> Reply {
     let mut body = json!({"code": code, "message": format!("because of {code}"), "requestId": "r-1"});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     answer(status, &body)
@@ -214,7 +213,7 @@ impl Handle for Hallpass {
 }
 
 /// A directory of its own, removed with the value.
-pub struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> Self {
@@ -233,48 +232,48 @@ impl Drop for Scratch {
 }
 
 /// A person with a home, a server and a provider.
-pub struct Desk {
-    pub hallpass: Server,
-    pub provider: Server,
-    pub conduct: Arc<Mutex<Conduct>>,
+pub(crate) struct Desk {
+    pub(crate) hallpass: Server,
+    pub(crate) provider: Server,
+    pub(crate) conduct: Arc<Mutex<Conduct>>,
     home: Scratch,
 }
 
 /// How a command ended.
 #[derive(Debug)]
-pub struct Run {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Run {
-    pub fn of(output: &Output) -> Self {
+    pub(crate) fn of(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
 
     /// Standard output, if the command ended so, and told no secret on standard error.
-    pub fn exits(&self, code: i32) -> &str {
+    pub(crate) fn exits(&self, code: i32) -> &str {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert!(!self.stderr.contains(SECRET), "{}", self.stderr);
         &self.stdout
     }
 
     /// The one line that a failure is.
-    pub fn fails(&self, with: &str) {
+    pub(crate) fn fails(&self, with: &str) {
         assert_eq!(self.exits(1), "", "{self:?}");
         assert!(self.stderr.contains(with), "{}", self.stderr);
         assert_eq!(self.stderr.trim_end().lines().count(), 1, "{}", self.stderr);
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(self.exits(0)).unwrap()
     }
 }
 
 impl Desk {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let grant = |name: &str, requires: Value| json!({"name": name, "description": "Read reports", "max_duration": 3600, "requires": requires});
         let conduct = Arc::new(Mutex::new(Conduct {
             key: TestKey::p256("k1"),
@@ -303,7 +302,7 @@ impl Desk {
     }
 
     /// Somebody who is signed in. Nothing that was asked on the way is remembered.
-    pub async fn signed_in() -> Self {
+    pub(crate) async fn signed_in() -> Self {
         let desk = Self::new().await;
         desk.sign_in().await;
         desk.provider.forget_calls();
@@ -311,12 +310,12 @@ impl Desk {
         desk
     }
 
-    pub async fn sign_in(&self) {
+    pub(crate) async fn sign_in(&self) {
         self.login(&[]).await.exits(0);
     }
 
     /// Signs in as a browser of another machine would.
-    pub async fn login(&self, arguments: &[&str]) -> Run {
+    pub(crate) async fn login(&self, arguments: &[&str]) -> Run {
         let url = self.hallpass.url();
         let mut command = self.command(&[&["login", &url, "--no-browser"], arguments].concat());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -333,16 +332,16 @@ impl Desk {
         Run { stderr, ..Run::of(&output) }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.home.0.join(name)
     }
 
-    pub fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.path("state/hallpass")
     }
 
     /// The one file of the store that ends so.
-    pub fn stored(&self, end: &str) -> PathBuf {
+    pub(crate) fn stored(&self, end: &str) -> PathBuf {
         let entries = std::fs::read_dir(self.state()).unwrap().map(|entry| entry.unwrap().path());
         let mut found: Vec<PathBuf> = entries.filter(|path| path.to_string_lossy().ends_with(end)).collect();
         assert_eq!(found.len(), 1, "{found:?}");
@@ -350,7 +349,7 @@ impl Desk {
     }
 
     /// Changes what is stored.
-    pub fn edit(&self, end: &str, change: impl FnOnce(&mut Value)) {
+    pub(crate) fn edit(&self, end: &str, change: impl FnOnce(&mut Value)) {
         let path = self.stored(end);
         let mut value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         change(&mut value);
@@ -358,7 +357,7 @@ impl Desk {
     }
 
     /// Makes what is stored look so many seconds older.
-    pub fn age(&self, end: &str, seconds: i64) {
+    pub(crate) fn age(&self, end: &str, seconds: i64) {
         self.edit(end, |value| {
             for name in ["obtained_at", "expires_at"] {
                 value[name] = json!(value[name].as_i64().unwrap() - seconds);
@@ -366,42 +365,42 @@ impl Desk {
         });
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         self.command_of(Path::new(env!("CARGO_BIN_EXE_hallpass")), arguments)
     }
 
     /// Any program, in this person's environment.
-    pub fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+    pub(crate) fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).env_clear().kill_on_drop(true).stdin(Stdio::null());
-        command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", &self.home.0);
+        command.env("PATH", std::env::vars().find(|(name, _)| name == "PATH").unwrap().1).env("HOME", &self.home.0);
         command.env("XDG_STATE_HOME", self.path("state")).env("HALLPASS_STORE", "file");
         command
     }
 
-    pub async fn run(&self, arguments: &[&str]) -> Run {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Run {
         self.run_with(&[], arguments).await
     }
 
-    pub async fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Run {
+    pub(crate) async fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Run {
         let mut command = self.command(arguments);
         command.envs(variables.iter().copied());
         Run::of(&command.output().await.unwrap())
     }
 
     /// How often the provider and the server were asked for this.
-    pub fn asked(&self, path: &str) -> usize {
+    pub(crate) fn asked(&self, path: &str) -> usize {
         let calls = self.provider.calls().into_iter().chain(self.hallpass.calls());
         calls.filter(|call| call.path.starts_with(path)).count()
     }
 
-    pub fn conduct<T>(&self, act: impl FnOnce(&mut Conduct) -> T) -> T {
+    pub(crate) fn conduct<T>(&self, act: impl FnOnce(&mut Conduct) -> T) -> T {
         act(&mut lock(&self.conduct))
     }
 }
 
 /// Follows an address as a browser does, to its end, whose status it returns.
-pub async fn browse(address: &str) -> u16 {
+pub(crate) async fn browse(address: &str) -> u16 {
     let mut url = Url::parse(address).unwrap();
     loop {
         let host = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());

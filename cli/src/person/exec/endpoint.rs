@@ -55,7 +55,8 @@ impl Endpoint {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
         let host = listener.local_addr().map_err(failed)?.to_string();
         let (path, token) = (format!("/{}", random_text()?), random_text()?);
-        let desk = Desk { host, path, token, held: watch::Sender::new(first), wanted: Notify::new(), world: world.clone() };
+        let desk =
+            Desk { host, path, token, held: watch::Sender::new(first), wanted: Notify::new(), world: world.clone() };
         Ok(Self { listener, desk: Arc::new(desk) })
     }
 
@@ -119,7 +120,10 @@ impl Desk {
             return answer(StatusCode::NOT_FOUND, &json!({"code": "NotFound", "message": "there is nothing here"}));
         }
         if !header(header::AUTHORIZATION).is_some_and(|token| same(token, &self.token)) {
-            return answer(StatusCode::FORBIDDEN, &json!({"code": "Forbidden", "message": "the token is not the one of this command"}));
+            return answer(
+                StatusCode::FORBIDDEN,
+                &json!({"code": "Forbidden", "message": "the token is not the one of this command"}),
+            );
         }
         let mut held = self.held.subscribe();
         if !held.borrow_and_update().is_fresh(self.world.seconds()) {

@@ -36,7 +36,9 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// Run a command with credentials that are renewed as long as it runs.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: hallpass exec --grant deploy -- terraform apply\n\nThe exit code is the command's; 127 if it is not there, 126 if it cannot be run")]
+#[command(
+    after_help = "Example: hallpass exec --grant deploy -- terraform apply\n\nThe exit code is the command's; 127 if it is not there, 126 if it cannot be run"
+)]
 pub(crate) struct Exec {
     #[command(flatten)]
     wanted: Wanted,
@@ -50,7 +52,7 @@ pub(crate) struct Exec {
     /// Set variables that end with the session, for programs that do not know the endpoint
     #[arg(long = "static")]
     is_static: bool,
-    /// Fail instead of signing in [env: HALLPASS_NO_LOGIN]
+    /// Fail instead of signing in [env: `HALLPASS_NO_LOGIN`]
     #[arg(long)]
     no_login: bool,
     /// The command, with its arguments
@@ -61,7 +63,7 @@ pub(crate) struct Exec {
 /// For whom credentials are fetched.
 enum Caller {
     Person(Box<Desk>, ServerUrl),
-    Program(Web, ServerUrl),
+    Program(Box<Web>, ServerUrl),
 }
 
 impl Exec {
@@ -93,14 +95,15 @@ impl Exec {
         let beside = async {
             tokio::join!(endpoint.serve(), self.refill(world, &caller, &endpoint));
         };
-        Ok(Outcome::Passed(self.pass(command, beside).await?))
+        Ok(Outcome::Passed(Box::pin(self.pass(command, beside)).await?))
     }
 
     fn caller(&self, world: &World) -> Result<Caller, Trouble> {
         if self.source.is_given() {
             let named = self.target.server.as_deref().or_else(|| world.variable("HALLPASS_SERVER"));
-            let named = named.ok_or_else(|| Trouble::Usage("name the server with --server or HALLPASS_SERVER".into()))?;
-            return Ok(Caller::Program(Web::new(world), ServerUrl::parse(named)?));
+            let named =
+                named.ok_or_else(|| Trouble::Usage("name the server with --server or HALLPASS_SERVER".into()))?;
+            return Ok(Caller::Program(Box::new(Web::new(world)), ServerUrl::parse(named)?));
         }
         let desk = Desk::open(world)?;
         let server = desk.server(&self.target)?;
@@ -161,7 +164,8 @@ impl Exec {
     }
 
     fn command(&self, removed: &[&str]) -> Command {
-        let (program, arguments) = self.command.split_first().map_or((None, [].as_slice()), |(program, rest)| (Some(program), rest));
+        let (program, arguments) =
+            self.command.split_first().map_or((None, [].as_slice()), |(program, rest)| (Some(program), rest));
         let mut command = Command::new(program.cloned().unwrap_or_default());
         command.args(arguments);
         for name in removed {
@@ -172,7 +176,8 @@ impl Exec {
 
     /// Runs the command to its end, and passes signals on to it and its exit code back.
     async fn pass(&self, mut command: Command, beside: impl Future<Output = ()>) -> Result<u8, Trouble> {
-        let signals = Signals::listen().map_err(|error| Trouble::failed(format!("cannot listen for signals: {error}")))?;
+        let signals =
+            Signals::listen().map_err(|error| Trouble::failed(format!("cannot listen for signals: {error}")))?;
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {

@@ -17,9 +17,14 @@ impl Browser {
     /// # Errors
     /// [`Trouble::Usage`] if what was named cannot be read.
     pub(crate) fn choose(option: Option<&str>, world: &World) -> Result<Option<Self>, Trouble> {
-        let named = [("--browser", option), ("HALLPASS_BROWSER", world.variable("HALLPASS_BROWSER")), ("BROWSER", world.variable("BROWSER"))];
+        let named = [
+            ("--browser", option),
+            ("HALLPASS_BROWSER", world.variable("HALLPASS_BROWSER")),
+            ("BROWSER", world.variable("BROWSER")),
+        ];
         if let Some((place, text)) = named.into_iter().find_map(|(place, text)| Some((place, text?))) {
-            let read = Self::parse(text).ok_or_else(|| Trouble::Usage(format!("{place} has a quote without its end, or no command")));
+            let read = Self::parse(text)
+                .ok_or_else(|| Trouble::Usage(format!("{place} has a quote without its end, or no command")));
             return read.map(Some);
         }
         if world.lacks_browser().is_some() {
@@ -46,7 +51,6 @@ impl Browser {
             match (quote, c) {
                 (Some(open), _) if c == open => quote = None,
                 (Some('"') | None, '\\') if !cfg!(windows) => word.get_or_insert_default().push(chars.next()?),
-                (Some(_), _) => word.get_or_insert_default().push(c),
                 (None, '\'' | '"') => {
                     word.get_or_insert_default();
                     quote = Some(c);
@@ -56,7 +60,7 @@ impl Browser {
                     commands.push(std::mem::take(&mut words));
                 }
                 (None, _) if c.is_whitespace() => words.extend(word.take()),
-                (None, _) => word.get_or_insert_default().push(c),
+                _ => word.get_or_insert_default().push(c),
             }
         }
         if quote.is_some() {
@@ -94,6 +98,7 @@ mod tests {
         Browser::parse(text).map(|browser| browser.0)
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it is compared with what is optional")]
     fn commands(commands: &[&[&str]]) -> Option<Vec<Vec<String>>> {
         Some(commands.iter().map(|words| words.iter().map(|word| (*word).to_owned()).collect()).collect())
     }
@@ -102,7 +107,10 @@ mod tests {
     fn words_are_split_as_a_shell_does() {
         assert_eq!(parse("firefox"), commands(&[&["firefox"]]));
         assert_eq!(parse(" firefox  -P 'my work' "), commands(&[&["firefox", "-P", "my work"]]));
-        assert_eq!(parse(r#""/opt/my browser/x" a\ b "c\"d" '' "#), commands(&[&["/opt/my browser/x", "a b", "c\"d", ""]]));
+        assert_eq!(
+            parse(r#""/opt/my browser/x" a\ b "c\"d" '' "#),
+            commands(&[&["/opt/my browser/x", "a b", "c\"d", ""]])
+        );
         assert_eq!(parse("a'b'\"c\""), commands(&[&["abc"]]));
         assert_eq!(parse("a %s:b:'c:d'"), commands(&[&["a", "%s"], &["b"], &["c:d"]]));
         assert_eq!(parse(":a:"), commands(&[&["a"]]));
@@ -113,7 +121,9 @@ mod tests {
 
     #[test]
     fn the_option_wins_and_a_named_browser_is_used_where_none_would_be_assumed() {
-        let chosen = |option, variables: &[(&str, &str)]| Browser::choose(option, &World::of(variables)).unwrap().map(|browser| browser.0);
+        let chosen = |option, variables: &[(&str, &str)]| {
+            Browser::choose(option, &World::of(variables)).unwrap().map(|browser| browser.0)
+        };
         let both = [("HALLPASS_BROWSER", "b"), ("BROWSER", "c"), ("SSH_TTY", "/dev/pts/0")];
         assert_eq!(chosen(Some("a"), &both), commands(&[&["a"]]));
         assert_eq!(chosen(None, &both), commands(&[&["b"]]));

@@ -29,8 +29,8 @@ pub(crate) enum Callback {
 
 /// Judges the query of an answer.
 pub(crate) fn judge(query: &str, expected: &Expected) -> Callback {
-    let mut found: [Option<String>; 5] = Default::default();
     const NAMES: [&str; 5] = ["state", "code", "error", "error_description", "iss"];
+    let mut found: [Option<String>; 5] = Default::default();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         if let Some(slot) = NAMES.iter().position(|known| *known == name).and_then(|at| found.get_mut(at)) {
             // RFC 6749 §3.1: no parameter comes twice.
@@ -94,7 +94,9 @@ mod tests {
 
     #[test]
     fn an_answer_with_another_state_is_foreign_whatever_else_it_says() {
-        for query in ["", "code=c", "code=c&state=", "code=c&state=s-2", "code=c&state=s-1&state=s-1", "error=x&state=s-11"] {
+        for query in
+            ["", "code=c", "code=c&state=", "code=c&state=s-2", "code=c&state=s-1&state=s-1", "error=x&state=s-11"]
+        {
             assert!(is_foreign(&judge(query, &expected(false))), "{query}");
         }
         assert!(is_foreign(&judge("state=s-1&code=a&code=b", &expected(false))));
@@ -103,9 +105,14 @@ mod tests {
     #[test]
     fn the_issuer_of_an_answer_must_be_the_one_that_was_asked() {
         for query in ["code=c&state=s-1&iss=https%3A%2F%2Fevil.example.com", "error=x&state=s-1&iss="] {
-            assert!(matches!(judge(query, &expected(false)), Callback::Refused(why) if why.contains("another")), "{query}");
+            assert!(
+                matches!(judge(query, &expected(false)), Callback::Refused(why) if why.contains("another")),
+                "{query}"
+            );
         }
-        assert!(matches!(judge("code=c&state=s-1", &expected(true)), Callback::Refused(why) if why.contains("another")));
+        assert!(
+            matches!(judge("code=c&state=s-1", &expected(true)), Callback::Refused(why) if why.contains("another"))
+        );
     }
 
     #[test]
@@ -121,7 +128,9 @@ mod tests {
     #[test]
     fn a_pasted_address_is_taken_with_what_people_copy_around_it() {
         let good = "http://127.0.0.1:1/callback?code=c&state=s-1";
-        for text in [good.to_owned(), format!("  {good}\r\n"), format!("\"{good}\""), format!("<{good}>"), format!("{good}#")] {
+        for text in
+            [good.to_owned(), format!("  {good}\r\n"), format!("\"{good}\""), format!("<{good}>"), format!("{good}#")]
+        {
             assert_eq!(judge_pasted(&text, &expected(false)), Callback::Code("c".into()), "{text:?}");
         }
         for text in ["", "c", "code=c&state=s-1", "http://127.0.0.1:1/callback", "http://127.0.0.1/callback?code=c"] {

@@ -41,7 +41,11 @@ impl Listener {
     /// # Errors
     /// [`Trouble`] if the redirect is somewhere else, or the port is taken.
     pub(crate) async fn bind(redirect: &str, port: Option<u16>) -> Result<Self, Trouble> {
-        let refused = || Trouble::failed("the server names a redirect that is not on this machine; ask its operator to fix `redirect_uri`");
+        let refused = || {
+            Trouble::failed(
+                "the server names a redirect that is not on this machine; ask its operator to fix `redirect_uri`",
+            )
+        };
         let mut redirect = Url::parse(redirect).map_err(|_| refused())?;
         let hosts: Vec<IpAddr> = match redirect.host() {
             Some(Host::Ipv4(host)) if host == Ipv4Addr::LOCALHOST => vec![host.into()],
@@ -67,7 +71,11 @@ impl Listener {
                 // A machine without IPv6 has no such address.
                 Err(error) if !sockets.is_empty() && error.kind() == std::io::ErrorKind::AddrNotAvailable => {}
                 Err(error) => {
-                    let remedy = if redirect.port().is_some() { "close the program that has it" } else { "choose another with --port" };
+                    let remedy = if redirect.port().is_some() {
+                        "close the program that has it"
+                    } else {
+                        "choose another with --port"
+                    };
                     return Err(Trouble::failed(format!("cannot listen on port {known}: {error}; {remedy}")));
                 }
             }
@@ -85,12 +93,19 @@ impl Listener {
     /// Waits for the answer to the sign-in.
     pub(crate) async fn answer(&self, expected: &Expected) -> Callback {
         let (sender, mut receiver) = mpsc::channel(1);
-        let desk = Arc::new(Desk { path: self.redirect.path().to_owned(), port: self.port(), expected: expected.clone(), sender });
+        let desk = Arc::new(Desk {
+            path: self.redirect.path().to_owned(),
+            port: self.port(),
+            expected: expected.clone(),
+            sender,
+        });
         let mut connections = JoinSet::new();
         loop {
             let accepted = async {
                 match self.sockets.as_slice() {
-                    [one, other] => tokio::select! { stream = one.accept() => stream, stream = other.accept() => stream },
+                    [one, other] => {
+                        tokio::select! { stream = one.accept() => stream, stream = other.accept() => stream }
+                    }
                     [one, ..] => one.accept().await,
                     [] => std::future::pending().await,
                 }
@@ -135,25 +150,23 @@ async fn serve(stream: TcpStream, desk: Arc<Desk>) {
 
 impl Desk {
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        match self.judge(request) {
-            Callback::Foreign(_) => page(StatusCode::BAD_REQUEST, "This is not the answer to a sign-in."),
-            callback => {
-                let text = match &callback {
-                    Callback::Code(_) => "The sign-in is complete. Close this page and go back to the terminal.",
-                    Callback::Foreign(_) | Callback::Refused(_) => "The sign-in failed. The terminal says why.",
-                };
-                // Only the first answer counts.
-                let _ = self.sender.try_send(callback);
-                page(StatusCode::OK, text)
-            }
-        }
+        let callback = self.judge(request);
+        let text = match &callback {
+            Callback::Foreign(_) => return page(StatusCode::BAD_REQUEST, "This is not the answer to a sign-in."),
+            Callback::Code(_) => "Hallpass has the answer. Close this page and go back to the terminal.",
+            Callback::Refused(_) => "The sign-in failed. The terminal says why.",
+        };
+        // Only the first answer counts.
+        let _ = self.sender.try_send(callback);
+        page(StatusCode::OK, text)
     }
 
     fn judge(&self, request: &Request<Incoming>) -> Callback {
         // A name that was made to lead here is not ours (DNS rebinding).
         let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let is_ours = ["127.0.0.1", "[::1]", "localhost"].iter().any(|name| {
-            host.strip_prefix(name).is_some_and(|rest| rest == format!(":{}", self.port) || (self.port == 80 && rest.is_empty()))
+            host.strip_prefix(name)
+                .is_some_and(|rest| rest == format!(":{}", self.port) || (self.port == 80 && rest.is_empty()))
         });
         if !is_ours || *request.method() != Method::GET || request.uri().path() != self.path {
             return Callback::Foreign("it is for somebody else");
@@ -164,7 +177,9 @@ impl Desk {
 
 /// A page that says one thing. Nothing that was sent comes back in it.
 fn page(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
-    let body = format!("<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Hallpass</title><p>{text}</p></html>\n");
+    let body = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Hallpass</title><p>{text}</p></html>\n"
+    );
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;
     for (name, value) in [
@@ -240,7 +255,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_redirect_that_leaves_this_machine_is_refused() {
-        for redirect in ["https://127.0.0.1/x", "http://10.0.0.1/x", "http://login.example.com/x", "http://127.0.0.1/x?a", "x", "app:/x"] {
+        for redirect in [
+            "https://127.0.0.1/x",
+            "http://10.0.0.1/x",
+            "http://login.example.com/x",
+            "http://127.0.0.1/x?a",
+            "x",
+            "app:/x",
+        ] {
             assert!(Listener::bind(redirect, None).await.is_err(), "{redirect}");
         }
     }

@@ -52,7 +52,7 @@ pub(crate) struct How {
     /// Give up after so many seconds [default: 180]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: Option<u64>,
-    /// Open this browser; `%s`, or the end, is the address [env: HALLPASS_BROWSER, BROWSER]
+    /// Open this browser; `%s`, or the end, is the address [env: `HALLPASS_BROWSER`, BROWSER]
     #[arg(long, value_name = "CMD")]
     browser: Option<String>,
 }
@@ -103,7 +103,9 @@ pub(crate) async fn sign_in(
         Some(token) => Some(provider.who(web, expose(token), &client.client_id, nonce.as_deref(), world).await?),
         // OpenID Connect Core §3.1.3.3: who asked for `openid` gets one.
         None if client.scope.split(' ').any(|scope| scope == "openid") => {
-            return Err(Trouble::failed("the identity provider sent no ID token, so that the sign-in cannot be checked"));
+            return Err(Trouble::failed(
+                "the identity provider sent no ID token, so that the sign-in cannot be checked",
+            ));
         }
         None => tokens.unverified_subject(),
     };
@@ -120,7 +122,8 @@ async fn by_code(
     how: &How,
 ) -> Result<(Tokens, String), Trouble> {
     let endpoint = provider.authorization.as_ref();
-    let endpoint = endpoint.ok_or_else(|| Trouble::failed("the identity provider takes no sign-ins by browser; use --device"))?;
+    let endpoint =
+        endpoint.ok_or_else(|| Trouble::failed("the identity provider takes no sign-ins by browser; use --device"))?;
     // Bound before anybody hears of it.
     let listener = Listener::bind(client.redirect_uri.as_deref().unwrap_or(REDIRECT), how.port).await?;
     let (state, nonce, verifier) = (random_text()?, random_text()?, random_text()?);
@@ -128,13 +131,10 @@ async fn by_code(
     let address = address(endpoint, client, requires, &listener.redirect, &expected.state, &nonce, &verifier);
     let browser = if how.no_browser { None } else { Browser::choose(how.browser.as_deref(), world)? };
     let waiting = wait(&listener, &expected, browser.as_ref(), &address, world, how);
-    let code = match tokio::time::timeout(how.patience(), waiting).await {
-        Ok(code) => code?,
-        Err(_) => {
-            let seconds = how.patience().as_secs();
-            return Err(Trouble::failed(format!("nobody signed in within {seconds} seconds; run it again, or raise --timeout")));
-        }
-    };
+    let seconds = how.patience().as_secs();
+    let late =
+        |_| Trouble::failed(format!("nobody signed in within {seconds} seconds; run it again, or raise --timeout"));
+    let code = tokio::time::timeout(how.patience(), waiting).await.map_err(late)??;
     let redirect = listener.redirect.as_str();
     let mut fields = vec![
         ("grant_type", "authorization_code"),

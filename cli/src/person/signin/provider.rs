@@ -38,12 +38,19 @@ impl Provider {
         let answer = web.ask(Question::get(address)).await?;
         let status = answer.status;
         if status != 200 {
-            let text = format!("the identity provider {name} answered with status {status} where its description should be");
-            return Err(if status >= 500 || status == 429 { Trouble::Unavailable(text) } else { Trouble::Failed(text) });
+            let text =
+                format!("the identity provider {name} answered with status {status} where its description should be");
+            return Err(if status >= 500 || status == 429 {
+                Trouble::Unavailable(text)
+            } else {
+                Trouble::Failed(text)
+            });
         }
-        let strange = || Trouble::failed(format!("the identity provider {name} does not describe itself; ask its administrator"));
+        let strange =
+            || Trouble::failed(format!("the identity provider {name} does not describe itself; ask its administrator"));
         let document = answer.object().ok_or_else(strange)?;
-        Self::read(issuer, &document).map_err(|why| Trouble::failed(format!("the identity provider {name} cannot be used: {why}")))
+        Self::read(issuer, &document)
+            .map_err(|why| Trouble::failed(format!("the identity provider {name} cannot be used: {why}")))
     }
 
     fn read(issuer: Issuer, document: &Map<String, Value>) -> Result<Self, String> {
@@ -100,10 +107,15 @@ impl Provider {
         let found = (keys.status == 200).then(|| keys.object()).flatten();
         let found = found.and_then(|set| KeySet::parse(&serde_json::to_vec(&set).ok()?).ok());
         let keys = found.ok_or_else(|| Trouble::failed("the identity provider publishes no usable keys"))?;
-        let refused = |why: String| Trouble::failed(format!("the identity provider's ID token is not acceptable: {why}"));
+        let refused =
+            |why: String| Trouble::failed(format!("the identity provider's ID token is not acceptable: {why}"));
         let refusal = |refusal: hallpass::identity::Refusal| {
             use hallpass::identity::Refusal::{Expired, IssuedInFuture, NotYetValid};
-            let clock = if matches!(refusal, Expired | IssuedInFuture | NotYetValid) { "; check this machine's clock" } else { "" };
+            let clock = if matches!(refusal, Expired | IssuedInFuture | NotYetValid) {
+                "; check this machine's clock"
+            } else {
+                ""
+            };
             refused(format!("{refusal}{clock}"))
         };
         let token = UnverifiedToken::parse(id_token).map_err(refusal)?;
@@ -160,7 +172,9 @@ mod tests {
         let with = |name: &'static str, value: Value| read(move |document| document[name] = value).unwrap_err();
         assert!(with("issuer", json!("https://login.example.com/")).contains("issuer"));
         assert!(with("issuer", json!("https://evil.example.com")).contains("issuer"));
-        for url in ["http://login.example.com/x", "http://127.0.0.1/x", "https://a:b@login.example.com", "x", "https://x/#f"] {
+        for url in
+            ["http://login.example.com/x", "http://127.0.0.1/x", "https://a:b@login.example.com", "x", "https://x/#f"]
+        {
             assert!(with("token_endpoint", json!(url)).contains("token_endpoint"), "{url}");
             assert!(with("authorization_endpoint", json!(url)).contains("authorization_endpoint"), "{url}");
             assert!(with("revocation_endpoint", json!(url)).contains("revocation_endpoint"), "{url}");

@@ -61,12 +61,15 @@ impl Tokens {
         if answer.status != 200 {
             return Err(refusal(host, answer.status, body.as_ref()));
         }
-        let strange = |why: &str| NoTokens::Other(Trouble::failed(format!("{host} answered a sign-in with something else: {why}")));
+        let strange = |why: &str| {
+            NoTokens::Other(Trouble::failed(format!("{host} answered a sign-in with something else: {why}")))
+        };
         let body = body.ok_or_else(|| strange("not JSON"))?;
         if !body.get("token_type").and_then(Value::as_str).is_some_and(|kind| kind.eq_ignore_ascii_case("bearer")) {
             return Err(strange("`token_type` is not Bearer"));
         }
-        let text = |name: &str| body.get(name).and_then(Value::as_str).filter(|text| is_token(text)).map(SecretString::from);
+        let text =
+            |name: &str| body.get(name).and_then(Value::as_str).filter(|text| is_token(text)).map(SecretString::from);
         Ok(Self {
             access: text("access_token").ok_or_else(|| strange("no `access_token`"))?,
             id: text("id_token"),
@@ -176,11 +179,16 @@ mod tests {
             refresh: None,
             expires_in,
         };
-        let end = |tokens: &Tokens, kind| tokens.for_server(kind, 1_000).map(|(_, end)| end).map_err(|error| error.to_string());
+        let end = |tokens: &Tokens, kind| {
+            tokens.for_server(kind, 1_000).map(|(_, end)| end).map_err(|error| error.to_string())
+        };
         assert_eq!(end(&tokens(&json!({"exp": 9}), None, Some(60)), TokenKind::AccessToken), Ok(Some(1_060)));
         assert_eq!(end(&tokens(&json!({"exp": 2_000}), None, None), TokenKind::AccessToken), Ok(Some(2_000)));
         assert_eq!(end(&tokens(&json!({}), None, None), TokenKind::AccessToken), Ok(None));
-        assert_eq!(end(&tokens(&json!({}), Some(&json!({"exp": 3_000})), Some(60)), TokenKind::IdToken), Ok(Some(3_000)));
+        assert_eq!(
+            end(&tokens(&json!({}), Some(&json!({"exp": 3_000})), Some(60)), TokenKind::IdToken),
+            Ok(Some(3_000))
+        );
         assert!(end(&tokens(&json!({}), None, None), TokenKind::IdToken).unwrap_err().contains("no ID token"));
         assert_eq!(end(&tokens(&json!({}), None, Some(i64::MAX)), TokenKind::AccessToken), Ok(None));
     }

@@ -26,11 +26,9 @@ pub(super) async fn acquire(path: PathBuf, limit: Duration) -> Result<File, Trou
         let locked = file.lock().map(|()| file);
         let _ = sender.send(locked);
     });
-    match tokio::time::timeout(limit, receiver).await {
-        Ok(Ok(locked)) => locked.map_err(failed),
-        Ok(Err(_)) | Err(_) => {
-            let held = format!("another hallpass holds {place} for more than {} seconds", limit.as_secs());
-            Err(Trouble::Unavailable(format!("{held}; try again")))
-        }
+    if let Ok(Ok(locked)) = tokio::time::timeout(limit, receiver).await {
+        return locked.map_err(failed);
     }
+    let held = format!("another hallpass holds {place} for more than {} seconds", limit.as_secs());
+    Err(Trouble::Unavailable(format!("{held}; try again")))
 }

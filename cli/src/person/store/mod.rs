@@ -176,7 +176,7 @@ impl Locked<'_> {
         let failed = |error: io::Error| self.cannot_write(&error);
         let file = directory::create_private(&self.path(INCOMPLETE)).map_err(failed)?;
         let mut reserved = Reserved { locked: self, file };
-        reserved.file.write_all(&[b' '; RESERVED]).and_then(|()| reserved.file.sync_all()).map_err(failed)?;
+        reserved.file.write_all(&vec![b' '; RESERVED]).and_then(|()| reserved.file.sync_all()).map_err(failed)?;
         Ok(reserved)
     }
 
@@ -260,13 +260,15 @@ impl Drop for Reserved<'_> {
 
 /// A name for a file, from what it is about. The parts are told apart by their lengths.
 pub(crate) fn name_of(parts: &[&str]) -> String {
-    let text: String = parts.iter().map(|part| format!("{}:{part}", part.len())).collect();
+    let parts: Vec<String> = parts.iter().map(|part| format!("{}:{part}", part.len())).collect();
+    let text = parts.concat();
     let mut name = HEXLOWER.encode(digest(&SHA256, text.as_bytes()).as_ref());
     name.truncate(24);
     name
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 pub(crate) mod tests {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 
