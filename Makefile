@@ -43,6 +43,7 @@ help: ## This list
 ##### Trying it
 
 .PHONY: run up
+up: person
 run: artifact $(NODE) ## A guided tour: sign in, get credentials, use them, on a local stack that is removed afterwards; about 3 GB of disk
 	@python dev/run.py run
 
@@ -167,6 +168,12 @@ artifact-arm64: $(CARGO_LAMBDA)/cargo-lambda ## The same for arm64: build/lambda
 cli: ## The command line for operators, hallpass; prints where it is
 	cargo build --release --locked --package hallpass-cli
 	@printf '\n%s\n' "$$CARGO_TARGET_DIR/release/hallpass"
+
+# Where `make up` shows it: a build of the whole command line is the same file in the target directory.
+.PHONY: person
+person: ## The command line for people alone, without an AWS SDK: build/bin/hallpass
+	cargo build --release --locked --package hallpass-cli --no-default-features --features person
+	@mkdir -p build/bin && cp "$$CARGO_TARGET_DIR/release/hallpass" build/bin/hallpass
 
 .PHONY: package
 package: artifact artifact-arm64 ## A release, in build/package: zips, templates that are deployed without Rust, and a list of components

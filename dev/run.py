@@ -20,6 +20,7 @@ from stack import BIN, BUILD, ROOT, Stack, StackError, end_cleanly_on_signals
 
 WIDTH = 100
 EMPLOYEES = ["carol", "dave", "erin"]
+HALLPASS = BUILD / "bin" / "hallpass"
 
 # What any program does that uses an AWS SDK: nothing in it knows of Hallpass.
 PROGRAM = f"""\
@@ -86,25 +87,38 @@ def stay(stack: Stack) -> int:
     for employee in EMPLOYEES:
         _write_private(tokens / employee, f"Bearer {sign_in(stack.issuer, employee).access_token}")
     up = tokens.relative_to(ROOT)
+    hallpass = HALLPASS.relative_to(ROOT)
     print(
         textwrap.dedent(
             f"""
-            Signed in: carol (analysts), dave (no group), erin (analysts and hr). Their tokens are in {up}/, for an hour.
             In another terminal, in this directory:
+
+              # these point at the local AWS, and give the command line a place of its own
+              export AWS_ENDPOINT_URL={stack.aws.endpoint} AWS_DEFAULT_REGION={seed.REGION} AWS_REGION={seed.REGION}
+              export XDG_STATE_HOME="$PWD/{up}/state"
+              # sign in, as frank: the page of the provider asks for a name, and for no password
+              {hallpass} login {stack.url}
+              # the same in a terminal without a browser
+              {hallpass} login --no-browser {stack.url}
+              # what there is; `deploy` wants a second factor, and says so
+              {hallpass} list
+              {hallpass} exec -- aws s3 ls s3://{seed.REPORTS}
+              {hallpass} exec --grant deploy -- aws s3 ls s3://{seed.SHOP}
+
+            Without it, signed in: carol (analysts), dave (no group), erin (analysts and hr). Their tokens are in {up}/, for an hour.
 
               # credentials; the grant `default` opens the reports
               curl -sS -H "Authorization: $(cat {up}/carol)" '{stack.url}/v1/credentials'
               # the grant `payroll`, for HR: erin gets it, carol does not
               curl -sS -H "Authorization: $(cat {up}/erin)" '{stack.url}/v1/credentials/payroll'
               curl -sS -H "Authorization: $(cat {up}/carol)" '{stack.url}/v1/credentials/payroll'
-              # any AWS SDK, and the AWS CLI, with two variables (the others point them at the local AWS)
+              # any AWS SDK, and the AWS CLI, with two variables
               export AWS_CONTAINER_CREDENTIALS_FULL_URI='{stack.url}/v1/credentials'
               export AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE="$PWD/{up}/carol"
-              export AWS_ENDPOINT_URL={stack.aws.endpoint} AWS_DEFAULT_REGION={seed.REGION} AWS_REGION={seed.REGION}
               .venv/bin/python -c 'import boto3; print(boto3.client("sts").get_caller_identity()["Arn"])'
               aws s3 ls s3://{seed.REPORTS}
               # a fresh token
-              .venv/bin/python dev/signin.py {stack.issuer} carol > {up}/carol
+              .venv/bin/python dev/signin.py token {stack.issuer} carol > {up}/carol
               # what the function logs
               tail -f {(stack.logs / "function.log").relative_to(ROOT)}
 

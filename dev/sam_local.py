@@ -36,6 +36,7 @@ from signin import sign_in
 from stack import (
     ALGORITHMS,
     BUILD,
+    CLIENTS,
     LOOPBACK,
     ROOT,
     Stack,
@@ -140,6 +141,7 @@ class _Runs:
             variables[name] = given.get(name)
         # What is reached by another address than here: the provider's keys, the issuer's name staying what tokens say.
         issuer = {"id": "corp", "issuer": self._stack.issuer, "audiences": ["hallpass"], "algorithms": ALGORITHMS}
+        issuer |= CLIENTS
         keys = {"jwks_uri": reach(self._jwks_uri()), "insecure_http": True}
         variables["HALLPASS_ISSUERS"] = json.dumps([issuer | keys])
         variables["AWS_ENDPOINT_URL"] = reach(self._stack.aws.endpoint)
@@ -212,7 +214,7 @@ class _Runs:
         if "code" in expected and body["code"] != expected["code"]:
             problems.append(f"code {body['code']}")
         for header, value in expected.get("headers", {}).items():
-            if headers.get(header) != value:
+            if headers.get(header) != (value and value.replace("URL", self._stack.url)):
                 problems.append(f"{header}: {headers.get(header)}")
         here = self._without_container(event)
         for part in ("statusCode", "headers", "isBase64Encoded"):
@@ -284,6 +286,7 @@ class _Runs:
         body = {"Content-Type": "application/json"}
         yield "health", ("GET", "/v1/health", {}, None), 200, None
         yield "health without its body", ("HEAD", "/v1/health", {}, None), 200, None
+        yield "the metadata", ("GET", "/.well-known/oauth-protected-resource", {}, None), 200, None
         yield "credentials", ("GET", "/v1/credentials", carol, None), 200, None
         yield "credentials of a grant", ("GET", "/v1/credentials?grant=payroll", erin, None), 200, None
         yield "a grant in the path", ("GET", "/v1/credentials/payroll", erin, None), 200, None

@@ -48,8 +48,18 @@ PORTS = range(20_000, 32_000)
 ALLOWED_ORIGINS = "http://localhost:5173"
 
 
-# The emulator's HTTP address of the binary `broker`, the one function that it knows.
-FRONT = "/lambda-url/broker"
+# The function to which the emulator's HTTP front sends what has no other address, so that its URL has no path.
+FRONT = "_"
+# How people and web pages sign in: the local provider's clients.
+CLIENTS = {
+    # OpenID Connect lets a provider leave the refresh token out unless the person is asked for consent; this one does.
+    "cli": {
+        "client_id": "hallpass-cli",
+        "scope": "openid offline_access credentials groups",
+        "parameters": {"prompt": "consent"},
+    },
+    "browser": {"client_id": "hallpass-portal", "scope": "openid credentials groups"},
+}
 ALGORITHMS = ["RS256", "ES256", "EdDSA"]
 
 T = TypeVar("T")
@@ -116,7 +126,10 @@ class Stack:
         # Parts get what they need and nothing of the engineer's: no AWS profile, no proxy, no credentials.
         base = {"PATH": os.environ["PATH"], "HOME": tmp, "TMPDIR": tmp}
 
-        idp = self._run("idp", ["node", str(ROOT / "dev" / "idp.mjs")], base)
+        self._base = base
+        # First, because the provider knows by its URL where a browser may be sent back to.
+        front = self._front("function")
+        idp = self._run("idp", ["node", str(ROOT / "dev" / "idp.mjs"), f"http://{LOOPBACK}:{front}"], base)
         port = self._on_free_port(
             "ministack", lambda port: ([BIN / "ministack"], base | _ministack_env(port)), _aws_ready
         )
@@ -127,14 +140,18 @@ class Stack:
         self._say(f"AWS                {self.aws.endpoint}  (MiniStack, authorization on)")
         self.function_key = seed.seed(self.aws, ROOT / "grants")
 
-        self._base = base
-        self.url = self.function("function", {})
-        self.invoke_url = f"{self.url.removesuffix(FRONT)}/2015-03-31/functions/broker/invocations"
+        self.url = f"http://{LOOPBACK}:{front}"
+        self._function("function", {}, front)
+        self.invoke_url = f"{self.url}/2015-03-31/functions/{FRONT}/invocations"
         self._say(f"Hallpass           {self.url}")
 
     def function(self, name: str, terms: Mapping[str, Any]) -> str:
         """Starts the function, with more terms for its issuer, behind an emulator of its own. Answers its HTTP address;
         its log has the `name`."""
+        return self._function(name, terms, self._front(name))
+
+    def _front(self, name: str) -> int:
+        """Starts an emulator, and answers its port."""
         # --only-lambda-apis: it neither builds nor starts a function; ours is the artifact, below.
         watch = ["cargo-lambda", "lambda", "watch", "--only-lambda-apis", "--disable-cors", "--ignore-changes"]
         watch += ["--manifest-path", str(ROOT / "Cargo.toml"), "--invoke-address", LOOPBACK, "--invoke-port"]
@@ -142,15 +159,18 @@ class Stack:
         cargo.setdefault("CARGO_HOME", str(Path.home() / ".cargo"))
         cargo.setdefault("RUSTUP_HOME", str(Path.home() / ".rustup"))
         emulator = "emulator" if name == "function" else f"emulator-{name}"
-        port = self._on_free_port(emulator, lambda port: ([BIN / watch[0], *watch[1:], str(port)], cargo), _listening)
+        return self._on_free_port(emulator, lambda port: ([BIN / watch[0], *watch[1:], str(port)], cargo), _listening)
 
-        issuer = {"id": "corp", "issuer": self.issuer, "audiences": ["hallpass"], "algorithms": ALGORITHMS} | terms
+    def _function(self, name: str, terms: Mapping[str, Any], port: int) -> str:
+        url = f"http://{LOOPBACK}:{port}"
+        issuer = {"id": "corp", "issuer": self.issuer, "audiences": ["hallpass"], "algorithms": ALGORITHMS}
+        issuer |= CLIENTS | terms
         env = self._base | self.environment_of_function() | self.function_key.environment() | self._function_env
         env["HALLPASS_ISSUERS"] = json.dumps([issuer])
         # Lambda gives no scheme, and no path either.
-        env["AWS_LAMBDA_RUNTIME_API"] = f"http://{LOOPBACK}:{port}/.rt/broker"
+        env["AWS_LAMBDA_RUNTIME_API"] = f"http://{LOOPBACK}:{port}/.rt/{FRONT}"
+        env["HALLPASS_PUBLIC_URL"] = url
         part = self._run(name, self._command, env, cwd=Path(self._command[-1]).parent)
-        url = f"http://{LOOPBACK}:{port}{FRONT}"
         self._until(part, lambda: _answers(f"{url}/v1/health"))
         return url
 
@@ -161,6 +181,7 @@ class Stack:
             "HALLPASS_STATE": seed.STATE,
             "HALLPASS_BROKER_KEY": seed.SECRET,
             "HALLPASS_ALLOWED_ORIGINS": ALLOWED_ORIGINS,
+            "HALLPASS_PUBLIC_URL": self.url,
             "AWS_REGION": seed.REGION,
             "AWS_ENDPOINT_URL": self.aws.endpoint,
             # What Lambda itself sets and the runtime reads.

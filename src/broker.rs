@@ -1,7 +1,7 @@
 //! In which order is a request decided?
 //!
 //! identity, then grants, then credentials: each step takes what only the step before it can make. Whatever goes
-//! wrong is a [`Failure`], and whatever was found out by then is in the [`Record`].
+//! wrong is a [`RequestError`], and whatever was found out by then is in the [`Record`].
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -11,8 +11,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::audit::{Audit, Record};
 use crate::credentials::{BrokerKeys, FoundKey, Issued, KeyError, MintError, StsError};
-use crate::grants::{Denied, GrantName, Offer, Request, Store, StoreError, Unsettled, authorize, offers};
-use crate::http::parameters::{Invalid, Parameters, Sent};
+use crate::grants::{Denied, GrantName, Offer, Request, SettleError, Store, StoreError, authorize, offers};
+use crate::http::parameters::{Parameters, ParametersError, RawParameters};
 use crate::identity::{Caller, Identity, IdentityError, UnverifiedToken};
 
 /// botocore gives a container-credentials endpoint 2 s; the gateway and the way to it need the rest.
@@ -25,7 +25,7 @@ const REFRESH_GRACE: Duration = Duration::from_millis(200);
 
 /// Why a request ended without credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub enum RequestError {
     /// No token came with it.
     #[error("no token")]
     TokenMissing,
@@ -34,7 +34,7 @@ pub enum Failure {
     Identity(#[from] IdentityError),
     /// The parameters are wrong.
     #[error(transparent)]
-    Invalid(#[from] Invalid),
+    Parameters(#[from] ParametersError),
     /// The grants give no session.
     #[error(transparent)]
     Denied(#[from] Denied),
@@ -43,7 +43,7 @@ pub enum Failure {
     Store(#[from] StoreError),
     /// What is due could not be recorded, or another was first.
     #[error(transparent)]
-    Unsettled(#[from] Unsettled),
+    Settle(#[from] SettleError),
     /// There is no broker key.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -61,17 +61,17 @@ pub enum Failure {
     Panicked,
 }
 
-impl Failure {
+impl RequestError {
     /// The name in the audit line.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::TokenMissing => "token_missing",
             Self::Identity(error) => error.reason(),
-            Self::Invalid(invalid) => invalid.reason(),
+            Self::Parameters(error) => error.reason(),
             Self::Denied(denied) => denied.reason(),
             Self::Store(error) => error.reason(),
-            Self::Unsettled(unsettled) => unsettled.reason(),
+            Self::Settle(error) => error.reason(),
             Self::Key(error) => error.reason(),
             Self::Sts(error) => error.reason(),
             Self::TooSlow => "too_slow",
@@ -87,7 +87,7 @@ pub struct Ask<'a> {
     /// The token, if there is one.
     pub token: Option<&'a str>,
     /// What may hold parameters.
-    pub sent: Sent<'a>,
+    pub parameters: RawParameters<'a>,
     /// The caller's address, by the gateway.
     pub source_ip: Option<IpAddr>,
 }
@@ -135,8 +135,13 @@ impl Broker {
     /// Decides one request for credentials.
     ///
     /// # Errors
-    /// [`Failure`] says why there are no credentials.
-    pub async fn credentials(&self, ask: Ask<'_>, record: &mut Record, now: SystemTime) -> Result<Granted, Failure> {
+    /// [`RequestError`] says why there are no credentials.
+    pub async fn credentials(
+        &self,
+        ask: Ask<'_>,
+        record: &mut Record,
+        now: SystemTime,
+    ) -> Result<Granted, RequestError> {
         record.wants_credentials();
         let allowance = Allowance::begin();
         // Large: it holds a call to each service.
@@ -149,8 +154,8 @@ impl Broker {
     /// Says what a caller could ask for.
     ///
     /// # Errors
-    /// [`Failure`] says why that cannot be said.
-    pub async fn grants(&self, ask: Ask<'_>, record: &mut Record, now: SystemTime) -> Result<Vec<Offer>, Failure> {
+    /// [`RequestError`] says why that cannot be said.
+    pub async fn grants(&self, ask: Ask<'_>, record: &mut Record, now: SystemTime) -> Result<Vec<Offer>, RequestError> {
         let allowance = Allowance::begin();
         let found = allowance.limit(self.look_up(ask, record, now)).await;
         self.end(allowance, record, now).await;
@@ -159,9 +164,9 @@ impl Broker {
 
     /// The order of the refusals: the token, so that a stranger learns nothing about the parameters; these; the grants;
     /// the broker key, so that no name is taken and no token spent for nothing; name and token; STS.
-    async fn decide(&self, ask: Ask<'_>, record: &mut Record, now: SystemTime) -> Result<Granted, Failure> {
+    async fn decide(&self, ask: Ask<'_>, record: &mut Record, now: SystemTime) -> Result<Granted, RequestError> {
         let caller = self.identify(ask.token, record, now).await?;
-        let Parameters { grant, duration } = ask.sent.read()?;
+        let Parameters { grant, duration } = ask.parameters.read()?;
         let request = Request { grant: grant.unwrap_or_default(), duration, source_ip: ask.source_ip };
         record.asked_for(&request.grant);
         // The key is at hand but for the first request, which need not wait for the grants to fetch it.
@@ -173,22 +178,27 @@ impl Broker {
         record.key_found(age);
         // Large, and rarely more than a move.
         let session = Box::pin(self.store.settle(pending, &record.lambda_request_id, now)).await?;
-        self.audit.issuing(record, now).map_err(|_| Failure::Unaudited)?;
+        self.audit.issuing(record, now).map_err(|_| RequestError::Unaudited)?;
         let issued = record.timed("sts", self.keys.mint(&key, &session, now)).await?;
         record.issued(&issued);
         Ok(Granted { grant: request.grant, issued })
     }
 
-    async fn look_up(&self, ask: Ask<'_>, record: &mut Record, now: SystemTime) -> Result<Vec<Offer>, Failure> {
+    async fn look_up(&self, ask: Ask<'_>, record: &mut Record, now: SystemTime) -> Result<Vec<Offer>, RequestError> {
         let caller = self.identify(ask.token, record, now).await?;
-        ask.sent.expect_none()?;
+        ask.parameters.expect_none()?;
         let holdings = record.timed("grants", self.store.read_all(&caller)).await?;
         Ok(offers(&caller, holdings, ask.source_ip, now)?)
     }
 
-    async fn identify(&self, token: Option<&str>, record: &mut Record, now: SystemTime) -> Result<Caller, Failure> {
+    async fn identify(
+        &self,
+        token: Option<&str>,
+        record: &mut Record,
+        now: SystemTime,
+    ) -> Result<Caller, RequestError> {
         let begun = Instant::now();
-        let token = token.ok_or(Failure::TokenMissing)?;
+        let token = token.ok_or(RequestError::TokenMissing)?;
         record.presented(token);
         let token = UnverifiedToken::parse(token).map_err(IdentityError::from)?;
         record.claimed(&token);
@@ -222,8 +232,8 @@ impl Allowance {
         Self { begun, deadline }
     }
 
-    async fn limit<T>(self, deciding: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        timeout_at(self.deadline, deciding).await.unwrap_or(Err(Failure::TooSlow))
+    async fn limit<T>(self, deciding: impl Future<Output = Result<T, RequestError>>) -> Result<T, RequestError> {
+        timeout_at(self.deadline, deciding).await.unwrap_or(Err(RequestError::TooSlow))
     }
 
     fn end_of_grace(self) -> Instant {
@@ -231,7 +241,7 @@ impl Allowance {
     }
 }
 
-impl From<MintError> for Failure {
+impl From<MintError> for RequestError {
     fn from(error: MintError) -> Self {
         match error {
             MintError::Key(error) => Self::Key(error),

@@ -3,10 +3,12 @@
 //! Variables are read through a lookup function and become a [`Config`] whose every value is legal, or the list of
 //! every problem, each with its place and its remedy.
 
-use crate::audit::Namespace;
+use crate::audit::{InvalidNamespace, Namespace};
 use crate::identity::{Issuer, parse_issuers};
+use crate::net::public_url::PublicUrl;
 use crate::net::url::quoted_url;
-use crate::read::problems::{Problems, quoted};
+use crate::read::problems::{Problem, Problems, quoted};
+use crate::read::rule::Rule;
 
 const BROKER_KEY: &str = "HALLPASS_BROKER_KEY";
 const WHAT_BROKER_KEY_IS: &str = "the name or ARN of the broker key's secret";
@@ -24,6 +26,8 @@ pub struct Config {
     pub broker_key: String,
     /// The origins of web pages and apps that may call, as browsers and web views send them in `Origin`.
     pub allowed_origins: Vec<String>,
+    /// The URL under which people know the function, if it is not the gateway's own.
+    pub public_url: Option<PublicUrl>,
     /// Where CloudWatch puts the metrics.
     pub metrics_namespace: Namespace,
 }
@@ -41,17 +45,16 @@ impl Config {
         let state = required("HALLPASS_STATE", "the name of the state table");
         let broker_key = required(BROKER_KEY, WHAT_BROKER_KEY_IS);
         if table.is_some() && table == state {
-            problems.add(
-                "HALLPASS_STATE",
-                "is the same table as HALLPASS_TABLE; the function may write only to the state table",
-            );
+            let says = "is the same table as HALLPASS_TABLE; the function may write only to the state table";
+            problems.add("HALLPASS_STATE", Problem::new(Rule::Duplicate, says));
         }
         let issuers = issuers.map(|text| parse_issuers(&text, &mut problems)).unwrap_or_default();
         let allowed_origins = allowed_origins(&lookup, &mut problems);
+        let public_url = public_url(&lookup, &mut problems);
         let metrics_namespace = metrics_namespace(&lookup, &mut problems);
         match (table, state, broker_key, metrics_namespace) {
             (Some(table), Some(state), Some(broker_key), Some(metrics_namespace)) if problems.is_empty() => {
-                Ok(Self { issuers, table, state, broker_key, allowed_origins, metrics_namespace })
+                Ok(Self { issuers, table, state, broker_key, allowed_origins, public_url, metrics_namespace })
             }
             _ => Err(problems),
         }
@@ -95,16 +98,22 @@ fn required(
 ) -> Option<String> {
     let value = lookup(name).filter(|value| !value.trim().is_empty());
     if value.is_none() {
-        problems.add(name, format_args!("is not set; set it to {what}"));
+        problems.add(name, Problem::new(Rule::Missing, "is not set").help(format_args!("set it to {what}")));
     }
     value
+}
+
+fn public_url(lookup: impl Fn(&str) -> Option<String>, problems: &mut Problems) -> Option<PublicUrl> {
+    let text = lookup("HALLPASS_PUBLIC_URL").filter(|text| !text.is_empty())?;
+    text.parse().inspect_err(|must| problems.add("HALLPASS_PUBLIC_URL", Problem::new(Rule::Url, must))).ok()
 }
 
 fn metrics_namespace(lookup: impl Fn(&str) -> Option<String>, problems: &mut Problems) -> Option<Namespace> {
     let Some(text) = lookup("HALLPASS_METRICS_NAMESPACE").filter(|text| !text.is_empty()) else {
         return Some(Namespace::default());
     };
-    text.parse().inspect_err(|problem| problems.add("HALLPASS_METRICS_NAMESPACE", problem)).ok()
+    let wrong = |must: &InvalidNamespace| Problem::new(Rule::Value, format_args!("{must}: {}", quoted(&text)));
+    text.parse().inspect_err(|must| problems.add("HALLPASS_METRICS_NAMESPACE", wrong(must))).ok()
 }
 
 fn allowed_origins(lookup: impl Fn(&str) -> Option<String>, problems: &mut Problems) -> Vec<String> {
@@ -123,9 +132,12 @@ fn allowed_origins(lookup: impl Fn(&str) -> Option<String>, problems: &mut Probl
         if !is_origin(origin) {
             let what = "an origin is `scheme://host` or `scheme://host:port`, in lower case, without a path, `*` or a \
                 scheme's default port";
-            problems.add("HALLPASS_ALLOWED_ORIGINS", format_args!("has {shown}; {what}"));
+            let problem = Problem::new(Rule::Value, format_args!("has {shown}")).help(what);
+            problems.add("HALLPASS_ALLOWED_ORIGINS", problem);
         } else if origins.iter().any(|other| other == origin) {
-            problems.add("HALLPASS_ALLOWED_ORIGINS", format_args!("has {shown} twice; name each origin once"));
+            let problem =
+                Problem::new(Rule::Duplicate, format_args!("has {shown} twice")).help("name each origin once");
+            problems.add("HALLPASS_ALLOWED_ORIGINS", problem);
         }
         origins.push(origin.to_owned());
     }
@@ -166,7 +178,7 @@ mod tests {
 
     fn places(variables: &BTreeMap<&str, &str>) -> Vec<String> {
         let problems = read(variables).map(drop).expect_err("a wrong configuration");
-        problems.iter().filter_map(|problem| problem.split(' ').next().map(str::to_owned)).collect()
+        problems.iter().map(|problem| problem.at.clone()).collect()
     }
 
     #[test]
@@ -198,7 +210,7 @@ mod tests {
         variables.insert("HALLPASS_ISSUERS", "[{}]");
         let places = places(&variables);
         assert_eq!(places.first().map(String::as_str), Some("HALLPASS_TABLE"));
-        assert!(places.contains(&"HALLPASS_ISSUERS[0].id".to_owned()), "{places:?}");
+        assert!(places.contains(&"HALLPASS_ISSUERS/0/id".to_owned()), "{places:?}");
     }
 
     #[test]
@@ -213,6 +225,24 @@ mod tests {
         for bad in [" ", "AWS/Lambda", ":Hallpass", "Hall pass"] {
             variables.insert("HALLPASS_METRICS_NAMESPACE", bad);
             assert_eq!(places(&variables), ["HALLPASS_TABLE", "HALLPASS_METRICS_NAMESPACE"], "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_public_url_is_the_operators_or_else_the_gateways() {
+        let mut variables = valid();
+        for (text, url) in [
+            ("", None),
+            ("https://hallpass.example.com/", Some("https://hallpass.example.com")),
+            ("http://127.0.0.1:3000/x", Some("http://127.0.0.1:3000/x")),
+        ] {
+            variables.insert("HALLPASS_PUBLIC_URL", text);
+            assert_eq!(read(&variables).unwrap().public_url.as_ref().map(PublicUrl::as_str), url);
+        }
+        variables.remove("HALLPASS_TABLE");
+        for bad in [" ", "http://hallpass.example.com", "https://Hallpass.example.com", "https://a.example?x"] {
+            variables.insert("HALLPASS_PUBLIC_URL", bad);
+            assert_eq!(places(&variables), ["HALLPASS_TABLE", "HALLPASS_PUBLIC_URL"], "{bad}");
         }
     }
 

@@ -30,7 +30,7 @@ pub async fn start<C>(
         Ok((config, (settings, https))) => run(config, settings.over(&https), https).await,
         Err(problems) => {
             for problem in problems.iter() {
-                tracing::error!(problem, "the configuration is wrong");
+                tracing::error!(%problem, "the configuration is wrong");
             }
             Err(problems.into())
         }

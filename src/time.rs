@@ -35,6 +35,16 @@ pub fn rfc3339(seconds: i64) -> Option<String> {
     OffsetDateTime::from_unix_timestamp(seconds).ok()?.format(&Rfc3339).ok()
 }
 
+/// Reads a time of RFC 3339 as seconds since the epoch. `None` for any other text, and for parts of a second.
+#[cfg(feature = "files")]
+#[must_use]
+pub fn from_rfc3339(text: &str) -> Option<i64> {
+    // The parser takes any character between date and time.
+    let is_separated = matches!(text.as_bytes().get(10), Some(b'T' | b't' | b' '));
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok().filter(|time| is_separated && time.nanosecond() == 0)?;
+    Some(time.unix_timestamp())
+}
+
 /// The time that is left until a deadline in milliseconds since the epoch, as Lambda states it.
 #[must_use]
 pub fn until_millis(deadline: u64, now: SystemTime) -> Duration {
@@ -66,6 +76,28 @@ mod tests {
         let now = UNIX_EPOCH + Duration::from_secs(100);
         for (deadline, left) in [(0, 0), (99_999, 0), (100_000, 0), (100_001, 1), (102_500, 2_500)] {
             assert_eq!(until_millis(deadline, now), Duration::from_millis(left));
+        }
+    }
+
+    #[cfg(feature = "files")]
+    #[test]
+    fn times_of_rfc_3339_are_read_to_the_second() {
+        for (text, seconds) in [
+            ("2027-01-15T08:00:00Z", Some(1_800_000_000)),
+            ("2027-01-15t08:00:00z", Some(1_800_000_000)),
+            ("2027-01-15 09:30:00+01:30", Some(1_800_000_000)),
+            ("2027-01-15T08:00:00.000Z", Some(1_800_000_000)),
+            ("1969-12-31T23:59:59Z", Some(-1)),
+            ("2027-01-15T08:00:00.5Z", None),
+            ("2027-01-15T08:00:60Z", None),
+            ("2027-01-15_08:00:00Z", None),
+            ("2027-01-15T08:00:00", None),
+            ("2027-02-30T08:00:00Z", None),
+            ("2027-01-15", None),
+            ("1800000000", None),
+            ("", None),
+        ] {
+            assert_eq!(from_rfc3339(text), seconds, "{text}");
         }
     }
 

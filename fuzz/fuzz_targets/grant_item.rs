@@ -14,8 +14,8 @@ fuzz_target!(|data: &[u8]| {
     static CALLER: OnceLock<Caller> = OnceLock::new();
     let caller = CALLER.get_or_init(|| hallpass_fuzz::caller("payments").expect("an ordinary caller"));
     let Ok(Value::Object(attributes)) = serde_json::from_slice(data) else { return };
-    let checked = check(Value::Object(attributes.clone()), Holder::OptionalGroup);
-    assert_eq!(checked.is_ok(), Item::read(attributes.clone()).is_ok());
+    let checked = check(&Value::Object(attributes.clone()), Holder::OptionalGroup);
+    assert_eq!(checked.is_ok(), Item::read(&attributes).is_ok());
     let request =
         Request { grant: GrantName::default(), duration: None, source_ip: Some("203.0.113.7".parse().unwrap()) };
     let items = vec![StoredItem { principal: Principal::user(caller), attributes }];

@@ -5,8 +5,6 @@
 //! in the embedded metric format. No field can hold a token, a key or a secret: there is none of those types.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
-#[cfg(feature = "aws")]
-mod events;
 mod metrics;
 mod namespace;
 mod record;
@@ -19,7 +17,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use self::metrics::{Embedded, Figure, Group, Metric, metrics};
-pub use self::namespace::Namespace;
+pub use self::namespace::{InvalidNamespace, Namespace};
 pub use self::record::{MatchedItem, Measured, Outcome, Record, capped};
 use crate::time::rfc3339_millis;
 

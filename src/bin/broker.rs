@@ -11,7 +11,7 @@ use hallpass::broker::Broker;
 use hallpass::config::Config;
 use hallpass::credentials::BrokerKeys;
 use hallpass::grants::Store;
-use hallpass::http::Function;
+use hallpass::http::{About, Function};
 use hallpass::identity::Identity;
 use hallpass::lambda::start;
 use hallpass::net::aws::SdkConfig;
@@ -31,6 +31,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(config: Config, sdk: SdkConfig, https: Https) -> Result<(), Error> {
+    let about = About::new(config.public_url, &config.issuers);
     let identity = Identity::new(config.issuers, &https);
     let store = Store::new(&sdk, config.table, config.state);
     let keys = BrokerKeys::new(&sdk, config.broker_key);
@@ -38,7 +39,7 @@ async fn run(config: Config, sdk: SdkConfig, https: Https) -> Result<(), Error> 
     let broker = Arc::new(Broker::new(identity, store, keys, audit));
     broker.prepare(PREPARE_LIMIT, now()).await;
 
-    let function = Function::new(broker, config.allowed_origins);
+    let function = Function::new(broker, config.allowed_origins, about);
     let handler = service_fn(move |event: LambdaEvent<Value>| {
         let function = function.clone();
         async move { Ok::<_, Error>(function.answer(event.payload, &event.context.request_id, now()).await) }

@@ -22,7 +22,7 @@ pub struct AccessKey {
 /// The secret's text is no access key, and not the placeholder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the secret is not an access key")]
-pub struct NoAccessKey;
+pub struct NotAnAccessKey;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -35,24 +35,24 @@ impl AccessKey {
     /// Both halves, as IAM gives them.
     ///
     /// # Errors
-    /// [`NoAccessKey`] where one is empty, or has a character that no key has.
+    /// [`NotAnAccessKey`] where one is empty, or has a character that no key has.
     #[expect(clippy::disallowed_methods, reason = "the secret is looked at, and stays in its wrapper")]
-    pub fn new(id: String, secret: SecretString) -> Result<Self, NoAccessKey> {
+    pub fn new(id: String, secret: SecretString) -> Result<Self, NotAnAccessKey> {
         let legal = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
         let both = legal(&id) && legal(secret.expose_secret());
-        both.then_some(Self { id, secret }).ok_or(NoAccessKey)
+        both.then_some(Self { id, secret }).ok_or(NotAnAccessKey)
     }
 
     /// Reads the secret's text; `None` is the placeholder.
     ///
     /// # Errors
-    /// [`NoAccessKey`], without a word of the text.
+    /// [`NotAnAccessKey`], without a word of the text.
     #[expect(
         clippy::disallowed_methods,
         reason = "the text is read here and nowhere else; a parse error is dropped unseen"
     )]
-    pub fn parse(text: &SecretString) -> Result<Option<Self>, NoAccessKey> {
-        let text: Text = serde_json::from_str(text.expose_secret()).map_err(|_| NoAccessKey)?;
+    pub fn parse(text: &SecretString) -> Result<Option<Self>, NotAnAccessKey> {
+        let text: Text = serde_json::from_str(text.expose_secret()).map_err(|_| NotAnAccessKey)?;
         if text.access_key_id.is_empty() && text.secret_access_key.expose_secret().is_empty() {
             return Ok(None);
         }
@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str) -> Result<Option<String>, NoAccessKey> {
+    fn read(text: &str) -> Result<Option<String>, NotAnAccessKey> {
         let key = AccessKey::parse(&SecretString::from(text.to_owned()))?;
         Ok(key.map(|key| key.id().to_owned()))
     }
@@ -125,7 +125,7 @@ mod tests {
             json!({"AccessKeyId": "AKIAEXAMPLE", "SecretAccessKey": "x\n"}).to_string(),
             r#"{"AccessKeyId":"a","AccessKeyId":"b","SecretAccessKey":"x"}"#.into(),
         ] {
-            assert_eq!(read(&text), Err(NoAccessKey), "{text}");
+            assert_eq!(read(&text), Err(NotAnAccessKey), "{text}");
         }
     }
 

@@ -13,12 +13,12 @@ use aws_sdk_sts::config::Credentials;
 use aws_types::SdkConfig;
 use secrecy::SecretString;
 
-use super::access_key::{AccessKey, NoAccessKey};
-use super::rotation_times::OVERLAP;
+use super::access_key::{AccessKey, NotAnAccessKey};
+use super::broker_key_schedule::OVERLAP;
 use super::sts::{Issued, StsError};
 use crate::grants::Session;
 use crate::net::aws::{AtMost, ConnectOnly, STS_ATTEMPT, Upstream, attempts_of};
-use crate::net::refreshed::{Held, Refreshed};
+use crate::net::cache::{Cache, Held};
 
 /// A key held longer is refreshed beside a request.
 const REFRESH_AFTER: Duration = Duration::from_mins(5);
@@ -108,7 +108,7 @@ pub struct BrokerKeys {
     secrets: Client,
     secret_id: String,
     sts: aws_sdk_sts::config::Builder,
-    key: Refreshed<BrokerKey, KeyError>,
+    key: Cache<BrokerKey, KeyError>,
     accepted: Mutex<Option<(Arc<BrokerKey>, SystemTime)>>,
 }
 
@@ -120,7 +120,7 @@ impl BrokerKeys {
             aws_sdk_sts::config::Builder::from(sdk).timeout_config(attempts_of(STS_ATTEMPT)).interceptor(AtMost::SMALL);
         let secrets = aws_sdk_secretsmanager::config::Builder::from(sdk).interceptor(AtMost::SMALL).build();
         let secrets = Client::from_conf(secrets);
-        Self { secrets, secret_id, sts, key: Refreshed::new(KeyError::Lost, LONGEST_FETCH), accepted: Mutex::default() }
+        Self { secrets, secret_id, sts, key: Cache::new(KeyError::Lost, LONGEST_FETCH), accepted: Mutex::default() }
     }
 
     /// Fetches the key, and makes the connection to STS, ahead of the first request.
@@ -246,7 +246,7 @@ async fn fetch(secrets: &Client, secret_id: String) -> Result<AccessKey, KeyErro
         }
     })?;
     let text = SecretString::from(answer.secret_string.ok_or(KeyError::Malformed)?);
-    AccessKey::parse(&text).map_err(|NoAccessKey| KeyError::Malformed)?.ok_or(KeyError::NotMade)
+    AccessKey::parse(&text).map_err(|NotAnAccessKey| KeyError::Malformed)?.ok_or(KeyError::NotMade)
 }
 
 #[cfg(test)]

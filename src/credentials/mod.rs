@@ -4,9 +4,9 @@
 
 mod access_key;
 mod broker_key;
-pub mod rotation_times;
+pub mod broker_key_schedule;
 mod sts;
 
-pub use self::access_key::{AccessKey, NoAccessKey};
+pub use self::access_key::{AccessKey, NotAnAccessKey};
 pub use self::broker_key::{BrokerKey, BrokerKeys, FoundKey, KeyError, MintError};
 pub use self::sts::{Issued, StsError};

@@ -10,9 +10,10 @@ use serde_json::{Map, Value};
 use super::Principal;
 use super::policy::{Part, Policy, Template};
 use super::requirement::Requirement;
-use crate::read::json;
-use crate::read::json::escaped;
-use crate::read::problems::{Problems, quoted};
+use crate::read::fields::{Fields, flag, string};
+use crate::read::json::{self, escaped};
+use crate::read::problems::{Problem, Problems, quoted};
+use crate::read::rule::Rule;
 use crate::session::{PolicyArn, SessionDuration, SessionTags, check_tag_key};
 
 /// How the names begin that DynamoDB's replication gives to attributes of its own, such as `aws:rep:deleting`: global
@@ -45,40 +46,53 @@ impl Item {
     ///
     /// # Errors
     /// Every problem, each at its JSON pointer.
-    pub fn read(attributes: Attributes) -> Result<Self, Problems> {
-        let mut reader = Reader { attributes, problems: Problems::default() };
-        let allow_iam = reader.flag("allow_iam").unwrap_or(false);
+    pub fn read(attributes: &Attributes) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let mut fields = Fields::new(attributes, "", &mut problems);
         let item = Self {
-            policy: reader.policy(),
-            policy_arns: reader.policy_arns(),
-            max_duration: reader.duration("max_duration"),
-            duration: reader.duration("duration"),
-            tags: reader.tags(),
-            require: reader.require(),
-            allow_iam,
-            pin_source_ip: reader.flag("pin_source_ip").unwrap_or(false),
-            not_before: reader.take("not_before", "must be whole seconds since the epoch", Value::as_i64),
-            not_after: reader.take("not_after", "must be whole seconds since the epoch", Value::as_i64),
-            enabled: reader.flag("enabled").unwrap_or(true),
-            description: reader.text("description"),
-            revision: reader.text("revision"),
+            policy: fields.nested("policy", policy).flatten(),
+            policy_arns: fields.nested("policy_arns", policy_arns).unwrap_or_default(),
+            max_duration: fields.optional("max_duration", duration).unwrap_or(SessionDuration::DEFAULT),
+            duration: fields.optional("duration", duration).unwrap_or(SessionDuration::DEFAULT),
+            tags: fields.nested("tags", tags).unwrap_or_default(),
+            require: fields.nested("require", Requirement::read).unwrap_or_default(),
+            allow_iam: fields.optional("allow_iam", flag).unwrap_or(false),
+            pin_source_ip: fields.optional("pin_source_ip", flag).unwrap_or(false),
+            not_before: fields.optional("not_before", seconds),
+            not_after: fields.optional("not_after", seconds),
+            enabled: fields.optional("enabled", flag).unwrap_or(true),
+            description: fields.optional("description", string),
+            revision: fields.optional("revision", string),
         };
-        reader.text("updated_by");
-        reader.take("updated_at", "must be a string or a number", |value| {
-            (value.is_string() || value.is_number()).then_some(())
+        fields.optional("updated_by", string);
+        fields.optional("updated_at", |value| {
+            let must = "must be a string or a number";
+            if value.is_string() || value.is_number() { Ok(()) } else { Err(Problem::wrong(Rule::Type, must, value)) }
         });
         if item.is_timed() && item.policy.as_ref().is_some_and(Policy::denies) {
-            let remedy = "has a Deny that would not apply outside `not_before` and `not_after`; move the Deny to an \
-                          item without them";
-            reader.problems.add("/policy", remedy);
+            let says = "has a Deny that would not apply outside `not_before` and `not_after`";
+            fields.add("policy", Problem::new(Rule::TimedDeny, says).help("move the Deny to an item without them"));
         }
-        if !allow_iam {
-            reader.names_no_iam_action(item.policy.as_ref());
+        if !item.allow_iam {
+            item.names_no_iam_action(&mut fields);
         }
-        for name in reader.attributes.keys().filter(|name| !name.starts_with(OF_REPLICATION)) {
-            reader.problems.add(&format!("/{}", escaped(name)), "is not an attribute that this version knows");
+        let is_fine = fields.finish(
+            |name| name.starts_with(OF_REPLICATION),
+            |_| Problem::new(Rule::UnknownMember, "is not an attribute that this version knows"),
+        );
+        if is_fine { Ok(item) } else { Err(problems) }
+    }
+
+    fn names_no_iam_action(&self, fields: &mut Fields<'_>) {
+        let allowing = |policy: &Policy| -> Vec<String> {
+            let statements = policy.statements().iter().enumerate();
+            statements.filter(|(_, statement)| statement.allows_iam()).map(|(index, _)| policy.pointer(index)).collect()
+        };
+        for at in self.policy.as_ref().map(allowing).unwrap_or_default() {
+            let problem = Problem::new(Rule::IamAction, "allows an `iam:` action, which works in a console session")
+                .help("if that is intended, set `allow_iam: true`");
+            fields.add_at(&format!("policy{at}/Action"), problem);
         }
-        if reader.problems.is_empty() { Ok(item) } else { Err(reader.problems) }
     }
 
     pub(super) const fn is_timed(&self) -> bool {
@@ -86,122 +100,80 @@ impl Item {
     }
 }
 
-struct Reader {
-    attributes: Attributes,
-    problems: Problems,
+/// Reads a policy, which may also be written as JSON text.
+fn policy(value: &Value, at: &str, problems: &mut Problems) -> Option<Policy> {
+    let Some(text) = value.as_str() else { return Policy::read(value, at, problems) };
+    match json::parse(text.as_bytes()) {
+        Ok(document) => Policy::read(&document, at, problems),
+        Err(error) => {
+            problems.add(at, Problem::new(Rule::Syntax, format_args!("is not JSON: {error}")));
+            None
+        }
+    }
 }
 
-impl Reader {
-    fn policy(&mut self) -> Option<Policy> {
-        let mut document = self.attributes.remove("policy")?;
-        if let Value::String(text) = &document {
-            match json::parse(text.as_bytes()) {
-                Ok(parsed) => document = parsed,
-                Err(error) => {
-                    self.problems.add("/policy", format_args!("is not JSON: {error}"));
-                    return None;
-                }
-            }
-        }
-        match Policy::parse(&document, "/policy") {
-            Ok(policy) => Some(policy),
-            Err(problems) => {
-                self.problems.append(problems);
-                None
-            }
+fn policy_arns(value: &Value, at: &str, problems: &mut Problems) -> Vec<PolicyArn> {
+    let Some(list) = value.as_array() else {
+        problems.add(at, Problem::wrong(Rule::Type, "must be a list of ARNs of managed policies", value));
+        return Vec::new();
+    };
+    let mut arns = Vec::new();
+    for (index, value) in list.iter().enumerate() {
+        if let Some(arn) = value.as_str().and_then(PolicyArn::new) {
+            arns.push(arn);
+        } else {
+            let found = value.as_str().map_or_else(|| quoted(value), quoted);
+            let must = "must be the ARN of a managed policy, `arn:PARTITION:iam::ACCOUNT:policy/NAME`";
+            let problem = Problem::new(Rule::PolicyArn, format_args!("{must}: {found}"));
+            problems.add(&format!("{at}/{index}"), problem);
         }
     }
+    arns
+}
 
-    fn policy_arns(&mut self) -> Vec<PolicyArn> {
-        let Some(value) = self.attributes.remove("policy_arns") else { return Vec::new() };
-        let Some(list) = value.as_array() else {
-            self.problems.add("/policy_arns", "must be a list of ARNs of managed policies");
-            return Vec::new();
-        };
-        let mut arns = Vec::new();
-        for (index, value) in list.iter().enumerate() {
-            if let Some(arn) = value.as_str().and_then(PolicyArn::new) {
-                arns.push(arn);
-            } else {
-                let found = value.as_str().map_or_else(|| quoted(value), quoted);
-                let remedy = "must be the ARN of a managed policy, `arn:PARTITION:iam::ACCOUNT:policy/NAME`";
-                self.problems.add(&format!("/policy_arns/{index}"), format_args!("{remedy}: {found}"));
-            }
+fn tags(value: &Value, at: &str, problems: &mut Problems) -> BTreeMap<String, Template> {
+    let Some(members) = value.as_object() else {
+        problems.add(at, Problem::wrong(Rule::Type, "must map tag keys to strings", value));
+        return BTreeMap::new();
+    };
+    let mut tags = BTreeMap::new();
+    for (key, value) in members {
+        let at = format!("{at}/{}", escaped(key));
+        if let Err(error) = check_tag_key(key) {
+            problems.add(&at, Problem::new(Rule::Tag, error));
         }
-        arns
-    }
-
-    fn tags(&mut self) -> BTreeMap<String, Template> {
-        let Some(value) = self.attributes.remove("tags") else { return BTreeMap::new() };
-        let Some(members) = value.as_object() else {
-            self.problems.add("/tags", "must map tag keys to strings");
-            return BTreeMap::new();
-        };
-        let mut tags = BTreeMap::new();
-        for (key, value) in members {
-            let at = format!("/tags/{}", escaped(key));
-            if let Err(error) = check_tag_key(key) {
-                self.problems.add(&at, error);
-            }
-            match value.as_str().map_or_else(|| Err(format!("must be a string: {}", quoted(value))), tag) {
-                Ok(template) => drop(tags.insert(key.clone(), template)),
-                Err(remedy) => self.problems.add(&at, remedy),
-            }
-        }
-        let all = tags.keys().map(|key| key.to_lowercase()).collect::<BTreeSet<_>>().len();
-        if all < tags.len() {
-            self.problems.add("/tags", "has two keys that differ only in case, which STS treats as one");
-        }
-        if all > SessionTags::MAX {
-            self.problems.add("/tags", "has more than the 50 tags that STS accepts");
-        }
-        tags
-    }
-
-    fn require(&mut self) -> Requirement {
-        let value = self.attributes.remove("require");
-        value.map(|value| Requirement::read(&value, "/require", &mut self.problems)).unwrap_or_default()
-    }
-
-    fn names_no_iam_action(&mut self, policy: Option<&Policy>) {
-        let statements = policy.map(Policy::statements).unwrap_or_default();
-        let allowing = statements.iter().enumerate().filter(|(_, statement)| statement.allows_iam());
-        for at in allowing.filter_map(|(index, _)| Some(policy?.pointer(index))) {
-            let remedy = "allows an `iam:` action, which works in a console session; if that is intended, set \
-                          `allow_iam: true`";
-            self.problems.add(&format!("/policy{at}/Action"), remedy);
+        match tag(value) {
+            Ok(template) => drop(tags.insert(key.clone(), template)),
+            Err(problem) => problems.add(&at, problem),
         }
     }
-
-    fn duration(&mut self, name: &str) -> SessionDuration {
-        let remedy = "must be whole seconds, 900 to 129600";
-        self.take(name, remedy, |value| SessionDuration::from_secs(value.as_i64()?)).unwrap_or(SessionDuration::DEFAULT)
+    let all = tags.keys().map(|key| key.to_lowercase()).collect::<BTreeSet<_>>().len();
+    if all < tags.len() {
+        problems.add(at, Problem::new(Rule::Tag, "has two keys that differ only in case, which STS treats as one"));
     }
-
-    fn flag(&mut self, name: &str) -> Option<bool> {
-        self.take(name, "must be true or false", Value::as_bool)
+    if all > SessionTags::MAX {
+        problems.add(at, Problem::new(Rule::Tag, "has more than the 50 tags that STS accepts"));
     }
+    tags
+}
 
-    fn text(&mut self, name: &str) -> Option<String> {
-        self.take(name, "must be a string", |value| value.as_str().map(str::to_owned))
-    }
+fn duration(value: &Value) -> Result<SessionDuration, Problem> {
+    let read = value.as_i64().and_then(SessionDuration::from_secs);
+    read.ok_or_else(|| Problem::wrong(Rule::Duration, "must be whole seconds, 900 to 129600", value))
+}
 
-    fn take<T>(&mut self, name: &str, remedy: &str, read: impl FnOnce(&Value) -> Option<T>) -> Option<T> {
-        let value = self.attributes.remove(name)?;
-        let read = read(&value);
-        if read.is_none() {
-            self.problems.add(&format!("/{name}"), remedy);
-        }
-        read
-    }
+fn seconds(value: &Value) -> Result<i64, Problem> {
+    value.as_i64().ok_or_else(|| Problem::wrong(Rule::Time, "must be whole seconds since the epoch", value))
 }
 
 /// A tag's value has no variables of IAM: it is what those stand for.
-fn tag(text: &str) -> Result<Template, String> {
-    let template = Template::parse(text).map_err(|error| error.to_string())?;
+fn tag(value: &Value) -> Result<Template, Problem> {
+    let text = value.as_str().ok_or_else(|| Problem::wrong(Rule::Type, "must be a string", value))?;
+    let template = Template::parse(text)?;
     let is_variable = |part: &Part| matches!(part, Part::Variable(_));
     if template.parts().iter().any(is_variable) {
-        return Err(format!("contains a variable of IAM, which does not work in tags: {}", quoted(text)));
+        let says = format_args!("contains a variable of IAM, which does not work in tags: {}", quoted(text));
+        return Err(Problem::new(Rule::Template, says));
     }
     Ok(template)
 }
@@ -223,7 +195,7 @@ mod tests {
 
     fn read(item: Value) -> Result<Item, Problems> {
         let Value::Object(attributes) = item else { panic!("an item is an object") };
-        Item::read(attributes)
+        Item::read(&attributes)
     }
 
     fn valid() -> Value {
@@ -272,7 +244,7 @@ mod tests {
         ] {
             for value in [json!(null), json!({"a": 1}), json!([[]])] {
                 let problems = read(with(name, value.clone())).expect_err(&format!("{name}: {value}"));
-                assert!(problems.iter().next().unwrap().starts_with(&format!("/{name}")), "{problems}");
+                assert!(problems.iter().next().unwrap().at.starts_with(&format!("/{name}")), "{problems}");
             }
         }
         for (name, value) in [

@@ -1,13 +1,14 @@
 //! What is legal in a grant, and yet unwise?
 //!
-//! For whoever writes grants: the function does not look at warnings. Errors are [`Item::read`]'s.
+//! For authors of grants: the function does not look at warnings. Errors are [`Item::read`]'s.
 
 use serde_json::Value;
 
 use super::item::Item;
 use super::policy::{Action, Condition, Effect, Part, Scope, Statement, Template};
 use crate::read::json::escaped;
-use crate::read::problems::Problems;
+use crate::read::problems::{Problem, Problems};
+use crate::read::rule::Rule;
 
 /// Whether the holder of an item can shed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +44,8 @@ impl Item {
         let (name, everything, iam) = match &statement.action {
             Scope::These(actions) => {
                 if actions.iter().any(|action| action.is_of("sts")) {
-                    let remedy = "allows `sts:`, of which a federated session can call only GetCallerIdentity";
-                    warnings.add(&format!("{at}/Action"), remedy);
+                    let says = "allows `sts:`, of which a federated session can call only GetCallerIdentity";
+                    warnings.add(&format!("{at}/Action"), Problem::new(Rule::StsAction, says));
                 }
                 let everything = actions.iter().any(Action::is_everything);
                 ("Action", everything, everything)
@@ -56,18 +57,19 @@ impl Item {
         let on_everything = matches!(&statement.resource, Scope::These(resources)
             if resources.iter().any(|resource| resource.outline() == "*"));
         if everything && on_everything {
-            warnings.add(at, "allows everything on everything: the broker user's permissions are the only limit");
+            let says = "allows everything on everything: the broker user's permissions are the only limit";
+            warnings.add(at, Problem::new(Rule::AllowsEverything, says));
         }
         if iam && !self.allow_iam {
-            let remedy = "allows `iam:` too, which works in a console session where the broker user may; if that is \
-                          intended, set `allow_iam: true`";
-            warnings.add(&format!("{at}/{name}"), remedy);
+            let says = "allows `iam:` too, which works in a console session where the broker user may";
+            let problem = Problem::new(Rule::AllowsIam, says).help("if that is intended, set `allow_iam: true`");
+            warnings.add(&format!("{at}/{name}"), problem);
         }
     }
 
     fn warn_of_shedding(&self, warnings: &mut Problems) {
-        let remedy = "does not apply if a client leaves the `groups` scope out; set `groups_required` for the issuer, or \
-                      apply this to users or everyone";
+        let says = "does not apply if a client leaves the `groups` scope out";
+        let help = "set `groups_required` for the issuer, or apply this to users or everyone";
         let denies = self.policy.as_ref().is_some_and(super::Policy::denies);
         for (place, limits) in [
             ("/policy", denies),
@@ -76,7 +78,7 @@ impl Item {
             ("/enabled", !self.enabled),
         ] {
             if limits {
-                warnings.add(place, remedy);
+                warnings.add(place, Problem::new(Rule::Sheddable, says).help(help));
             }
         }
     }
@@ -91,7 +93,8 @@ fn warn_of_missing_keys(statement: &Statement, at: &str, warnings: &mut Problems
             let of_claim = operands.iter().filter_map(|operand| operand.template()).any(Template::is_filled);
             if of_tag || of_claim {
                 let at = format!("{at}/Condition/{}/{}", escaped(&comparison.operator.print()), escaped(key));
-                warnings.add(&at, "also matches when the key is missing; require the key with `Null: false`");
+                let problem = Problem::new(Rule::MissingKey, "also matches when the key is missing");
+                warnings.add(&at, problem.help("require the key with `Null: false`"));
             }
         }
     }
@@ -111,13 +114,12 @@ fn warn_of_templates(statement: &Statement, at: &str, warnings: &mut Problems) {
     });
     for (at, template) in resources.chain(operands) {
         if template.names_user() {
-            let remedy = "contains `${aws:username}`, which a federated session does not have; use `${session:name}`";
-            warnings.add(&at, remedy);
+            let says = "contains `${aws:username}`, which a federated session does not have";
+            warnings.add(&at, Problem::new(Rule::UserName, says).help("use `${session:name}`"));
         }
         if template.runs_into_wildcard() {
-            let remedy = "has a wildcard directly after a template, so that carol reaches what is carol2's; put a `/` or \
-                          another delimiter between them";
-            warnings.add(&at, remedy);
+            let says = "has a wildcard directly after a template, so that carol reaches what is carol2's";
+            warnings.add(&at, Problem::new(Rule::OpenEnd, says).help("put a `/` or another delimiter between them"));
         }
     }
 }
@@ -145,14 +147,14 @@ impl Template {
     }
 }
 
-/// Reads an item as its author wrote it, and tells all errors and warnings of it.
+/// The warnings about an item as its author wrote it.
 ///
 /// # Errors
 /// Every error, each at its JSON pointer.
-pub fn check(attributes: Value, holder: Holder) -> Result<Problems, Problems> {
-    let Value::Object(attributes) = attributes else {
+pub fn check(attributes: &Value, holder: Holder) -> Result<Problems, Problems> {
+    let Some(attributes) = attributes.as_object() else {
         let mut problems = Problems::default();
-        problems.add("/", "must be an object of attributes");
+        problems.add("", Problem::wrong(Rule::Type, "must be an object of attributes", attributes));
         return Err(problems);
     };
     Item::read(attributes).map(|item| item.warnings(holder))
@@ -164,9 +166,9 @@ mod tests {
 
     use super::*;
 
-    fn warnings(item: Value, holder: Holder) -> Vec<String> {
+    fn warnings(item: &Value, holder: Holder) -> Vec<String> {
         let warnings = check(item, holder).unwrap();
-        warnings.iter().map(|warning| warning.split(' ').next().unwrap().to_owned()).collect()
+        warnings.iter().map(|warning| warning.at.clone()).collect()
     }
 
     fn of_statement(statement: &Value) -> Vec<String> {
@@ -177,13 +179,13 @@ mod tests {
         if whole.get("NotAction").is_some() {
             whole.as_object_mut().unwrap().remove("Action");
         }
-        warnings(json!({"policy": {"Version": "2012-10-17", "Statement": [whole]}}), Holder::Certain)
+        warnings(&json!({"policy": {"Version": "2012-10-17", "Statement": [whole]}}), Holder::Certain)
     }
 
     #[test]
     fn an_ordinary_grant_has_no_warning() {
         assert_eq!(of_statement(&json!({})), Vec::<String>::new());
-        assert_eq!(warnings(json!({}), Holder::OptionalGroup), Vec::<String>::new());
+        assert_eq!(warnings(&json!({}), Holder::OptionalGroup), Vec::<String>::new());
         for quiet in [
             json!({"Action": "*"}),
             json!({"Effect": "Deny", "Action": "*", "Resource": "*"}),
@@ -231,14 +233,14 @@ mod tests {
         }
         let one = json!({"Effect": "Allow", "Action": "sts:*", "Resource": "*"});
         let item = json!({"policy": {"Version": "2012-10-17", "Statement": one}});
-        assert_eq!(warnings(item, Holder::Certain), ["/policy/Statement/Action"]);
+        assert_eq!(warnings(&item, Holder::Certain), ["/policy/Statement/Action"]);
     }
 
     #[test]
     fn what_is_meant_is_not_warned_of() {
         let statement = json!({"Effect": "Allow", "Action": "*", "Resource": "arn:aws:s3:::a"});
         let item = json!({"allow_iam": true, "policy": {"Version": "2012-10-17", "Statement": statement}});
-        assert_eq!(warnings(item, Holder::Certain), Vec::<String>::new());
+        assert_eq!(warnings(&item, Holder::Certain), Vec::<String>::new());
     }
 
     #[test]
@@ -248,13 +250,13 @@ mod tests {
             "policy": {"Version": "2012-10-17", "Statement": deny},
             "require": {"max_age": 60}, "pin_source_ip": true, "enabled": false,
         });
-        assert_eq!(warnings(item.clone(), Holder::Certain), Vec::<String>::new());
-        assert_eq!(warnings(item, Holder::OptionalGroup), ["/policy", "/require", "/pin_source_ip", "/enabled"]);
+        assert_eq!(warnings(&item, Holder::Certain), Vec::<String>::new());
+        assert_eq!(warnings(&item, Holder::OptionalGroup), ["/policy", "/require", "/pin_source_ip", "/enabled"]);
     }
 
     #[test]
     fn errors_come_before_warnings() {
-        assert!(check(json!([]), Holder::Certain).is_err());
-        assert!(check(json!({"colour": "red"}), Holder::Certain).is_err());
+        assert!(check(&json!([]), Holder::Certain).is_err());
+        assert!(check(&json!({"colour": "red"}), Holder::Certain).is_err());
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Merged {
 pub(super) fn merge(stored: Vec<StoredItem>, now: SystemTime) -> Result<Merged, Denied> {
     let mut items = Vec::with_capacity(stored.len());
     for StoredItem { principal, attributes } in stored {
-        match Item::read(attributes) {
+        match Item::read(&attributes) {
             Ok(item) => items.push((principal, item)),
             Err(problems) => return Err(Unusable::Item { principal, problems }.into()),
         }

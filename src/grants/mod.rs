@@ -6,6 +6,10 @@
 
 mod authorize;
 mod denied;
+mod effect;
+mod evaluate;
+#[cfg(feature = "files")]
+pub mod file;
 mod grant_name;
 mod item;
 mod lint;
@@ -21,12 +25,16 @@ mod tests;
 
 pub use self::authorize::{Matched, Matches, Pending, Request, Session, authorize};
 pub use self::denied::{Denied, Refused, Unusable};
+pub use self::effect::{ChangeEffect, effect};
+pub use self::evaluate::{
+    Asked, AskedError, Circumstances, Context, Decided, Decider, Decision, Document, Policies, Verdict, evaluate,
+};
 pub use self::grant_name::GrantName;
 pub use self::item::{Attributes, Item, StoredItem};
 pub use self::lint::{Holder, check};
 pub use self::offers::{Holdings, Offer, offers};
 pub use self::policy::{ClaimError, Policy, Statement, Template, TemplateError};
-pub use self::principal::Principal;
+pub use self::principal::{Principal, PrincipalKind};
 pub use self::requirement::StepUp;
 #[cfg(feature = "aws")]
-pub use self::store::{Store, StoreError, Unsettled};
+pub use self::store::{SettleError, Store, StoreError};

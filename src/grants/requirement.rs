@@ -11,8 +11,10 @@ use serde_json::Value;
 use super::policy::Template;
 use crate::identity::Caller;
 use crate::read::allowed_values::RequiredClaims;
+use crate::read::fields::Fields;
 use crate::read::json::escaped;
-use crate::read::problems::{Problems, quoted};
+use crate::read::problems::{Problem, Problems, quoted};
+use crate::read::rule::Rule;
 use crate::time::{LEEWAY, since_epoch};
 
 /// So that the challenge that lists them passes a gateway, whatever their lengths.
@@ -52,27 +54,20 @@ impl StepUp {
 impl Requirement {
     /// Reads the attribute `require`.
     pub(super) fn read(value: &Value, at: &str, problems: &mut Problems) -> Self {
-        let mut requirement = Self::default();
-        let Some(members) = value.as_object() else {
-            problems.add(at, "must be a map of `acr`, `amr`, `max_age` and `claims`");
-            return requirement;
-        };
-        for (name, value) in members {
-            let at = format!("{at}/{}", escaped(name));
-            all_plain(value, &at, problems);
-            match name.as_str() {
-                "acr" => requirement.acr = Some(words(value, &at, problems)),
-                "amr" => requirement.amr = words(value, &at, problems),
-                "max_age" => {
-                    requirement.max_age = value.as_u64();
-                    if requirement.max_age.is_none() {
-                        problems.add(&at, "must be whole seconds");
-                    }
-                }
-                "claims" => requirement.claims = RequiredClaims::read(value, &at, problems),
-                _ => problems.add(&at, "is not a requirement that this version knows"),
-            }
+        for (name, value) in value.as_object().into_iter().flatten() {
+            all_plain(value, &format!("{at}/{}", escaped(name)), problems);
         }
+        let must = "must be a map of `acr`, `amr`, `max_age` and `claims`";
+        let Some(mut fields) = Fields::of(value, at, must, problems) else { return Self::default() };
+        let requirement = Self {
+            acr: fields.optional("acr", words),
+            amr: fields.optional("amr", words).unwrap_or_default(),
+            max_age: fields.optional("max_age", |value| {
+                value.as_u64().ok_or_else(|| Problem::wrong(Rule::Requirement, "must be whole seconds", value))
+            }),
+            claims: fields.nested("claims", RequiredClaims::read).unwrap_or_default(),
+        };
+        fields.finish(|_| false, |_| Problem::new(Rule::UnknownMember, "is not a requirement that this version knows"));
         requirement
     }
 
@@ -143,9 +138,10 @@ fn all_plain(value: &Value, at: &str, problems: &mut Problems) {
         Value::String(text) => match Template::parse(text) {
             Ok(template) if template.is_plain() => {}
             Ok(_) => {
-                problems.add(at, format_args!("contains a `${{…}}`, and templates do not work here: {}", quoted(text)));
+                let says = format_args!("contains a `${{…}}`, and templates do not work here: {}", quoted(text));
+                problems.add(at, Problem::new(Rule::Template, says));
             }
-            Err(error) => problems.add(at, error),
+            Err(error) => problems.add(at, error.into()),
         },
         Value::Array(values) => values.iter().for_each(|value| all_plain(value, at, problems)),
         Value::Object(members) => members.values().for_each(|value| all_plain(value, at, problems)),
@@ -163,14 +159,13 @@ fn is_fresh(caller: &Caller, max_age: u64, now: SystemTime) -> bool {
 }
 
 /// What a challenge can carry in a quoted string, separated by spaces: visible ASCII without `"` and `\`.
-fn words(value: &Value, at: &str, problems: &mut Problems) -> BTreeSet<String> {
+fn words(value: &Value) -> Result<BTreeSet<String>, Problem> {
     let legal = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\';
     let word = |value: &Value| {
         value.as_str().filter(|word| (1..=255).contains(&word.len()) && word.chars().all(legal)).map(str::to_owned)
     };
     let words: Option<BTreeSet<String>> = value.as_array().and_then(|words| words.iter().map(word).collect());
-    words.filter(|words| (1..=MAX_WORDS).contains(&words.len())).unwrap_or_else(|| {
-        problems.add(at, "must be a list of 1 to 16 strings of visible ASCII without spaces, `\"` and `\\`");
-        BTreeSet::new()
-    })
+    let must = "must be a list of 1 to 16 strings of visible ASCII without spaces, `\"` and `\\`";
+    let words = words.filter(|words| (1..=MAX_WORDS).contains(&words.len()));
+    words.ok_or_else(|| Problem::wrong(Rule::Requirement, must, value))
 }

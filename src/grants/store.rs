@@ -75,7 +75,7 @@ impl StoreError {
 
 /// Why a session may not be minted after all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unsettled {
+pub enum SettleError {
     /// Another took the name a moment before.
     #[error("the federated name `{0}` belongs to somebody else")]
     NameTaken(String),
@@ -87,7 +87,7 @@ pub enum Unsettled {
     Store(#[from] StoreError),
 }
 
-impl Unsettled {
+impl SettleError {
     /// The name in the audit line.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
@@ -196,8 +196,8 @@ impl Store {
     /// session is not minted after all: a token that may have been used has been used.
     ///
     /// # Errors
-    /// [`Unsettled`] where another was first, or where that cannot be known.
-    pub async fn settle(&self, pending: Pending, request_id: &str, now: SystemTime) -> Result<Session, Unsettled> {
+    /// [`SettleError`] where another was first, or where that cannot be known.
+    pub async fn settle(&self, pending: Pending, request_id: &str, now: SystemTime) -> Result<Session, SettleError> {
         let Pending { session, dues: Dues { name, token } } = pending;
         let text = |text: &str| AttributeValue::S(text.to_owned());
         // A retry of this very call may meet what the lost answer was about.
@@ -211,7 +211,7 @@ impl Store {
             ]);
             let taken = self.put_first(record, None).await?;
             if taken.is_some_and(|other| other.get("owner") != Some(&text(take.owner.as_str()))) {
-                return Err(Unsettled::NameTaken(take.name));
+                return Err(SettleError::NameTaken(take.name));
             }
         }
         if let Some(token) = token {
@@ -230,7 +230,7 @@ impl Store {
                 spent = self.put_first(record, Some(expired)).await?;
             }
             if spent.is_some_and(|other| other.get("attempt") != Some(&attempt)) {
-                return Err(Unsettled::TokenSpent);
+                return Err(SettleError::TokenSpent);
             }
         }
         Ok(session)

@@ -31,16 +31,25 @@ impl Cors {
         let Some(origin) = origin.filter(|origin| self.allowed_origins.iter().any(|allowed| allowed == *origin)) else {
             return;
         };
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        let more = if preflight {
-            &[
-                (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
-                (header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS),
-                (header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE),
-            ][..]
-        } else {
-            &[(header::ACCESS_CONTROL_EXPOSE_HEADERS, "WWW-Authenticate, Retry-After")]
-        };
-        headers.extend(more.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))));
+        allow(headers, preflight, origin.clone());
     }
+
+    /// The same headers for every origin: for what everyone may read, without a token.
+    pub(super) fn share_with_everyone(headers: &mut HeaderMap, preflight: bool) {
+        allow(headers, preflight, HeaderValue::from_static("*"));
+    }
+}
+
+fn allow(headers: &mut HeaderMap, preflight: bool, origin: HeaderValue) {
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    let more = if preflight {
+        &[
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS),
+            (header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE),
+        ][..]
+    } else {
+        &[(header::ACCESS_CONTROL_EXPOSE_HEADERS, "WWW-Authenticate, Retry-After")]
+    };
+    headers.extend(more.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))));
 }

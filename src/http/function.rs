@@ -11,15 +11,17 @@ use lambda_http::http::{HeaderValue, Method, header};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::about::About;
+use super::bearer_token::bearer_token;
 use super::cors::Cors;
+use super::error_response::{ErrorResponse, requires};
 use super::event::{header_problem, is_request_id, repeats_header};
-use super::presented::token;
+use super::raw_parameters::raw_parameters;
 use super::route::Route;
-use super::sent::sent;
-use super::told::{Told, requires};
 use crate::audit::{Outcome, Record, capped};
-use crate::broker::{Ask, Broker, Failure, Granted};
+use crate::broker::{Ask, Broker, Granted, RequestError};
 use crate::grants::Offer;
+use crate::net::public_url::PublicUrl;
 use crate::time::rfc3339;
 use crate::wire;
 
@@ -28,23 +30,33 @@ use crate::wire;
 pub struct Function {
     broker: Arc<Broker>,
     cors: Arc<Cors>,
+    about: Arc<About>,
+}
+
+/// What an answer needs to know of its request.
+#[derive(Debug, Default)]
+struct Asked {
+    origin: Option<HeaderValue>,
+    /// The URL under which the function was asked.
+    resource: Option<PublicUrl>,
 }
 
 /// An answer before the headers that all answers have.
 #[derive(Debug)]
 enum Reply {
-    Preflight,
+    Preflight { from_everyone: bool },
     Health { body: bool },
+    Metadata { body: Option<String> },
     Credentials(Granted),
     Grants(Vec<Offer>),
-    Refused(Told),
+    Error(ErrorResponse),
 }
 
 impl Function {
-    /// Answers for `broker`; browsers may call from `allowed_origins`.
+    /// Answers for `broker`; browsers may call from `allowed_origins`, and everyone may read `about`.
     #[must_use]
-    pub fn new(broker: Arc<Broker>, allowed_origins: Vec<String>) -> Self {
-        Self { broker, cors: Arc::new(Cors::new(allowed_origins)) }
+    pub fn new(broker: Arc<Broker>, allowed_origins: Vec<String>, about: About) -> Self {
+        Self { broker, cors: Arc::new(Cors::new(allowed_origins)), about: Arc::new(about) }
     }
 
     /// Answers one event and writes its audit line.
@@ -54,28 +66,24 @@ impl Function {
             lambda_request_id: lambda_request_id.to_owned(),
             ..Record::default()
         };
-        let mut origin = None;
+        let mut asked = Asked::default();
         // No event may cost more than its own answer, not even by a mistake of ours.
-        let replying = AssertUnwindSafe(self.reply(event, &mut record, &mut origin, now)).catch_unwind();
-        let reply = replying.await.unwrap_or_else(|_| Reply::Refused(Told::of(&Failure::Panicked)));
+        let replying = AssertUnwindSafe(self.reply(event, &mut record, &mut asked, now)).catch_unwind();
+        let reply = replying.await.unwrap_or_else(|_| Reply::Error(ErrorResponse::of(&RequestError::Panicked)));
         let outcome = reply.outcome();
         self.broker.audit().outcome(&record, &outcome, now);
-        self.respond(reply, &outcome, record.request_id, origin.as_ref())
+        self.respond(reply, &outcome, record.request_id, &asked)
     }
 
-    async fn reply(
-        &self,
-        event: Value,
-        record: &mut Record,
-        origin: &mut Option<HeaderValue>,
-        now: SystemTime,
-    ) -> Reply {
+    async fn reply(&self, event: Value, record: &mut Record, asked: &mut Asked, now: SystemTime) -> Reply {
         if repeats_header(&event) {
-            return Reply::Refused(Told::malformed("the event has two headers of one name"));
+            return Reply::Error(ErrorResponse::malformed("the event has two headers of one name"));
         }
         let event: ApiGatewayV2httpRequest = match serde_json::from_value(event) {
             Ok(event) => event,
-            Err(_) => return Reply::Refused(Told::malformed("the event is not one of an HTTP API (payload 2.0)")),
+            Err(_) => {
+                return Reply::Error(ErrorResponse::malformed("the event is not one of an HTTP API (payload 2.0)"));
+            }
         };
         let context = &event.request_context;
         let method = &context.http.method;
@@ -85,49 +93,59 @@ impl Function {
         record.route = Some(capped(&format!("{method} {}", event.raw_path.as_deref().unwrap_or_default())));
         record.source_ip = context.http.source_ip.as_deref().map(capped);
         record.user_agent = context.http.user_agent.as_deref().map(capped);
-        *origin = event.headers.get(header::ORIGIN).cloned();
+        asked.origin = event.headers.get(header::ORIGIN).cloned();
+        asked.resource = self.about.resource(context);
         tracing::trace!(request.id = record.request_id, "request understood as an event");
 
         if let Some(problem) = header_problem(&event.headers) {
-            return Reply::Refused(Told::malformed(problem));
+            return Reply::Error(ErrorResponse::malformed(problem));
         }
-        let Some((route, grant)) = Route::of(&event) else { return Reply::Refused(Told::not_found()) };
+        let public_path = asked.resource.as_ref().map_or("", PublicUrl::path);
+        let Some((route, grant)) = Route::of(&event, public_path) else {
+            return Reply::Error(ErrorResponse::not_found());
+        };
         if !route.allows(method) {
-            return Reply::Refused(Told::method_not_allowed(route.allow()));
+            return Reply::Error(ErrorResponse::method_not_allowed(route.allow()));
         }
         let ask = Ask {
-            token: token(&event.headers),
-            sent: sent(&event, grant),
+            token: bearer_token(&event.headers),
+            parameters: raw_parameters(&event, grant),
             source_ip: context.http.source_ip.as_deref().and_then(|address| address.parse().ok()),
         };
         match (route, method) {
-            (_, &Method::OPTIONS) => Reply::Preflight,
+            (route, &Method::OPTIONS) => Reply::Preflight { from_everyone: route == Route::Metadata },
             (Route::Health, method) => Reply::Health { body: method != Method::HEAD },
+            (Route::Metadata, method) => match &asked.resource {
+                Some(_) if method == Method::HEAD => Reply::Metadata { body: None },
+                Some(resource) => Reply::Metadata { body: json(&self.about.metadata(resource)) },
+                None => Reply::Error(ErrorResponse::malformed("the event does not name the domain that was asked")),
+            },
             (Route::Credentials | Route::CredentialsOfGrant, _) => {
                 let decided = self.broker.credentials(ask, record, now).await;
-                decided.map_or_else(|failure| Reply::Refused(Told::of(&failure)), Reply::Credentials)
+                decided.map_or_else(|error| Reply::Error(ErrorResponse::of(&error)), Reply::Credentials)
             }
             (Route::Grants, _) => {
                 let found = self.broker.grants(ask, record, now).await;
-                found.map_or_else(|failure| Reply::Refused(Told::of(&failure)), Reply::Grants)
+                found.map_or_else(|error| Reply::Error(ErrorResponse::of(&error)), Reply::Grants)
             }
         }
     }
 
-    fn respond(
-        &self,
-        reply: Reply,
-        outcome: &Outcome,
-        request_id: String,
-        origin: Option<&HeaderValue>,
-    ) -> ApiGatewayV2httpResponse {
+    fn respond(&self, reply: Reply, outcome: &Outcome, request_id: String, asked: &Asked) -> ApiGatewayV2httpResponse {
         let mut response = ApiGatewayV2httpResponse::default();
         response.status_code = outcome.status().into();
         let headers = &mut response.headers;
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        self.cors.share(headers, matches!(reply, Reply::Preflight), origin);
+        let described = matches!(reply, Reply::Metadata { .. });
+        let cached = if described { "public, max-age=300" } else { "no-store" };
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cached));
+        if described || matches!(reply, Reply::Preflight { from_everyone: true }) {
+            Cors::share_with_everyone(headers, !described);
+        } else {
+            self.cors.share(headers, matches!(reply, Reply::Preflight { .. }), asked.origin.as_ref());
+        }
         let (media_type, body) = match reply {
-            Reply::Preflight => (None, None),
+            Reply::Preflight { .. } => (None, None),
+            Reply::Metadata { body } => (Some("application/json"), body),
             Reply::Health { body: false } => (Some("application/json"), None),
             Reply::Health { body: true } => {
                 (Some("application/json"), json(&wire::Health { version: env!("CARGO_PKG_VERSION").to_owned() }))
@@ -137,8 +155,8 @@ impl Function {
                 let grants = offers.into_iter().map(offer).collect();
                 (Some("application/json"), json(&wire::Offers { grants }))
             }
-            Reply::Refused(told) => {
-                let (problem, header) = told.answer(request_id);
+            Reply::Error(error) => {
+                let (problem, header) = error.answer(request_id, asked.resource.as_ref());
                 headers.extend(header);
                 (Some("application/problem+json"), json(&problem))
             }
@@ -152,11 +170,12 @@ impl Function {
 impl Reply {
     fn outcome(&self) -> Outcome {
         match self {
-            Self::Preflight => Outcome::Preflight,
+            Self::Preflight { .. } => Outcome::Preflight,
             Self::Health { .. } => Outcome::Healthy,
+            Self::Metadata { .. } => Outcome::Described,
             Self::Credentials(_) => Outcome::Issued,
             Self::Grants(_) => Outcome::Listed,
-            Self::Refused(told) => told.outcome(),
+            Self::Error(error) => error.outcome(),
         }
     }
 }

@@ -4,20 +4,24 @@
 //! that any client can send. What cannot be understood is answered with 400.
 
 #[cfg(feature = "lambda")]
+mod about;
+#[cfg(feature = "lambda")]
+mod bearer_token;
+#[cfg(feature = "lambda")]
 mod cors;
+#[cfg(feature = "lambda")]
+mod error_response;
 #[cfg(feature = "lambda")]
 mod event;
 #[cfg(feature = "lambda")]
 mod function;
 pub mod parameters;
 #[cfg(feature = "lambda")]
-mod presented;
+mod raw_parameters;
 #[cfg(feature = "lambda")]
 mod route;
-#[cfg(feature = "lambda")]
-mod sent;
-#[cfg(feature = "lambda")]
-mod told;
 
+#[cfg(feature = "lambda")]
+pub use self::about::About;
 #[cfg(feature = "lambda")]
 pub use self::function::Function;

@@ -11,11 +11,12 @@ use crate::session::SessionDuration;
 
 /// Parameters need some hundred bytes.
 const MAX_BODY_BYTES: usize = 16 * 1024;
-const BAD_GRANT: Invalid =
-    Invalid::Request("`grant` must be 1 to 64 of a-z, 0-9, `.`, `_` and `-`, a letter or digit first");
-const BAD_DURATION: Invalid = Invalid::Request("`duration` must be a whole number of seconds, 900 to 129600");
-const NO_BODY: Invalid = Invalid::Request("a GET takes no body");
-const UNKNOWN_IN_QUERY: Invalid = Invalid::Request("the query has an unknown field");
+const BAD_GRANT: ParametersError =
+    ParametersError::Request("`grant` must be 1 to 64 of a-z, 0-9, `.`, `_` and `-`, a letter or digit first");
+const BAD_DURATION: ParametersError =
+    ParametersError::Request("`duration` must be a whole number of seconds, 900 to 129600");
+const NO_BODY: ParametersError = ParametersError::Request("a GET takes no body");
+const UNKNOWN_IN_QUERY: ParametersError = ParametersError::Request("the query has an unknown field");
 
 /// What a caller asks for.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +29,7 @@ pub struct Parameters {
 
 /// What is wrong with a request's parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Invalid {
+pub enum ParametersError {
     /// Something is malformed, unknown or out of range; the text says what.
     #[error("{0}")]
     Request(&'static str),
@@ -40,7 +41,7 @@ pub enum Invalid {
     MediaType,
 }
 
-impl Invalid {
+impl ParametersError {
     /// The name in the audit line.
     #[must_use]
     pub const fn reason(self) -> &'static str {
@@ -54,7 +55,7 @@ impl Invalid {
 
 /// Where parameters can be, as a request brought them: nothing of it has been read.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Sent<'a> {
+pub struct RawParameters<'a> {
     /// The grant that the path names.
     pub grant: Option<&'a str>,
     /// The query, still percent-encoded.
@@ -69,12 +70,12 @@ pub struct Sent<'a> {
     pub takes_body: bool,
 }
 
-impl Sent<'_> {
+impl RawParameters<'_> {
     /// Reads the parameters: the grant of the path, if there is one, and those of the query or of the JSON body.
     ///
     /// # Errors
-    /// [`Invalid`] says what is wrong.
-    pub fn read(self) -> Result<Parameters, Invalid> {
+    /// [`ParametersError`] says what is wrong.
+    pub fn read(self) -> Result<Parameters, ParametersError> {
         let sent = self.query_or_body()?;
         match self.grant {
             Some(grant) => sent.with_grant_of_path(grant),
@@ -85,8 +86,8 @@ impl Sent<'_> {
     /// Makes sure that a route without parameters is given none.
     ///
     /// # Errors
-    /// [`Invalid::Request`] if there are any.
-    pub const fn expect_none(self) -> Result<(), Invalid> {
+    /// [`ParametersError::Request`] if there are any.
+    pub const fn expect_none(self) -> Result<(), ParametersError> {
         if !self.body.is_empty() {
             return Err(NO_BODY);
         }
@@ -96,7 +97,7 @@ impl Sent<'_> {
         Ok(())
     }
 
-    fn query_or_body(self) -> Result<Parameters, Invalid> {
+    fn query_or_body(self) -> Result<Parameters, ParametersError> {
         if self.body.is_empty() {
             return Parameters::from_query(self.query);
         }
@@ -104,23 +105,23 @@ impl Sent<'_> {
             return Err(NO_BODY);
         }
         if !self.query.is_empty() {
-            return Err(Invalid::Request("send either a query or a body, not both"));
+            return Err(ParametersError::Request("send either a query or a body, not both"));
         }
         // Four characters of base64 are at most three bytes: what is longer is too large without decoding it.
         let decoded = if self.body_is_base64 {
             if self.body.len() / 4 > MAX_BODY_BYTES / 3 + 1 {
-                return Err(Invalid::TooLarge);
+                return Err(ParametersError::TooLarge);
             }
-            &BASE64.decode(self.body.as_bytes()).map_err(|_| Invalid::Request("the body is not base64"))?
+            &BASE64.decode(self.body.as_bytes()).map_err(|_| ParametersError::Request("the body is not base64"))?
         } else {
             self.body.as_bytes()
         };
         if decoded.len() > MAX_BODY_BYTES {
-            return Err(Invalid::TooLarge);
+            return Err(ParametersError::TooLarge);
         }
         let essence = self.media_type.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/json") {
-            return Err(Invalid::MediaType);
+            return Err(ParametersError::MediaType);
         }
         Parameters::from_body(decoded)
     }
@@ -130,16 +131,17 @@ impl Parameters {
     /// Reads them from a URI's query, still percent-encoded.
     ///
     /// # Errors
-    /// [`Invalid::Request`] says what is wrong.
-    pub fn from_query(query: &str) -> Result<Self, Invalid> {
+    /// [`ParametersError::Request`] says what is wrong.
+    pub fn from_query(query: &str) -> Result<Self, ParametersError> {
         if !is_query(query) {
-            return Err(Invalid::Request("the query is malformed"));
+            return Err(ParametersError::Request("the query is malformed"));
         }
         let (mut grant, mut duration) = (None, None);
         for pair in query.split('&').filter(|_| !query.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let decode =
-                |text| percent_decode_str(text).decode_utf8().map_err(|_| Invalid::Request("the query is not UTF-8"));
+            let decode = |text| {
+                percent_decode_str(text).decode_utf8().map_err(|_| ParametersError::Request("the query is not UTF-8"))
+            };
             let value = decode(value)?;
             let repeated = match decode(name)?.as_ref() {
                 "grant" => grant.replace(GrantName::new(&value).ok_or(BAD_GRANT)?).is_some(),
@@ -152,7 +154,7 @@ impl Parameters {
                 _ => return Err(UNKNOWN_IN_QUERY),
             };
             if repeated {
-                return Err(Invalid::Request("the query repeats a field"));
+                return Err(ParametersError::Request("the query repeats a field"));
             }
         }
         Ok(Self { grant, duration })
@@ -161,10 +163,10 @@ impl Parameters {
     /// Reads them from a JSON body.
     ///
     /// # Errors
-    /// [`Invalid::Request`] says what is wrong.
-    pub fn from_body(body: &[u8]) -> Result<Self, Invalid> {
+    /// [`ParametersError::Request`] says what is wrong.
+    pub fn from_body(body: &[u8]) -> Result<Self, ParametersError> {
         let members = json::parse_object(body)
-            .map_err(|_| Invalid::Request("the body is not a JSON object, or has a member twice"))?;
+            .map_err(|_| ParametersError::Request("the body is not a JSON object, or has a member twice"))?;
         let mut parameters = Self::default();
         for (name, value) in members {
             match name.as_str() {
@@ -173,7 +175,7 @@ impl Parameters {
                     let duration = value.as_i64().and_then(SessionDuration::from_secs).ok_or(BAD_DURATION)?;
                     parameters.duration = Some(duration);
                 }
-                _ => return Err(Invalid::Request("the body has an unknown field")),
+                _ => return Err(ParametersError::Request("the body has an unknown field")),
             }
         }
         Ok(parameters)
@@ -182,11 +184,11 @@ impl Parameters {
     /// Adds the grant that the path names, as the path writes it: nothing is decoded, so one name has one spelling.
     ///
     /// # Errors
-    /// [`Invalid::Request`] if that is not a grant's name, or if the query or body names another grant.
-    pub fn with_grant_of_path(self, segment: &str) -> Result<Self, Invalid> {
+    /// [`ParametersError::Request`] if that is not a grant's name, or if the query or body names another grant.
+    pub fn with_grant_of_path(self, segment: &str) -> Result<Self, ParametersError> {
         let of_path = GrantName::new(segment).ok_or(BAD_GRANT)?;
         if self.grant.is_some_and(|grant| grant != of_path) {
-            return Err(Invalid::Request("the query or body names another `grant` than the path"));
+            return Err(ParametersError::Request("the query or body names another `grant` than the path"));
         }
         Ok(Self { grant: Some(of_path), duration: self.duration })
     }
@@ -210,7 +212,7 @@ mod tests {
 
     type Read = Option<(Option<String>, Option<i32>)>;
 
-    fn read(parameters: Result<Parameters, Invalid>) -> Read {
+    fn read(parameters: Result<Parameters, ParametersError>) -> Read {
         let Parameters { grant, duration } = parameters.ok()?;
         Some((grant.map(|grant| grant.as_str().to_owned()), duration.map(SessionDuration::as_secs)))
     }
@@ -260,26 +262,37 @@ mod tests {
     #[test]
     fn parameters_are_read_where_they_were_sent_and_refused_where_they_do_not_belong() {
         let body = r#"{"duration":900}"#;
-        let post = Sent { body, media_type: "Application/JSON; charset=utf-8", takes_body: true, ..Sent::default() };
-        let coded = Sent { body: "eyJkdXJhdGlvbiI6OTAwfQ==", body_is_base64: true, ..post };
-        for sent in [post, coded, Sent { query: "duration=900", ..Sent::default() }] {
+        let post = RawParameters {
+            body,
+            media_type: "Application/JSON; charset=utf-8",
+            takes_body: true,
+            ..RawParameters::default()
+        };
+        let coded = RawParameters { body: "eyJkdXJhdGlvbiI6OTAwfQ==", body_is_base64: true, ..post };
+        for sent in [post, coded, RawParameters { query: "duration=900", ..RawParameters::default() }] {
             assert_eq!(read(sent.read()), Some((None, Some(900))));
-            assert_eq!(read(Sent { grant: Some("ops"), ..sent }.read()), Some((Some("ops".into()), Some(900))));
+            assert_eq!(
+                read(RawParameters { grant: Some("ops"), ..sent }.read()),
+                Some((Some("ops".into()), Some(900)))
+            );
             assert!(sent.expect_none().is_err());
         }
         let long = " ".repeat(16 * 1024 - body.len()) + body;
-        assert!(Sent { body: &long, ..post }.read().is_ok());
+        assert!(RawParameters { body: &long, ..post }.read().is_ok());
         for (sent, wrong) in [
-            (Sent { takes_body: false, ..post }, NO_BODY),
-            (Sent { query: "grant=ops", ..post }, Invalid::Request("send either a query or a body, not both")),
-            (Sent { media_type: "text/plain", ..post }, Invalid::MediaType),
-            (Sent { body: &format!(" {long}"), ..post }, Invalid::TooLarge),
-            (Sent { body: &"A".repeat(4 * (16 * 1024 / 3 + 2)), ..coded }, Invalid::TooLarge),
-            (Sent { body: "!", ..coded }, Invalid::Request("the body is not base64")),
+            (RawParameters { takes_body: false, ..post }, NO_BODY),
+            (
+                RawParameters { query: "grant=ops", ..post },
+                ParametersError::Request("send either a query or a body, not both"),
+            ),
+            (RawParameters { media_type: "text/plain", ..post }, ParametersError::MediaType),
+            (RawParameters { body: &format!(" {long}"), ..post }, ParametersError::TooLarge),
+            (RawParameters { body: &"A".repeat(4 * (16 * 1024 / 3 + 2)), ..coded }, ParametersError::TooLarge),
+            (RawParameters { body: "!", ..coded }, ParametersError::Request("the body is not base64")),
         ] {
             assert_eq!(sent.read().map(|_| ()), Err(wrong));
         }
-        assert_eq!(Sent::default().expect_none(), Ok(()));
+        assert_eq!(RawParameters::default().expect_none(), Ok(()));
     }
 
     #[test]

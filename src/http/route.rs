@@ -3,6 +3,8 @@
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::http::Method;
 
+use crate::wire::METADATA_PATH;
+
 /// The routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
@@ -10,10 +12,11 @@ pub(super) enum Route {
     CredentialsOfGrant,
     Grants,
     Health,
+    Metadata,
 }
 
 impl Route {
-    const ALL: [Self; 4] = [Self::Credentials, Self::CredentialsOfGrant, Self::Grants, Self::Health];
+    const ALL: [Self; 5] = [Self::Credentials, Self::CredentialsOfGrant, Self::Grants, Self::Health, Self::Metadata];
 
     /// As the gateway's route keys write it: `{grant}` stands for one segment.
     const fn path(self) -> &'static str {
@@ -22,6 +25,7 @@ impl Route {
             Self::CredentialsOfGrant => "/v1/credentials/{grant}",
             Self::Grants => "/v1/grants",
             Self::Health => "/v1/health",
+            Self::Metadata => METADATA_PATH,
         }
     }
 
@@ -29,7 +33,7 @@ impl Route {
         match self {
             Self::Credentials | Self::CredentialsOfGrant => "GET, POST, OPTIONS",
             Self::Grants => "GET, OPTIONS",
-            Self::Health => "GET, HEAD, OPTIONS",
+            Self::Health | Self::Metadata => "GET, HEAD, OPTIONS",
         }
     }
 
@@ -38,15 +42,20 @@ impl Route {
     }
 
     /// The route that an event is for, and the grant that the path names there. A custom domain may put a prefix before
-    /// the path, and a stage its name. These readings cannot contradict each other: each route begins with `/v1`, and a
-    /// grant in the path is the last of three segments. The gateway's `pathParameters` are not read.
-    pub(super) fn of(event: &ApiGatewayV2httpRequest) -> Option<(Self, Option<&str>)> {
+    /// the path, and a stage its name. These readings cannot contradict each other: each route begins with `/v1` or
+    /// `/.well-known`, and a grant in the path is the last of three segments. The gateway's `pathParameters` are not read.
+    ///
+    /// The metadata is found behind the prefix and before it (RFC 9728 §3.1): `public_path` is the path of the function's
+    /// own URL.
+    pub(super) fn of<'a>(event: &'a ApiGatewayV2httpRequest, public_path: &str) -> Option<(Self, Option<&'a str>)> {
         let path = event.raw_path.as_deref().unwrap_or_default();
         let stage = event.request_context.stage.as_deref().filter(|stage| *stage != "$default");
         let behind_stage = stage.and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage)).and_then(Self::at);
         let key = event.route_key.as_deref().and_then(|key| key.split_once(' '));
         let behind_prefix = key.and_then(|(_, route)| Self::behind_prefix(path, route));
-        Self::at(path).or(behind_stage).or(behind_prefix)
+        let before_prefix = path.strip_prefix(METADATA_PATH).filter(|behind| *behind == public_path);
+        let metadata = before_prefix.map(|_| (Self::Metadata, None));
+        Self::at(path).or(behind_stage).or(behind_prefix).or(metadata)
     }
 
     /// The route at the end of `path`, if it is the one that the gateway names.
@@ -97,6 +106,10 @@ mod tests {
             ("/v1/credentials/{grant}", Some((Route::CredentialsOfGrant, Some("{grant}")))),
             ("/v1/grants", Some((Route::Grants, None))),
             ("/v1/health", Some((Route::Health, None))),
+            ("/.well-known/oauth-protected-resource", Some((Route::Metadata, None))),
+            ("/.well-known/oauth-protected-resource/", None),
+            ("/.well-known/oauth-protected-resource/x", None),
+            ("/.well-known", None),
             ("", None),
             ("/", None),
             ("/v1/credentials/", None),
@@ -113,33 +126,46 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_metadata_is_found_before_the_path_of_the_functions_own_url_and_before_no_other() {
+        let at = |path: &str, public_path: &str| {
+            Route::of(&event(path, "$default", "$default"), public_path).map(|(route, _)| route)
+        };
+        for (path, public_path) in [("", ""), ("/x", "/x"), ("/x/y", "/x/y"), ("", "/x")] {
+            assert_eq!(at(&format!("{METADATA_PATH}{path}"), public_path), Some(Route::Metadata), "{path}");
+        }
+        for (path, public_path) in [("/x", ""), ("/x/", "/x"), ("/x/y", "/x"), ("/y", "/x"), ("x", "/x"), ("/", "")] {
+            assert_eq!(at(&format!("{METADATA_PATH}{path}"), public_path), None, "{path}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_prefix_is_no_part_of_the_path(
-            prefix in "(/(v1|credentials|grants|[a-z]{1,3})){0,4}",
+            prefix in "(/(v1|credentials|grants|\\.well-known|[a-z]{1,3})){0,4}",
             grant in "[a-z%.]{1,8}",
             route in prop::sample::select(&Route::ALL),
         ) {
             let path = route.path().replace("{grant}", &grant);
             let grant = (route == Route::CredentialsOfGrant).then_some(grant.as_str());
             let mapped = event(&format!("{prefix}{path}"), &format!("GET {}", route.path()), "$default");
-            prop_assert_eq!(Route::of(&mapped), Some((route, grant)));
+            prop_assert_eq!(Route::of(&mapped, ""), Some((route, grant)));
             let stage = prefix.strip_prefix('/').unwrap_or("$default");
             let staged = event(&format!("{prefix}{path}"), "$default", stage);
-            prop_assert_eq!(Route::of(&staged), Some((route, grant)));
+            prop_assert_eq!(Route::of(&staged, ""), Some((route, grant)));
         }
 
         #[test]
         fn all_readings_of_a_path_agree(
-            path in "(/(v1|credentials|grants|health|x)){0,6}",
-            key in "GET (/(v1|credentials|grants|health|x|\\{grant\\})){0,4}",
+            path in "(/(v1|credentials|grants|health|x|\\.well-known|oauth-protected-resource)){0,6}",
+            key in "GET (/(v1|credentials|grants|health|x|\\{grant\\}|\\.well-known|oauth-protected-resource)){0,4}",
             stage in "(v1|credentials|v1/credentials|x)",
         ) {
             let event = event(&path, &key, &stage);
             let staged = path.strip_prefix('/').and_then(|path| path.strip_prefix(stage.as_str())).and_then(Route::at);
             let mapped = Route::behind_prefix(&path, key.trim_start_matches("GET "));
             for reading in [Route::at(&path), staged, mapped].into_iter().flatten() {
-                prop_assert_eq!(Route::of(&event), Some(reading));
+                prop_assert_eq!(Route::of(&event, ""), Some(reading));
             }
         }
     }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::issuer::{Issuer, NameRule};
 use super::token::Expiry;
-use super::{IssuerId, Refusal};
+use super::{IssuerId, TokenError};
 
 /// Entra ID's own limit for groups in a token, and about what fits into the gateway's 10,240 bytes of headers.
 pub const MAX_GROUPS: usize = 200;
@@ -62,12 +62,12 @@ pub struct SingleUse {
 
 impl Caller {
     /// Reads the verified `claims`.
-    pub(super) fn read(issuer: &Issuer, claims: Map<String, Value>, expiry: Expiry) -> Result<Self, Refusal> {
+    pub(super) fn read(issuer: &Issuer, claims: Map<String, Value>, expiry: Expiry) -> Result<Self, TokenError> {
         let read = Claims(&claims);
         let subject = read.at(issuer.subject_claim()).and_then(Value::as_str).filter(|text| is_name(text));
         Ok(Self {
             issuer: issuer.id().clone(),
-            subject: subject.ok_or(Refusal::SubjectMalformed)?.to_owned(),
+            subject: subject.ok_or(TokenError::SubjectMalformed)?.to_owned(),
             groups: read.groups(issuer)?,
             expiry,
             session_ends_with_token: issuer.session_ends_with_token(),
@@ -144,27 +144,27 @@ impl<'a> Claims<'a> {
         }
     }
 
-    fn groups(self, issuer: &Issuer) -> Result<BTreeSet<String>, Refusal> {
+    fn groups(self, issuer: &Issuer) -> Result<BTreeSet<String>, TokenError> {
         let pointer = issuer.groups_claim();
         if (pointer == "/groups" && self.groups_were_left_out()) || self.is_elsewhere(pointer) {
-            return Err(Refusal::GroupsOverage);
+            return Err(TokenError::GroupsOverage);
         }
         if self.is_off_the_way(pointer) {
-            return Err(Refusal::GroupsMalformed);
+            return Err(TokenError::GroupsMalformed);
         }
         let groups: BTreeSet<String> = match self.at(pointer) {
-            None if issuer.groups_required() => return Err(Refusal::GroupsMissing),
+            None if issuer.groups_required() => return Err(TokenError::GroupsMissing),
             None => BTreeSet::new(),
             Some(Value::Array(values)) => values
                 .iter()
-                .map(|name| name.as_str().map_or(Err(Refusal::GroupsMalformed), group))
+                .map(|name| name.as_str().map_or(Err(TokenError::GroupsMalformed), group))
                 .collect::<Result<_, _>>()?,
             Some(Value::String(text)) => groups_of_text(text, issuer.groups_separator())?,
             Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) => {
-                return Err(Refusal::GroupsMalformed);
+                return Err(TokenError::GroupsMalformed);
             }
         };
-        if groups.len() > MAX_GROUPS { Err(Refusal::GroupsTooMany) } else { Ok(groups) }
+        if groups.len() > MAX_GROUPS { Err(TokenError::GroupsTooMany) } else { Ok(groups) }
     }
 
     /// Whether something on the way to `pointer` is there and has no place for what comes next: then what it leads to
@@ -199,26 +199,27 @@ impl<'a> Claims<'a> {
 
 /// The groups in a claim that is one string. AD FS sends the only group of a person as such a string: `Domain Users`, or
 /// a distinguished name with commas. Others send all groups in one string.
-fn groups_of_text(text: &str, separator: Option<char>) -> Result<BTreeSet<String>, Refusal> {
+fn groups_of_text(text: &str, separator: Option<char>) -> Result<BTreeSet<String>, TokenError> {
     // Cognito's SAML mapping sends two groups as `[contractors, devs]`. One group of that name would satisfy
     // `groups_required`, and a Deny for contractors would not be found.
     let holds_list = |text: &str| text.trim_start().starts_with(['[', '{']);
     if holds_list(text) || separator.is_some_and(|separator| text.split(separator).any(holds_list)) {
-        return Err(Refusal::GroupsInText);
+        return Err(TokenError::GroupsInText);
     }
     let Some(separator) = separator else { return Ok(BTreeSet::from([group(text)?])) };
     // Checked before trimming, which would remove a line end: a text with one is not such a list.
     if text.contains(char::is_control) {
-        return Err(Refusal::GroupsMalformed);
+        return Err(TokenError::GroupsMalformed);
     }
     // An empty name is refused, as in a list: it may stand for one that was lost.
     text.split(separator).map(|name| group(name.trim())).collect()
 }
 
-fn group(name: &str) -> Result<String, Refusal> {
-    if is_name(name) { Ok(name.to_owned()) } else { Err(Refusal::GroupsMalformed) }
+fn group(name: &str) -> Result<String, TokenError> {
+    if is_name(name) { Ok(name.to_owned()) } else { Err(TokenError::GroupsMalformed) }
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether it can be a subject or a group.
+pub(crate) fn is_name(text: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
 }

@@ -19,7 +19,7 @@ use url::{Origin, Url};
 
 use super::KeySet;
 use super::issuer::{Issuer, KeySource};
-use super::unusable::Logged;
+use super::skipped_keys::SkippedKeyLog;
 use crate::net::https::Https;
 use crate::read::json;
 
@@ -164,7 +164,7 @@ fn request(url: &Url) -> Result<Request<Empty<Bytes>>, FetchError> {
 }
 
 /// Fetches the keys that `issuer` publishes now, and logs why they could not be fetched, or not all be used.
-pub(super) async fn fetch_keys(https: &Https, issuer: &Issuer, logged: &Logged) -> Result<KeySet, FetchError> {
+pub(super) async fn fetch_keys(https: &Https, issuer: &Issuer, logged: &SkippedKeyLog) -> Result<KeySet, FetchError> {
     let (fetching, limit) = (pin!(fetch_whole(https, issuer, logged)), pin!(running_for(TIME_LIMIT)));
     let keys = match select(fetching, limit).await {
         Either::Left((keys, _)) => keys,
@@ -186,7 +186,7 @@ async fn running_for(limit: Duration) {
     }
 }
 
-async fn fetch_whole(https: &Https, issuer: &Issuer, logged: &Logged) -> Result<KeySet, FetchError> {
+async fn fetch_whole(https: &Https, issuer: &Issuer, logged: &SkippedKeyLog) -> Result<KeySet, FetchError> {
     let mut visit = Visit::new(https);
     let document = match issuer.source() {
         KeySource::KeySet(address) => visit.fetch(address).await?,
@@ -195,8 +195,8 @@ async fn fetch_whole(https: &Https, issuer: &Issuer, logged: &Logged) -> Result<
             visit.fetch(&key_set_address(&document, issuer)?).await?
         }
     };
-    let (keys, left_out) = KeySet::read(&document)?;
-    logged.log(issuer.id(), left_out);
+    let (keys, skipped) = KeySet::read(&document)?;
+    logged.log(issuer.id(), skipped);
     keys.or_unusable()
 }
 
@@ -229,7 +229,7 @@ mod tests {
     async fn fetch(provider: &Provider) -> Result<(), FetchError> {
         let text = json!([{"id": "corp", "issuer": provider.issuer(), "audiences": ["hallpass"]}]).to_string();
         let issuer = parse_issuers(&text, &mut Problems::default()).remove(0);
-        fetch_keys(&Https::in_tests(), &issuer, &Logged::default()).await.map(drop)
+        fetch_keys(&Https::in_tests(), &issuer, &SkippedKeyLog::default()).await.map(drop)
     }
 
     fn reply(body: &str) -> Reply {

@@ -10,8 +10,8 @@ use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER};
 use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 
-use super::unusable::{LeftOut, Unusable};
-use super::{FetchError, Refusal};
+use super::skipped_keys::{SkipReason, SkippedKey};
+use super::{FetchError, TokenError};
 use crate::read::json;
 
 /// Shorter RSA keys are within reach of a determined attacker (NIST SP 800-131A rev. 2).
@@ -105,17 +105,17 @@ impl<'a> Jwk<'a> {
     }
 
     /// A member that is a string where it is present.
-    fn text(self, name: &str, otherwise: Unusable) -> Result<Option<&'a str>, Unusable> {
+    fn text(self, name: &str, otherwise: SkipReason) -> Result<Option<&'a str>, SkipReason> {
         self.member(name).map(|value| value.as_str().ok_or(otherwise)).transpose()
     }
 
-    fn bytes(self, name: &str) -> Result<Vec<u8>, Unusable> {
-        let text = self.member(name).and_then(Value::as_str).ok_or(Unusable::ValueMalformed)?;
-        decode(text).ok_or(Unusable::ValueMalformed)
+    fn bytes(self, name: &str) -> Result<Vec<u8>, SkipReason> {
+        let text = self.member(name).and_then(Value::as_str).ok_or(SkipReason::ValueMalformed)?;
+        decode(text).ok_or(SkipReason::ValueMalformed)
     }
 
     /// A big-endian number without the zeros before it, which providers write too many or too few of.
-    fn number(self, name: &str) -> Result<Vec<u8>, Unusable> {
+    fn number(self, name: &str) -> Result<Vec<u8>, SkipReason> {
         let mut bytes = self.bytes(name)?;
         let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
         bytes.drain(..zeros);
@@ -124,10 +124,10 @@ impl<'a> Jwk<'a> {
 
     /// A coordinate of a curve, brought to the one length that RFC 7518 §6.2.1.2 allows. Libraries that print a number
     /// cut its zeros off, which concerns one key in 128 on each curve; others put one before it, as a sign.
-    fn coordinate(self, name: &str, length: usize) -> Result<Vec<u8>, Unusable> {
+    fn coordinate(self, name: &str, length: usize) -> Result<Vec<u8>, SkipReason> {
         let number = self.number(name)?;
         let zeros = length.checked_sub(number.len()).filter(|zeros| *zeros <= MAX_ZEROS_CUT);
-        Ok([vec![0; zeros.ok_or(Unusable::CoordinateLength)?], number].concat())
+        Ok([vec![0; zeros.ok_or(SkipReason::CoordinateLength)?], number].concat())
     }
 }
 
@@ -141,19 +141,19 @@ enum Material {
 }
 
 impl Material {
-    fn read(jwk: Jwk<'_>) -> Result<Self, Unusable> {
-        let kind = (jwk.text("kty", Unusable::TypeUnsupported)?, jwk.text("crv", Unusable::TypeUnsupported)?);
+    fn read(jwk: Jwk<'_>) -> Result<Self, SkipReason> {
+        let kind = (jwk.text("kty", SkipReason::TypeUnsupported)?, jwk.text("crv", SkipReason::TypeUnsupported)?);
         match kind {
             (Some("RSA"), _) => {
                 let (modulus, exponent) = (jwk.number("n")?, jwk.number("e")?);
                 if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits(&modulus)) {
-                    return Err(Unusable::RsaSize);
+                    return Err(SkipReason::RsaSize);
                 }
                 let sound = (1..=MAX_RSA_EXPONENT_BYTES).contains(&exponent.len())
                     // An even exponent has no inverse; with 1 the "signature" is the message itself.
                     && exponent.last().is_some_and(|last| last % 2 == 1)
                     && exponent != [1];
-                if sound { Ok(Self::Rsa { modulus, exponent }) } else { Err(Unusable::RsaExponent) }
+                if sound { Ok(Self::Rsa { modulus, exponent }) } else { Err(SkipReason::RsaExponent) }
             }
             (Some("EC"), Some("P-256")) => Ok(Self::P256 { x: jwk.coordinate("x", 32)?, y: jwk.coordinate("y", 32)? }),
             (Some("EC"), Some("P-384")) => Ok(Self::P384 { x: jwk.coordinate("x", 48)?, y: jwk.coordinate("y", 48)? }),
@@ -161,12 +161,12 @@ impl Material {
                 // Bytes, not a number (RFC 8032 §5.1.2): a zero more or less is another key.
                 let x = jwk.bytes("x")?;
                 if x.len() != 32 {
-                    return Err(Unusable::CoordinateLength);
+                    return Err(SkipReason::CoordinateLength);
                 }
-                if is_of_small_order(&x) { Err(Unusable::SmallOrder) } else { Ok(Self::Ed25519 { x }) }
+                if is_of_small_order(&x) { Err(SkipReason::SmallOrder) } else { Ok(Self::Ed25519 { x }) }
             }
-            (Some("oct"), _) => Err(Unusable::OtherPurpose),
-            _ => Err(Unusable::TypeUnsupported),
+            (Some("oct"), _) => Err(SkipReason::OtherPurpose),
+            _ => Err(SkipReason::TypeUnsupported),
         }
     }
 
@@ -203,24 +203,24 @@ struct Key {
 
 impl Key {
     /// Reads a key that may verify signatures.
-    fn read(published: &Value) -> Result<Self, Unusable> {
-        let jwk = Jwk::of(published).ok_or(Unusable::NotAnObject)?;
-        let id = jwk.text("kid", Unusable::KeyIdMalformed)?.map(str::to_owned);
-        if jwk.text("use", Unusable::OtherPurpose)?.is_some_and(|purpose| purpose != "sig") {
-            return Err(Unusable::OtherPurpose);
+    fn read(published: &Value) -> Result<Self, SkipReason> {
+        let jwk = Jwk::of(published).ok_or(SkipReason::NotAnObject)?;
+        let id = jwk.text("kid", SkipReason::KeyIdMalformed)?.map(str::to_owned);
+        if jwk.text("use", SkipReason::OtherPurpose)?.is_some_and(|purpose| purpose != "sig") {
+            return Err(SkipReason::OtherPurpose);
         }
         if let Some(operations) = jwk.member("key_ops")
             && !operations.as_array().is_some_and(|several| several.iter().any(|operation| operation == "verify"))
         {
-            return Err(Unusable::OtherPurpose);
+            return Err(SkipReason::OtherPurpose);
         }
         let material = Material::read(jwk)?;
-        let algorithm = match jwk.text("alg", Unusable::AlgorithmUnsupported)? {
+        let algorithm = match jwk.text("alg", SkipReason::AlgorithmUnsupported)? {
             None => None,
-            Some(name) => Some(Algorithm::named(name).ok_or(Unusable::AlgorithmUnsupported)?),
+            Some(name) => Some(Algorithm::named(name).ok_or(SkipReason::AlgorithmUnsupported)?),
         };
         if algorithm.is_some_and(|algorithm| !material.fits(algorithm)) {
-            return Err(Unusable::AlgorithmMismatch);
+            return Err(SkipReason::AlgorithmMismatch);
         }
         let decoding = material.for_library();
         Ok(Self { id, material, algorithm, decoding })
@@ -252,11 +252,11 @@ pub(super) struct Selected<'a> {
 
 impl Selected<'_> {
     /// Verifies `signature` (base64url) over `input`.
-    pub(super) fn verify(self, input: &str, signature: &str) -> Result<(), Refusal> {
+    pub(super) fn verify(self, input: &str, signature: &str) -> Result<(), TokenError> {
         let Self { key, algorithm } = self;
         match jsonwebtoken::crypto::verify(signature, input.as_bytes(), &key.decoding, algorithm.of_library()) {
             Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(Refusal::SignatureInvalid),
+            Ok(false) | Err(_) => Err(TokenError::SignatureInvalid),
         }
     }
 }
@@ -278,25 +278,25 @@ impl KeySet {
     }
 
     /// Reads a set, which may turn out to be empty, and the keys that are not used.
-    pub(super) fn read(text: &[u8]) -> Result<(Self, BTreeSet<LeftOut>), FetchError> {
+    pub(super) fn read(text: &[u8]) -> Result<(Self, BTreeSet<SkippedKey>), FetchError> {
         let document = json::parse_fetched_object(text).map_err(|_| FetchError::KeySetMalformed)?;
         let published = document.get("keys").and_then(Value::as_array).ok_or(FetchError::KeySetMalformed)?;
         let mut keys: Vec<Key> = Vec::new();
-        let mut left_out = BTreeSet::new();
+        let mut skipped = BTreeSet::new();
         for entry in published {
             match Key::read(entry) {
                 Ok(key) if keys.iter().any(|held| held.is_same(&key)) => {}
                 Ok(key) => keys.push(key),
                 Err(reason) => {
                     let id = Jwk::of(entry).and_then(|jwk| jwk.member("kid")).and_then(Value::as_str);
-                    left_out.insert(LeftOut::new(id, reason));
+                    skipped.insert(SkippedKey::new(id, reason));
                 }
             }
         }
         let set = Self { keys };
         let void = set.keys.iter().filter(|key| set.is_void(key));
-        left_out.extend(void.map(|key| LeftOut::new(key.id.as_deref(), Unusable::SharedId)));
-        Ok((set, left_out))
+        skipped.extend(void.map(|key| SkippedKey::new(key.id.as_deref(), SkipReason::SharedId)));
+        Ok((set, skipped))
     }
 
     /// The set, if any key in it can be selected.
@@ -320,21 +320,21 @@ impl KeySet {
     ///
     /// The algorithm is the forger's to choose. So it tells apart only keys of several types that the issuer publishes
     /// under this very `id` (RFC 7517 §4.5). Without an `id` it has no say: all that is published must be one key.
-    pub(super) fn select(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Selected<'_>, Refusal> {
+    pub(super) fn select(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Selected<'_>, TokenError> {
         let is_named = |key: &&Key| id.is_none() || key.id.as_deref() == id;
         let is_meant = |key: &&Key| is_named(key) && (id.is_none() || key.material.fits(algorithm));
         let meant = || self.keys.iter().filter(is_meant);
         let Some(first) = meant().next() else {
             return Err(if self.keys.iter().any(|key| is_named(&key)) {
-                Refusal::KeyMismatch
+                TokenError::KeyMismatch
             } else {
-                Refusal::KeyUnknown
+                TokenError::KeyUnknown
             });
         };
         if meant().any(|key| key.material != first.material) {
-            return Err(Refusal::KeyAmbiguous);
+            return Err(TokenError::KeyAmbiguous);
         }
-        let key = meant().find(|key| key.serves(algorithm)).ok_or(Refusal::KeyMismatch)?;
+        let key = meant().find(|key| key.serves(algorithm)).ok_or(TokenError::KeyMismatch)?;
         Ok(Selected { key, algorithm })
     }
 }
@@ -405,12 +405,16 @@ mod tests {
     }
 
     /// Why this key is left out.
-    fn why(jwk: &Value) -> Option<Unusable> {
+    fn why(jwk: &Value) -> Option<SkipReason> {
         Key::read(jwk).err()
     }
 
     /// What a header with `kid` and `alg` selects.
-    fn select(set: &KeySet, id: impl Into<Option<&'static str>>, algorithm: Algorithm) -> Result<&Material, Refusal> {
+    fn select(
+        set: &KeySet,
+        id: impl Into<Option<&'static str>>,
+        algorithm: Algorithm,
+    ) -> Result<&Material, TokenError> {
         set.select(id.into(), algorithm).map(|selected| &selected.key.material)
     }
 
@@ -420,7 +424,7 @@ mod tests {
 
     #[test]
     fn a_key_that_is_broken_or_not_for_verifying_is_left_out_and_spoils_nothing() {
-        use Unusable::*;
+        use SkipReason::*;
         let (ec, p384, ed25519, rsa) =
             (TestKey::p256("k1"), TestKey::p384("k1"), TestKey::ed25519("k1"), TestKey::rsa("k1"));
         let ec_with = |name: &str, value: Value| with(ec.jwk(), name, value);
@@ -496,12 +500,12 @@ mod tests {
         for name in ["use", "key_ops", "alg", "kid", "x5c", "ext"] {
             assert_eq!(why(&with(ec.jwk(), name, json!(null))), None, "{name}");
         }
-        for (name, reason) in [("x", Unusable::ValueMalformed), ("crv", Unusable::TypeUnsupported)] {
+        for (name, reason) in [("x", SkipReason::ValueMalformed), ("crv", SkipReason::TypeUnsupported)] {
             assert_eq!(why(&with(ec.jwk(), name, json!(null))), Some(reason), "{name}");
         }
         let nameless = parse(&[with(ec.jwk(), "kid", json!(null))]).unwrap();
         assert!(select(&nameless, None, Algorithm::ES256).is_ok());
-        assert_eq!(select(&nameless, "null", Algorithm::ES256), Err(Refusal::KeyUnknown));
+        assert_eq!(select(&nameless, "null", Algorithm::ES256), Err(TokenError::KeyUnknown));
         assert_eq!(KeySet::parse(br#"{"keys":null}"#).err(), Some(FetchError::KeySetMalformed));
     }
 
@@ -516,16 +520,16 @@ mod tests {
             TestKey::ed25519("k1").jwk(),
             with(one.jwk(), "kid", 7),
         ]);
-        let (_, left_out) = KeySet::read(text.as_bytes()).unwrap();
+        let (_, skipped) = KeySet::read(text.as_bytes()).unwrap();
         let expected = [
-            LeftOut::new(None, Unusable::NotAnObject),
-            LeftOut::new(None, Unusable::KeyIdMalformed),
-            LeftOut::new(Some("enc"), Unusable::OtherPurpose),
-            LeftOut::new(Some("k1"), Unusable::SharedId),
+            SkippedKey::new(None, SkipReason::NotAnObject),
+            SkippedKey::new(None, SkipReason::KeyIdMalformed),
+            SkippedKey::new(Some("enc"), SkipReason::OtherPurpose),
+            SkippedKey::new(Some("k1"), SkipReason::SharedId),
         ];
-        assert_eq!(left_out, BTreeSet::from(expected));
-        let (_, left_out) = KeySet::read(set_of(&[one.jwk(), one.jwk()]).as_bytes()).unwrap();
-        assert!(left_out.is_empty());
+        assert_eq!(skipped, BTreeSet::from(expected));
+        let (_, skipped) = KeySet::read(set_of(&[one.jwk(), one.jwk()]).as_bytes()).unwrap();
+        assert!(skipped.is_empty());
     }
 
     #[test]
@@ -544,7 +548,7 @@ mod tests {
         for name in ["x", "y"] {
             for nothing in [&[][..], &[0], &[0; 32], &[0; 33]] {
                 let bad = with(key.jwk(), name, encoded(nothing));
-                assert_eq!(why(&bad), Some(Unusable::CoordinateLength), "{bad}");
+                assert_eq!(why(&bad), Some(SkipReason::CoordinateLength), "{bad}");
             }
         }
     }
@@ -618,9 +622,9 @@ mod tests {
         assert!(select(&same, "k1", Algorithm::ES256).is_ok() && select(&same, None, Algorithm::ES256).is_ok());
 
         let twins = parse(&[one.jwk(), other.jwk(), one.jwk(), single.jwk()]).unwrap();
-        assert_eq!(select(&twins, "k1", Algorithm::ES256), Err(Refusal::KeyAmbiguous));
+        assert_eq!(select(&twins, "k1", Algorithm::ES256), Err(TokenError::KeyAmbiguous));
         assert_eq!(select(&twins, "k2", Algorithm::ES256), Ok(&material(&single)));
-        assert_eq!(select(&twins, None, Algorithm::ES256), Err(Refusal::KeyAmbiguous));
+        assert_eq!(select(&twins, None, Algorithm::ES256), Err(TokenError::KeyAmbiguous));
         assert_eq!(parse(&[one.jwk(), other.jwk()]).err(), Some(FetchError::NoUsableKey), "nothing could verify");
 
         // Not even the algorithm that each is for says which of them is meant.
@@ -628,7 +632,7 @@ mod tests {
         let apart = [with(a.jwk(), "alg", "RS256"), with(b.jwk(), "alg", "PS256"), single.jwk()];
         let apart = parse(&apart).unwrap();
         for algorithm in [Algorithm::RS256, Algorithm::PS256] {
-            assert_eq!(select(&apart, "k1", algorithm), Err(Refusal::KeyAmbiguous), "{algorithm:?}");
+            assert_eq!(select(&apart, "k1", algorithm), Err(TokenError::KeyAmbiguous), "{algorithm:?}");
         }
     }
 
@@ -643,7 +647,7 @@ mod tests {
             for algorithm in [RS256, RS384, PS256] {
                 assert_eq!(select(&set, id, algorithm), Ok(&material(&key)), "{algorithm:?}");
             }
-            assert_eq!(select(&set, id, PS384), Err(Refusal::KeyMismatch));
+            assert_eq!(select(&set, id, PS384), Err(TokenError::KeyMismatch));
             let free = parse(&[bound.clone(), vec![key.jwk()]].concat()).unwrap();
             assert_eq!(select(&free, id, PS384), Ok(&material(&key)), "one entry is for all that fit");
         }
@@ -653,7 +657,7 @@ mod tests {
             [with(for_ps256.clone(), "use", "enc"), with(key.jwk(), "alg", "RSA-OAEP"), with(for_ps256, "kid", "k2")];
         let set = parse(&[listed(&["RS256"]), strangers.to_vec()].concat()).unwrap();
         assert_eq!(select(&set, "k1", RS256), Ok(&material(&key)));
-        assert_eq!(select(&set, "k1", PS256), Err(Refusal::KeyMismatch));
+        assert_eq!(select(&set, "k1", PS256), Err(TokenError::KeyMismatch));
     }
 
     #[test]
@@ -669,25 +673,25 @@ mod tests {
         ] {
             for algorithm in algorithms {
                 assert_eq!(select(&set, "k1", *algorithm), Ok(&material(key)), "{algorithm:?}");
-                assert_eq!(select(&set, None, *algorithm), Err(Refusal::KeyAmbiguous), "{algorithm:?}");
+                assert_eq!(select(&set, None, *algorithm), Err(TokenError::KeyAmbiguous), "{algorithm:?}");
             }
         }
         // A type that is void voids no other.
         let set = parse(&[rsa.jwk(), p256.jwk(), TestKey::p256("k1").jwk()]).unwrap();
         assert_eq!(select(&set, "k1", Algorithm::RS256), Ok(&material(&rsa)));
-        assert_eq!(select(&set, "k1", Algorithm::ES256), Err(Refusal::KeyAmbiguous));
-        assert_eq!(select(&set, "k1", Algorithm::EdDSA), Err(Refusal::KeyMismatch));
+        assert_eq!(select(&set, "k1", Algorithm::ES256), Err(TokenError::KeyAmbiguous));
+        assert_eq!(select(&set, "k1", Algorithm::EdDSA), Err(TokenError::KeyMismatch));
     }
 
     #[test]
     fn a_forger_who_chooses_the_algorithm_reaches_no_key_of_another_id() {
         let (rsa, p256) = (TestKey::rsa("k1"), TestKey::p256("k2"));
         let set = parse(&[rsa.jwk(), p256.jwk()]).unwrap();
-        assert_eq!(select(&set, "k1", Algorithm::ES256), Err(Refusal::KeyMismatch));
-        assert_eq!(select(&set, "k2", Algorithm::RS256), Err(Refusal::KeyMismatch));
-        assert_eq!(select(&set, "k3", Algorithm::RS256), Err(Refusal::KeyUnknown));
+        assert_eq!(select(&set, "k1", Algorithm::ES256), Err(TokenError::KeyMismatch));
+        assert_eq!(select(&set, "k2", Algorithm::RS256), Err(TokenError::KeyMismatch));
+        assert_eq!(select(&set, "k3", Algorithm::RS256), Err(TokenError::KeyUnknown));
         for algorithm in Algorithm::ALL {
-            assert_eq!(select(&set, None, algorithm), Err(Refusal::KeyAmbiguous), "{algorithm:?}");
+            assert_eq!(select(&set, None, algorithm), Err(TokenError::KeyAmbiguous), "{algorithm:?}");
         }
     }
 
@@ -696,14 +700,14 @@ mod tests {
         let (key, other) = (TestKey::p256("k1"), TestKey::p256("k2"));
         let twice = parse(&[key.jwk(), with(key.jwk(), "kid", "k2"), with(key.jwk(), "kid", json!(null))]).unwrap();
         assert_eq!(select(&twice, None, Algorithm::ES256), Ok(&material(&key)), "under several names");
-        assert_eq!(select(&twice, None, Algorithm::RS256), Err(Refusal::KeyMismatch));
+        assert_eq!(select(&twice, None, Algorithm::RS256), Err(TokenError::KeyMismatch));
         for second in [other.jwk(), TestKey::ed25519("k1").jwk(), with(other.jwk(), "kid", json!(null))] {
             let set = parse(&[key.jwk(), second]).unwrap();
-            assert_eq!(select(&set, None, Algorithm::ES256), Err(Refusal::KeyAmbiguous));
+            assert_eq!(select(&set, None, Algorithm::ES256), Err(TokenError::KeyAmbiguous));
         }
         // That one key is void does not mean that the other one is meant.
         let void = parse(&[key.jwk(), with(other.jwk(), "kid", "k1"), TestKey::ed25519("k3").jwk()]).unwrap();
-        assert_eq!(select(&void, None, Algorithm::EdDSA), Err(Refusal::KeyAmbiguous));
+        assert_eq!(select(&void, None, Algorithm::EdDSA), Err(TokenError::KeyAmbiguous));
     }
 
     #[test]

@@ -15,10 +15,10 @@ use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
 use super::discovery::{self, FetchError};
-use super::unusable::Logged;
+use super::skipped_keys::SkippedKeyLog;
 use super::{Algorithm, IdentityError, Issuer, KeySet};
+use crate::net::cache::{Cache, Held};
 use crate::net::https::Https;
-use crate::net::refreshed::{Held, Refreshed};
 
 /// A key that the provider withdrew is accepted for about this long.
 pub(super) const MAX_AGE: Duration = Duration::from_mins(10);
@@ -45,13 +45,13 @@ pub(super) struct Found {
 pub struct Keys {
     issuer: Arc<Issuer>,
     https: Https,
-    sets: Refreshed<KeySet, FetchError>,
-    logged: Arc<Logged>,
+    sets: Cache<KeySet, FetchError>,
+    logged: Arc<SkippedKeyLog>,
 }
 
 impl Keys {
     pub(super) fn new(issuer: Issuer, https: Https) -> Self {
-        let sets = Refreshed::new(FetchError::Lost, LONGEST_FLIGHT);
+        let sets = Cache::new(FetchError::Lost, LONGEST_FLIGHT);
         Self { issuer: Arc::new(issuer), https, sets, logged: Arc::default() }
     }
 

@@ -10,23 +10,24 @@ mod issuer;
 mod issuer_config;
 mod jwk;
 mod keys;
-mod refusal;
 mod shared_providers;
+mod skipped_keys;
 #[cfg(test)]
 mod tests;
 mod token;
-mod unusable;
+mod token_error;
 
 use std::time::{Duration, SystemTime};
 
+pub(crate) use self::claims::is_name;
 pub use self::claims::{Caller, MAX_GROUPS, SingleUse};
 pub use self::discovery::{FetchError, key_set_address};
 pub use self::issuer::{Issuer, IssuerId, NameOwners, NameRule};
 pub use self::issuer_config::parse_issuers;
 pub use self::jwk::{Algorithm, KeySet};
 pub use self::keys::Keys;
-pub use self::refusal::{Refusal, Tells};
 pub use self::token::{CheckedHeader, UnverifiedToken, verify};
+pub use self::token_error::{Disclosure, TokenError};
 use crate::net::https::Https;
 
 /// Why nobody could be identified.
@@ -34,7 +35,7 @@ use crate::net::https::Https;
 pub enum IdentityError {
     /// The caller's fault: this token will not do.
     #[error("{0}")]
-    Refused(#[from] Refusal),
+    Token(#[from] TokenError),
     /// The provider's fault: no key of it is held, and none came in time.
     #[error("no key of the identity provider is held, and none came in time")]
     ProviderUnavailable {
@@ -48,7 +49,7 @@ impl IdentityError {
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::Refused(refusal) => refusal.reason(),
+            Self::Token(error) => error.reason(),
             Self::ProviderUnavailable { .. } => "identity_provider_unavailable",
         }
     }
@@ -88,7 +89,7 @@ impl Identity {
     /// [`IdentityError`] names whose fault it is.
     pub async fn identify(&self, token: UnverifiedToken, now: SystemTime) -> Result<Identified, IdentityError> {
         let named = token.issuer()?;
-        let keys = self.keys.iter().find(|keys| keys.issuer().url() == named).ok_or(Refusal::IssuerUnknown)?;
+        let keys = self.keys.iter().find(|keys| keys.issuer().url() == named).ok_or(TokenError::IssuerUnknown)?;
         let checked = token.check_header(keys.issuer())?;
         let found = keys.for_header(checked.key_id(), checked.algorithm(), now).await?;
         let caller = verify(checked, &found.set, now)?;

@@ -178,7 +178,7 @@ mod tests {
         let sentinel = "https://sts.windows.net/33e01921-4d64-4f8c-a055-5bdaffd5e33d/";
         for required in [json!({}), json!({"/sub": ["x"], "/oid": ["x"], "/tid": ["x"], "/aud": ["x"]})] {
             let problem = parse(sentinel, &required).unwrap_err();
-            assert!(problem.starts_with("HALLPASS_ISSUERS[0].issuer cannot be trusted"), "{problem}");
+            assert!(problem.starts_with("HALLPASS_ISSUERS/0/issuer cannot be trusted"), "{problem}");
         }
     }
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::claims::Claims;
 use super::issuer::Issuer;
-use super::{Algorithm, Caller, KeySet, Refusal};
+use super::{Algorithm, Caller, KeySet, TokenError};
 use crate::read::json;
 use crate::time::{LEEWAY, since_epoch};
 
@@ -37,27 +37,27 @@ impl UnverifiedToken {
     /// Takes a JWS in compact serialization (RFC 7515 §3.1) apart.
     ///
     /// # Errors
-    /// The [`Refusal`] of a text that is no such token.
-    pub fn parse(text: &str) -> Result<Self, Refusal> {
+    /// The [`TokenError`] of a text that is no such token.
+    pub fn parse(text: &str) -> Result<Self, TokenError> {
         if text.len() > MAX_TOKEN_BYTES {
-            return Err(Refusal::TooLong);
+            return Err(TokenError::TooLong);
         }
         let parts: Vec<&str> = text.split('.').collect();
-        let [header, claims, signature] = parts.as_slice() else { return Err(Refusal::NotCompactJws) };
-        let decode = |part: &str| BASE64URL_NOPAD.decode(part.as_bytes()).map_err(|_| Refusal::NotBase64Url);
+        let [header, claims, signature] = parts.as_slice() else { return Err(TokenError::NotCompactJws) };
+        let decode = |part: &str| BASE64URL_NOPAD.decode(part.as_bytes()).map_err(|_| TokenError::NotBase64Url);
         let (header_json, claims_json) = (decode(header)?, decode(claims)?);
         decode(signature)?;
         Ok(Self {
-            header: json::parse_object(&header_json).map_err(|_| Refusal::HeaderMalformed)?,
-            claims: json::parse_object(&claims_json).map_err(|_| Refusal::ClaimsMalformed)?,
+            header: json::parse_object(&header_json).map_err(|_| TokenError::HeaderMalformed)?,
+            claims: json::parse_object(&claims_json).map_err(|_| TokenError::ClaimsMalformed)?,
             signing_input: format!("{header}.{claims}"),
             signature: (*signature).to_owned(),
         })
     }
 
     /// Who the token says issued it: one string (RFC 7519 §4.1.1). Good for picking the issuer and for nothing else.
-    pub(super) fn issuer(&self) -> Result<&str, Refusal> {
-        self.claims.get("iss").and_then(Value::as_str).ok_or(Refusal::IssuerMissing)
+    pub(super) fn issuer(&self) -> Result<&str, TokenError> {
+        self.claims.get("iss").and_then(Value::as_str).ok_or(TokenError::IssuerMissing)
     }
 
     /// Issuer and subject as the token has them, for an audit line that names them as unverified.
@@ -71,30 +71,30 @@ impl UnverifiedToken {
     /// accepted makes us fetch any. `jku`, `x5u`, `x5c` and `jwk` are never read: the keys are the issuer's own.
     ///
     /// # Errors
-    /// The first [`Refusal`] in the order of the rules below.
-    pub fn check_header(self, issuer: &Issuer) -> Result<CheckedHeader<'_>, Refusal> {
+    /// The first [`TokenError`] in the order of the rules below.
+    pub fn check_header(self, issuer: &Issuer) -> Result<CheckedHeader<'_>, TokenError> {
         // RFC 8725 §3.8, OIDC Core §3.1.3.7 (2): the issuer is exactly the one whose keys will be looked at.
         if self.issuer()? != issuer.url() {
-            return Err(Refusal::IssuerUnknown);
+            return Err(TokenError::IssuerUnknown);
         }
         // RFC 8725 §3.1, §3.2: the verifier chooses the algorithms, and none of ours is `none` or symmetric.
-        let name = self.header.get("alg").and_then(Value::as_str).ok_or(Refusal::AlgorithmUnsupported)?;
-        let algorithm = Algorithm::named(name).ok_or(Refusal::AlgorithmUnsupported)?;
+        let name = self.header.get("alg").and_then(Value::as_str).ok_or(TokenError::AlgorithmUnsupported)?;
+        let algorithm = Algorithm::named(name).ok_or(TokenError::AlgorithmUnsupported)?;
         if !issuer.algorithms().contains(&algorithm) {
-            return Err(Refusal::AlgorithmNotAllowed);
+            return Err(TokenError::AlgorithmNotAllowed);
         }
         // RFC 7515 §4.1.11: an extension that is not understood is a refusal, and none is understood here. RFC 7797's
         // `b64` would change what is signed; it must be in `crit`, and is refused also by one who forgot that.
         if self.header.contains_key("crit") || self.header.contains_key("b64") {
-            return Err(Refusal::CriticalHeader);
+            return Err(TokenError::CriticalHeader);
         }
         // RFC 8725 §3.11: tokens of one kind must not serve as another.
         if !issuer.accepts_type(self.header.get("typ")) {
-            return Err(Refusal::TypeNotAccepted);
+            return Err(TokenError::TypeNotAccepted);
         }
         // RFC 7515 §4.1.4. A number or `null` is neither a key id nor its absence.
         if self.header.get("kid").is_some_and(|kid| !kid.is_string()) {
-            return Err(Refusal::KeyIdMalformed);
+            return Err(TokenError::KeyIdMalformed);
         }
         Ok(CheckedHeader { token: self, issuer, algorithm })
     }
@@ -124,8 +124,8 @@ impl CheckedHeader<'_> {
 /// Makes a token a [`Caller`] with its issuer's keys, or says which rule it broke.
 ///
 /// # Errors
-/// The first [`Refusal`] in the order of the rules below.
-pub fn verify(checked: CheckedHeader<'_>, keys: &KeySet, now: SystemTime) -> Result<Caller, Refusal> {
+/// The first [`TokenError`] in the order of the rules below.
+pub fn verify(checked: CheckedHeader<'_>, keys: &KeySet, now: SystemTime) -> Result<Caller, TokenError> {
     let key = keys.select(checked.key_id(), checked.algorithm)?;
     let CheckedHeader { token, issuer, .. } = checked;
     key.verify(&token.signing_input, &token.signature)?;
@@ -136,12 +136,12 @@ pub fn verify(checked: CheckedHeader<'_>, keys: &KeySet, now: SystemTime) -> Res
     check_audience(claims, issuer)?;
     let expiry = check_times(claims, issuer, now)?;
     if issuer.required_claims().first_unmet(|pointer| claims.at(pointer)).is_some() {
-        return Err(Refusal::RequiredClaim);
+        return Err(TokenError::RequiredClaim);
     }
     // RFC 7519 §4.1.7: without an id there is nothing to remember a token by.
     let has_id = claims.0.get("jti").and_then(Value::as_str).is_some_and(|id| !id.is_empty());
     if issuer.single_use() && !has_id {
-        return Err(Refusal::TokenIdMissing);
+        return Err(TokenError::TokenIdMissing);
     }
     Caller::read(issuer, token.claims, expiry)
 }
@@ -156,31 +156,31 @@ pub(super) struct Expiry {
 }
 
 /// What other tokens of the same issuer are not sign-ins?
-fn check_kind(claims: Claims<'_>, issuer: &Issuer) -> Result<(), Refusal> {
+fn check_kind(claims: Claims<'_>, issuer: &Issuer) -> Result<(), TokenError> {
     // OIDC Back-Channel Logout §2.4: `events` tells a logout token from an ID token, unless the header's `typ` has told
     // them apart already. `JWT` tells nothing.
     if !issuer.type_tells_kind() && claims.0.contains_key("events") {
-        return Err(Refusal::LogoutToken);
+        return Err(TokenError::LogoutToken);
     }
     // RFC 7800, RFC 9449 §7.1: a token bound to a key is worth nothing without proof of that key.
     if claims.0.contains_key("cnf") {
-        return Err(Refusal::SenderConstrained);
+        return Err(TokenError::SenderConstrained);
     }
     Ok(())
 }
 
 /// Is the token meant for us, and did it come by way of whom we trust?
-fn check_audience(claims: Claims<'_>, issuer: &Issuer) -> Result<(), Refusal> {
+fn check_audience(claims: Claims<'_>, issuer: &Issuer) -> Result<(), TokenError> {
     // RFC 7519 §4.1.3, RFC 8725 §3.9: one string, or a list of strings of which one is ours.
     let audiences: Vec<&str> = match claims.at(issuer.audience_claim()) {
         Some(Value::String(one)) => vec![one],
         Some(Value::Array(several)) => {
-            several.iter().map(|value| value.as_str().ok_or(Refusal::AudienceMalformed)).collect::<Result<_, _>>()?
+            several.iter().map(|value| value.as_str().ok_or(TokenError::AudienceMalformed)).collect::<Result<_, _>>()?
         }
-        _ => return Err(Refusal::AudienceMalformed),
+        _ => return Err(TokenError::AudienceMalformed),
     };
     if !audiences.iter().any(|audience| issuer.audiences().iter().any(|ours| ours == audience)) {
-        return Err(Refusal::AudienceMismatch);
+        return Err(TokenError::AudienceMismatch);
     }
     // OIDC Core §3.1.3.7 (5): the authorized party, where the operator restricts it.
     if let Some(parties) = issuer.authorized_parties() {
@@ -189,37 +189,37 @@ fn check_audience(claims: Claims<'_>, issuer: &Issuer) -> Result<(), Refusal> {
             None => claims.0.get("azp").or_else(|| claims.0.get("client_id")),
         };
         if !party.and_then(Value::as_str).is_some_and(|party| parties.iter().any(|known| known == party)) {
-            return Err(Refusal::PartyNotAuthorized);
+            return Err(TokenError::PartyNotAuthorized);
         }
     }
     Ok(())
 }
 
 /// Is it the token's time (RFC 7519 §4.1.4–4.1.6)?
-fn check_times(claims: Claims<'_>, issuer: &Issuer, now: SystemTime) -> Result<Expiry, Refusal> {
+fn check_times(claims: Claims<'_>, issuer: &Issuer, now: SystemTime) -> Result<Expiry, TokenError> {
     let (now, leeway) = (since_epoch(now).as_secs_f64(), LEEWAY.as_secs_f64());
     let number = |name: &str| claims.0.get(name).map(Value::as_f64);
     let longest = issuer.max_token_lifetime().as_secs_f64();
 
-    let expires = number("exp").flatten().ok_or(Refusal::ExpiryMalformed)?;
-    let issued_at = number("iat").flatten().ok_or(Refusal::IssuedAtMalformed)?;
+    let expires = number("exp").flatten().ok_or(TokenError::ExpiryMalformed)?;
+    let issued_at = number("iat").flatten().ok_or(TokenError::IssuedAtMalformed)?;
     if now >= expires + leeway {
-        return Err(Refusal::Expired);
+        return Err(TokenError::Expired);
     }
     if let Some(not_before) = number("nbf")
-        && now + leeway < not_before.ok_or(Refusal::NotBeforeMalformed)?
+        && now + leeway < not_before.ok_or(TokenError::NotBeforeMalformed)?
     {
-        return Err(Refusal::NotYetValid);
+        return Err(TokenError::NotYetValid);
     }
     if issued_at > now + leeway {
-        return Err(Refusal::IssuedInFuture);
+        return Err(TokenError::IssuedInFuture);
     }
     if expires <= issued_at {
-        return Err(Refusal::ExpiryBeforeIssue);
+        return Err(TokenError::ExpiryBeforeIssue);
     }
     // With `iat` at most the leeway ahead, `exp` is at most the longest lifetime and the leeway ahead, too.
     if expires - issued_at > longest {
-        return Err(Refusal::LifetimeTooLong);
+        return Err(TokenError::LifetimeTooLong);
     }
     #[expect(
         clippy::as_conversions,

@@ -27,7 +27,8 @@ use http_body_util::Limited;
 
 use super::connector::Connections;
 use super::https::Https;
-use crate::read::problems::Problems;
+use crate::read::problems::{Problem, Problems};
+use crate::read::rule::Rule;
 
 /// One attempt and one retry: a single hiccup stays invisible, and an outage is not made worse.
 const ATTEMPTS: u32 = 2;
@@ -61,7 +62,7 @@ impl Settings {
         let mut required = |name: &str| {
             let value = lookup(name).filter(|value| !value.is_empty());
             if value.is_none() {
-                problems.add(name, "is not set; Lambda sets it");
+                problems.add(name, Problem::new(Rule::Missing, "is not set").help("Lambda sets it"));
             }
             value.unwrap_or_default()
         };

@@ -15,7 +15,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::read::problems::Problems;
+use crate::read::problems::{Problem, Problems};
+use crate::read::rule::Rule;
 
 /// Names a bundle, as OpenSSL's variable does.
 const FILE: &str = "SSL_CERT_FILE";
@@ -82,7 +83,7 @@ pub fn tls_from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Client
     let source = Source::choose(lookup, Path::new("/"));
     let (roots, unusable) = source.read().map_err(|problem| {
         let mut problems = Problems::default();
-        problems.add(source.place(), problem);
+        problems.add(source.place(), Problem::new(Rule::Value, problem));
         problems
     })?;
     if unusable > 0 {
@@ -90,7 +91,7 @@ pub fn tls_from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Client
     }
     tls_trusting(roots).map_err(|error| {
         let mut problems = Problems::default();
-        problems.add("TLS", format_args!("cannot be set up: {error}"));
+        problems.add("TLS", Problem::new(Rule::Unsupported, format_args!("cannot be set up: {error}")));
         problems
     })
 }
@@ -308,7 +309,7 @@ mod tests {
             let lookup = |asked: &str| (asked == name).then(|| value.to_owned());
             let problems = Https::from_lookup(lookup).unwrap_err();
             let told: Vec<_> = problems.iter().collect();
-            assert!(told.len() == 1 && told[0].starts_with(name) && told[0].contains("nowhere"), "{told:?}");
+            assert!(told.len() == 1 && told[0].at == name && told[0].says.contains("nowhere"), "{told:?}");
         }
     }
 

@@ -2,8 +2,9 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
+pub mod cache;
 #[cfg(feature = "aws")]
 mod connector;
 pub mod https;
-pub mod refreshed;
+pub mod public_url;
 pub mod url;

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::read::json;
-use crate::read::problems::{Problems, quoted};
+use crate::read::problems::{Problem, Problems, quoted};
+use crate::read::rule::Rule;
 
 /// Claims by JSON pointer, each with the values of which it must have one.
 // INVARIANT: each name is a JSON pointer; no list of values is empty; each value is a string or a boolean.
@@ -19,22 +20,20 @@ impl RequiredClaims {
     pub(crate) fn read(value: &Value, at: &str, problems: &mut Problems) -> Self {
         let mut required = Self::default();
         let Some(members) = value.as_object() else {
-            let found = quoted(value);
-            problems.add(at, format_args!("must map JSON pointers to lists of allowed values; it is {found}"));
+            problems.add(at, Problem::wrong(Rule::Type, "must map JSON pointers to lists of allowed values", value));
             return required;
         };
         for (pointer, allowed) in members {
             let at = format!("{at}/{}", json::escaped(pointer));
             let is_pointer = json::is_pointer(pointer);
             if !is_pointer {
-                let found = quoted(pointer);
-                let remedy = "must be named by a JSON pointer, such as `/department` (RFC 6901)";
-                problems.add(&at, format_args!("{remedy}, not by {found}"));
+                let says = format_args!("must be named by a JSON pointer (RFC 6901), not by {}", quoted(pointer));
+                problems.add(&at, Problem::new(Rule::JsonPointer, says).help("for example `/department`"));
             }
             let values = allowed.as_array().filter(|values| !values.is_empty() && values.iter().all(is_scalar));
             if values.is_none() {
-                let found = quoted(allowed);
-                problems.add(&at, format_args!("must be a list of at least one string or boolean; it is {found}"));
+                problems
+                    .add(&at, Problem::wrong(Rule::Type, "must be a list of at least one string or boolean", allowed));
             }
             required.0.extend(values.filter(|_| is_pointer).map(|values| (pointer.clone(), values.clone())));
         }
@@ -144,16 +143,19 @@ mod tests {
     #[test]
     fn what_is_wrong_is_quoted_at_its_place() {
         for (value, expected) in [
-            (json!(["/hd"]), "at must map JSON pointers to lists of allowed values; it is `[\"/hd\"]`"),
-            (json!(null), "at must map JSON pointers to lists of allowed values; it is `null`"),
-            (json!({"/a/b": "c"}), "at/~1a~1b must be a list of at least one string or boolean; it is `\"c\"`"),
-            (json!({"/a": []}), "at/~1a must be a list of at least one string or boolean; it is `[]`"),
-            (json!({"/a": ["b", 7]}), "at/~1a must be a list of at least one string or boolean; it is `[\"b\",7]`"),
-            (json!({"a": ["b"]}), "at/a must be named by a JSON pointer, such as `/department` (RFC 6901), not by `a`"),
+            (json!(["/hd"]), "at must map JSON pointers to lists of allowed values: `[\"/hd\"]`"),
+            (json!(null), "at must map JSON pointers to lists of allowed values: `null`"),
+            (json!({"/a/b": "c"}), "at/~1a~1b must be a list of at least one string or boolean: `\"c\"`"),
+            (json!({"/a": []}), "at/~1a must be a list of at least one string or boolean: `[]`"),
+            (json!({"/a": ["b", 7]}), "at/~1a must be a list of at least one string or boolean: `[\"b\",7]`"),
+            (
+                json!({"a": ["b"]}),
+                "at/a must be named by a JSON pointer (RFC 6901), not by `a`; for example `/department`",
+            ),
         ] {
             let mut problems = Problems::default();
             RequiredClaims::read(&value, "at", &mut problems);
-            assert_eq!(problems.iter().collect::<Vec<_>>(), [expected], "{value}");
+            assert_eq!(problems.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected], "{value}");
         }
     }
 

@@ -1,36 +1,88 @@
 //! What is wrong with what somebody wrote, all of it at once?
 //!
-//! Whoever mends a configuration or a policy should not have to find its second mistake by mending the first.
+//! Nobody should have to fix one mistake of a configuration or a policy to be told of the next.
 
 use std::fmt;
 
-/// More than anybody mends in one go; what a hostile document could make of it must not cost memory.
-const MAX_TOLD: usize = 64;
+use serde_json::Value;
+
+use super::rule::{Rule, Severity};
+
+/// More than anybody fixes in one go; what a hostile document could make of it must not cost memory.
+const MAX_KEPT: usize = 64;
 
 /// Characters of a value that a message quotes: enough to find it, whatever its size.
 const MAX_QUOTED: usize = 100;
 
+/// One thing that is wrong. It quotes the wrong value, unless that may be a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The JSON pointer (RFC 6901) of what is wrong, behind the name of the variable that it stands in, if any.
+    pub at: String,
+    /// The rule that it breaks.
+    pub rule: Rule,
+    /// What is wrong, as a sentence whose subject is the place.
+    pub says: String,
+    /// What to do about it, if that does not follow from what is wrong.
+    pub help: Option<String>,
+}
+
+impl Problem {
+    /// Breaks `rule`, as `says` tells.
+    #[must_use]
+    pub fn new(rule: Rule, says: impl fmt::Display) -> Self {
+        Self { at: String::new(), rule, says: says.to_string(), help: None }
+    }
+
+    /// Breaks `rule`: the value `must` be something else than was found.
+    #[must_use]
+    pub fn wrong(rule: Rule, must: impl fmt::Display, found: &Value) -> Self {
+        Self::new(rule, format_args!("{must}: {}", quoted(found)))
+    }
+
+    /// With the remedy.
+    #[must_use]
+    pub fn help(mut self, help: impl fmt::Display) -> Self {
+        self.help = Some(help.to_string());
+        self
+    }
+
+    /// Whether it is an error or a warning.
+    #[must_use]
+    pub const fn severity(&self) -> Severity {
+        self.rule.severity()
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at, says, help, .. } = self;
+        write!(f, "{at} {says}")?;
+        help.iter().try_for_each(|help| write!(f, "; {help}"))
+    }
+}
+
 /// Everything that is wrong with what somebody wrote.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Problems {
-    told: Vec<String>,
+    kept: Vec<Problem>,
     found: usize,
 }
 
 impl Problems {
-    /// Notes that what stands at `place` is wrong, with the remedy.
-    pub fn add(&mut self, place: &str, remedy: impl fmt::Display) {
+    /// Notes what is wrong at `at`.
+    pub fn add(&mut self, at: &str, problem: Problem) {
         self.found = self.found.saturating_add(1);
-        if self.told.len() < MAX_TOLD {
-            self.told.push(format!("{place} {remedy}"));
+        if self.kept.len() < MAX_KEPT {
+            self.kept.push(Problem { at: at.to_owned(), ..problem });
         }
     }
 
     /// Takes over those that were found elsewhere.
     pub fn append(&mut self, others: Self) {
         self.found = self.found.saturating_add(others.found);
-        let room = MAX_TOLD.saturating_sub(self.told.len());
-        self.told.extend(others.told.into_iter().take(room));
+        let room = MAX_KEPT.saturating_sub(self.kept.len());
+        self.kept.extend(others.kept.into_iter().take(room));
     }
 
     /// How many there are.
@@ -45,15 +97,19 @@ impl Problems {
         self.found == 0
     }
 
-    /// Each of them, as a sentence that begins with its place.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.told.iter().map(String::as_str)
+    /// The first 64 of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.kept.iter()
     }
 }
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.told.join("; "))
+        for (index, problem) in self.kept.iter().enumerate() {
+            let between = if index == 0 { "" } else { "; " };
+            write!(f, "{between}{problem}")?;
+        }
+        Ok(())
     }
 }
 
@@ -97,14 +153,15 @@ mod tests {
     }
 
     #[test]
-    fn all_are_counted_and_as_many_told_as_anybody_mends() {
+    fn all_are_counted_and_as_many_kept_as_anybody_fixes() {
         let (mut some, mut more) = (Problems::default(), Problems::default());
         for number in 0..1_000 {
-            some.add(&format!("/{number}"), "is wrong");
-            more.add(&format!("/{number}"), "is wrong");
+            some.add(&format!("/{number}"), Problem::new(Rule::Value, "is wrong"));
+            more.add(&format!("/{number}"), Problem::new(Rule::Value, "is wrong").help("fix it"));
         }
-        some.append(more);
-        assert_eq!((some.len(), some.iter().count()), (2_000, MAX_TOLD));
+        some.append(more.clone());
+        assert_eq!((some.len(), some.iter().count()), (2_000, MAX_KEPT));
         assert!(!some.is_empty() && some.to_string().starts_with("/0 is wrong; /1 is wrong"));
+        assert!(more.to_string().starts_with("/0 is wrong; fix it; /1 is wrong; fix it"));
     }
 }

@@ -32,9 +32,9 @@
 //!
 //! A request is repeated only after another look at the secret, and never by the SDK: `insist`.
 
-mod access_keys;
 mod errors;
 mod event;
+mod iam_keys;
 mod secret;
 mod stack;
 
@@ -43,14 +43,14 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_sts::config::retry::RetryConfig;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use self::access_keys::AccessKeys;
 pub use self::errors::RotationError;
 pub use self::event::{Event, EventError, StackEvent, StackRequest, Step};
+use self::iam_keys::IamKeys;
 use self::secret::{NotKept, Secret, Standing, Versions};
 use self::stack::StackClient;
 use crate::audit::Audit;
 use crate::config::RotatorConfig;
-use crate::credentials::rotation_times::OVERLAP;
+use crate::credentials::broker_key_schedule::OVERLAP;
 use crate::credentials::{AccessKey, BrokerKey, StsError};
 use crate::net::aws::{AtMost, SdkConfig, Upstream, attempts_of};
 use crate::net::https::Https;
@@ -87,7 +87,7 @@ const TRIAL_BACKOFF_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Rotator {
     secret: Secret,
-    keys: AccessKeys,
+    keys: IamKeys,
     sts: aws_sdk_sts::config::Builder,
     stack: StackClient,
     audit: Audit,
@@ -103,7 +103,7 @@ impl Rotator {
         let sts = aws_sdk_sts::config::Builder::from(&sdk).retry_config(RetryConfig::disabled());
         Self {
             secret: Secret::new(&sdk, config.broker_key),
-            keys: AccessKeys::new(&sdk, config.broker_user),
+            keys: IamKeys::new(&sdk, config.broker_user),
             sts: sts.interceptor(AtMost::SMALL),
             stack: StackClient::new(https),
             audit,
@@ -175,10 +175,10 @@ impl Rotator {
         let (abandoned, left): (Vec<_>, Vec<_>) =
             unknown.into_iter().partition(|key| is_known && key.age(now) >= ABANDONED);
         let mut deleted: Vec<&str> = abandoned.iter().map(|key| key.id.as_str()).collect();
-        if kept.len() >= access_keys::LIMIT {
+        if kept.len() >= iam_keys::LIMIT {
             let previous = previous.as_ref().filter(|previous| !is(&current, previous.id()));
             deleted.push(previous.ok_or(RotationError::NoRoom)?.id());
-        } else if kept.len().saturating_add(left.len()) >= access_keys::LIMIT {
+        } else if kept.len().saturating_add(left.len()) >= iam_keys::LIMIT {
             return Err(if is_known { RotationError::TooYoung } else { RotationError::NoRoom });
         }
         for id in deleted {

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::sleep;
 
 use super::{PAUSES, RotationError};
-use crate::credentials::{AccessKey, NoAccessKey};
+use crate::credentials::{AccessKey, NotAnAccessKey};
 use crate::net::aws::{AtMost, SdkConfig, Upstream};
 
 const CURRENT: &str = "AWSCURRENT";
@@ -130,13 +130,13 @@ impl Secret {
     /// a contradiction, not an empty secret: whoever takes it for one deletes keys that are in use.
     pub(super) async fn key_of(&self, version: &str, name: &'static str) -> Result<Option<AccessKey>, RotationError> {
         let text = self.text(version).await?.ok_or(RotationError::Incomplete("Secrets Manager"))?;
-        AccessKey::parse(&text).map_err(|NoAccessKey| RotationError::Malformed(name))
+        AccessKey::parse(&text).map_err(|NotAnAccessKey| RotationError::Malformed(name))
     }
 
     /// The key of the version that is being made; none if it is the placeholder.
     pub(super) async fn pending_key(&self, token: &str) -> Result<Option<AccessKey>, RotationError> {
         let text = self.text(token).await?.ok_or(RotationError::NotCreated)?;
-        AccessKey::parse(&text).map_err(|NoAccessKey| RotationError::Malformed("pending"))
+        AccessKey::parse(&text).map_err(|NotAnAccessKey| RotationError::Malformed("pending"))
     }
 
     /// The value of a version; none where Secrets Manager says that there is none.

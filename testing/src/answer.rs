@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::aws::dynamodb;
+use super::events::DOMAIN;
 use super::runtime_api::Outcome;
-use super::{dynamodb, secrets, sts};
+use super::{secrets, sts};
 
 /// An answer as API Gateway would pass it on.
 #[derive(Debug)]
@@ -58,7 +60,7 @@ impl Answer {
     /// its `message`.
     pub fn refusal(&self, status: u64, code: &str) -> String {
         let message = self.problem(status, code, &[]);
-        assert_eq!(self.header("www-authenticate"), challenge(code));
+        assert_eq!(self.header("www-authenticate"), challenge(code).as_deref());
         message
     }
 
@@ -78,6 +80,7 @@ impl Answer {
             .collect();
         assert_eq!(parameters.remove("error"), Some(CODE), "{challenge}");
         parameters.remove("error_description");
+        assert_eq!(parameters.remove("resource_metadata"), Some(metadata_url().as_str()), "{challenge}");
         let mut expected = BTreeMap::new();
         let acr_values = body["acr_values"]
             .as_array()
@@ -115,10 +118,15 @@ impl Answer {
     }
 }
 
-fn challenge(code: &str) -> Option<&'static str> {
+fn challenge(code: &str) -> Option<String> {
+    let metadata = format!("resource_metadata=\"{}\"", metadata_url());
     match code {
-        "token_missing" => Some("Bearer"),
-        "invalid_token" => Some("Bearer error=\"invalid_token\""),
+        "token_missing" => Some(format!("Bearer {metadata}")),
+        "invalid_token" => Some(format!("Bearer error=\"invalid_token\", {metadata}")),
         _ => None,
     }
+}
+
+fn metadata_url() -> String {
+    format!("https://{DOMAIN}/.well-known/oauth-protected-resource")
 }

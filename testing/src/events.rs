@@ -14,6 +14,9 @@ pub const USER_AGENT: &str = "hallpass-test/1.0";
 /// The gateway's id of every request.
 pub const REQUEST_ID: &str = "JKJaXmPLvHcESHA=";
 
+/// The domain that every request asks unless a test says otherwise.
+pub const DOMAIN: &str = "a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com";
+
 /// One event.
 #[derive(Clone, Debug)]
 pub struct Event(Value);
@@ -39,7 +42,7 @@ impl Event {
             "headers": {
                 "accept": "application/json",
                 "content-length": "0",
-                "host": "a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com",
+                "host": DOMAIN,
                 "user-agent": USER_AGENT,
                 "x-amzn-trace-id": "Root=1-5e6722a7-cc56xmpl46db7ae02d4da47e",
                 "x-forwarded-for": SOURCE_IP,
@@ -49,7 +52,7 @@ impl Event {
             "requestContext": {
                 "accountId": "111122223333",
                 "apiId": "a1b2c3d4e5",
-                "domainName": "a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com",
+                "domainName": DOMAIN,
                 "domainPrefix": "a1b2c3d4e5",
                 "http": {
                     "method": method,

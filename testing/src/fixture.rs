@@ -1,8 +1,8 @@
 //! What do the providers that companies have sign?
 //!
-//! `tests/providers/*.json`: a configuration to paste, the claims as the provider's documentation shows them, the caller
-//! that they mean, and what could be mistaken for them. Ids, names and thumbprints are invented; keys are made by the
-//! test.
+//! `tests/providers/*.json`: a configuration to paste, the clients to sign in with, the claims as the provider's
+//! documentation shows them, the caller that they mean, and what could be mistaken for them. Ids, names and thumbprints
+//! are invented; keys are made by the test.
 
 use std::fs;
 use std::path::Path;
@@ -47,6 +47,11 @@ impl Fixture {
     /// The entry of `HALLPASS_ISSUERS` that an operator would paste.
     pub fn configuration(&self) -> Value {
         self.document["configuration"].clone()
+    }
+
+    /// The members `cli` and `browser` that sign people in; null where the provider has no such client.
+    pub fn clients(&self) -> Map<String, Value> {
+        self.document["sign_in"].as_object().unwrap().clone()
     }
 
     /// The subject, and the groups.

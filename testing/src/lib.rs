@@ -3,11 +3,10 @@
 
 pub mod account;
 pub mod answer;
+pub mod aws;
 pub mod clock;
 pub mod corpus;
-pub mod dynamodb;
 pub mod events;
-pub mod expression;
 pub mod fixture;
 pub mod function;
 pub mod operator;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+use super::aws::dynamodb::{DynamoDb, GRANTS, STATE};
 use super::server::{Call, Handle, Reply, Server, lock};
 use super::{clock, secrets, sts};
 
@@ -39,7 +40,9 @@ pub const DAY: u64 = 86_400;
 /// A deployed stack, and an operator's machine.
 #[derive(Debug)]
 pub struct Deployed {
+    /// CloudFormation, Secrets Manager and IAM.
     pub server: Server,
+    pub dynamodb: DynamoDb,
     account: Arc<Mutex<Account>>,
     environment: BTreeMap<String, String>,
 }
@@ -98,7 +101,13 @@ impl Deployed {
         let version = |id: &str, stage, created| Version { id: id.to_owned(), stages: vec![stage], created };
         let key = |id: &str, active, created, used| Key { id: id.to_owned(), active, created, used: Some(used) };
         let account = Arc::new(Mutex::new(Account {
-            outputs: BTreeMap::from([("BrokerKey", SECRET), ("BrokerUser", USER), ("RotatorLog", LOG)]),
+            outputs: BTreeMap::from([
+                ("BrokerKey", SECRET),
+                ("BrokerUser", USER),
+                ("GrantsTable", GRANTS),
+                ("RotatorLog", LOG),
+                ("StateTable", STATE),
+            ]),
             secret: json!({
                 "ARN": SECRET,
                 "RotationEnabled": true,
@@ -113,9 +122,11 @@ impl Deployed {
             refused: HashMap::new(),
         }));
         let server = Server::start(Arc::clone(&account)).await;
-        let url = server.url();
+        let dynamodb = DynamoDb::start().await;
+        let (url, dynamodb_url) = (server.url(), dynamodb.server.url());
         let environment = [
             ("AWS_ENDPOINT_URL", url.as_str()),
+            ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url.as_str()),
             ("AWS_REGION", "eu-central-1"),
             ("SSL_CERT_FILE", crate::CERTIFICATES),
             ("AWS_ACCESS_KEY_ID", OPERATOR_KEY),
@@ -124,7 +135,7 @@ impl Deployed {
             ("HALLPASS_STACK", STACK),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Self { server, account, environment: BTreeMap::from(environment) }
+        Self { server, dynamodb, account, environment: BTreeMap::from(environment) }
     }
 
     /// What AWS holds, to look at or to change.

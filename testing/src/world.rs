@@ -7,8 +7,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::aws::dynamodb::{self, DynamoDb};
 use super::clock;
-use super::dynamodb::{self, DynamoDb};
 use super::events::Event;
 use super::function::Function;
 use super::provider::Provider;

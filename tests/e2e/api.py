@@ -123,6 +123,7 @@ def event(
         "/v1/credentials/{grant}": ("GET", "POST"),
         "/v1/grants": ("GET",),
         "/v1/health": ("GET", "HEAD"),
+        "/.well-known/oauth-protected-resource": ("GET", "HEAD", "OPTIONS"),
     }
     route = f"{method} {key}" if method in known.get(key, ()) else "$default"
     made: dict[str, Any] = {

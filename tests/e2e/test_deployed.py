@@ -7,8 +7,10 @@ gateway starts the function's zip with a session of the execution role that the 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import deploy
 import pytest
@@ -103,7 +105,10 @@ def anything(stack: Stack, deployed: Deployment, front: Api, token: Token) -> Ke
 
 
 def comparable(answer: Answer) -> tuple[int, dict[str, str | None], Any]:
-    return answer.status, {name: answer.headers.get(name) for name in HEADERS}, masked(answer.body)
+    headers = {name: answer.headers.get(name) for name in HEADERS}
+    if challenge := headers["www-authenticate"]:  # but for the host, which each has of its own
+        headers["www-authenticate"] = re.sub(r'(resource_metadata=")https?://[^/]+', r"\1…", challenge)
+    return answer.status, headers, masked(answer.body)
 
 
 # It works
@@ -117,6 +122,18 @@ def test_what_is_deployed_answers_as_the_local_stack_does(
     if "who" in asked:
         asked["token"] = token(asked.pop("who"))
     assert comparable(front.ask(**asked)) == comparable(api.ask(**asked))
+
+
+def test_it_says_of_itself_under_which_url_it_is_asked(stack: Stack, deployed: Deployment, front: Api) -> None:
+    path = "/.well-known/oauth-protected-resource"
+    answer = front.ask(path=path)
+    assert (answer.status, answer.headers["cache-control"]) == (200, "public, max-age=300")
+    assert answer.body["authorization_servers"] == [stack.issuer]
+    resource = answer.body["resource"]
+    assert urlsplit(resource).scheme == "https"
+    challenge = front.ask().headers["www-authenticate"]
+    assert challenge == f'Bearer resource_metadata="{resource}{path}"'
+    assert front.ask("HEAD", path).status == 200
 
 
 def test_its_sessions_open_what_the_grants_say(stack: Stack, front: Api, token: Token) -> None:

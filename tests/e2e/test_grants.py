@@ -92,7 +92,7 @@ def test_a_tag_of_the_session_opens_what_is_shared_out_by_it(stack: Stack, api: 
     # frank is a deployer too, of another department, and signed in without the second factor: told, then let in.
     refused = api.ask(token=token("frank"), query={"grant": "deploy"})
     assert (refused.status, refused.code) == (401, "insufficient_user_authentication")
-    assert 'max_age="900"' in refused.headers["www-authenticate"]
+    assert 'acr_values="mfa", max_age="900"' in refused.headers["www-authenticate"]
     assert (refused.body["amr_values"], refused.body["max_age"]) == (["mfa"], 900)
     deploy = next(yaml.safe_load_all((GRANTS / "deployers.yaml").read_text()))
     attributes = {name: deploy[name] for name in ("tags", "policy")}
@@ -156,7 +156,7 @@ def test_a_caller_is_told_what_there_is_to_ask_for(api: Api, token: Token) -> No
         "max_duration": 7200,
         "requires": {},
     }
-    assert told["deploy"]["requires"] == {"amr_values": ["mfa"]}, "the sign-in is fresh, and has one factor"
+    assert told["deploy"]["requires"] == {"acr_values": ["mfa"], "amr_values": ["mfa"]}, "the sign-in is fresh, and has one factor"
     assert sorted(grant["name"] for grant in api.ask(path="/v1/grants", token=token("dave")).body["grants"]) == [
         "badge",
         "home",

@@ -33,7 +33,7 @@ WILDCARDS = {
     (
         "ApiMayInvoke",
         "",
-        f"{ARN}:execute-api:us-east-1:{ACCOUNT}:<Api>/*/*/v1/*",
+        f"{ARN}:execute-api:us-east-1:{ACCOUNT}:<Api>/*",
     ): "the one stage, and every route of it",
 }
 
@@ -92,6 +92,14 @@ NOT_PROTECTED = {
     "PreflightOfCredentialsOfGrant": "part of the API, which is protected",
     "PreflightOfGrants": "part of the API, which is protected",
     "PreflightOfHealth": "part of the API, which is protected",
+    "Metadata": "part of the API, which is protected",
+    "MetadataByHead": "part of the API, which is protected",
+    "MetadataOfPath": "part of the API, which is protected",
+    "MetadataOfPathByHead": "part of the API, which is protected",
+    "PreflightOfMetadata": "part of the API, which is protected",
+    "PreflightOfMetadataOfPath": "part of the API, which is protected",
+    "Mapping": "part of the domain, which is protected",
+    "Record": "protected by its name: see the test of the domain",
 }
 
 PHYSICAL_NAMES = {
@@ -231,6 +239,16 @@ def test_one_issuer_is_made_of_parameters() -> None:
     ]
 
 
+def test_the_clients_of_one_issuer_are_made_of_parameters() -> None:
+    made = issuers(CliClientId="0oa1", BrowserClientId="0oa2", ClientScope="openid offline_access")
+    scope = {"scope": "openid offline_access"}
+    assert made[0]["cli"] == {"client_id": "0oa1"} | scope
+    assert made[0]["browser"] == {"client_id": "0oa2"} | scope
+    assert issuers(CliClientId="0oa1")[0]["cli"] == {"client_id": "0oa1", "scope": "openid"}
+    assert "browser" not in issuers(CliClientId="0oa1")[0]
+    assert "cli" not in issuers(BrowserClientId="0oa2")[0]
+
+
 def test_issuers_can_be_given_as_they_stand() -> None:
     text = '[{"id": "a", "issuer": "https://a.example", "audiences": ["x"]}]'
     variables = TEMPLATE.properties("Function", IssuersJson=text, IssuerUrl="", Audiences="")["Environment"][
@@ -283,6 +301,9 @@ def test_a_providers_configuration_can_be_said_in_parameters(path: Any) -> None:
         ({"IssuersJson": "[]", "SubjectClaim": "/oid"}, "leave the settings"),
         ({"IssuersJson": "[]", "GroupsClaim": "/roles"}, "leave the settings"),
         ({"IssuersJson": "[]", "IssuerId": "acme"}, "leave the settings"),
+        ({"IssuersJson": "[]", "CliClientId": "x"}, "leave the settings"),
+        ({"IssuersJson": "[]", "BrowserClientId": "x"}, "leave the settings"),
+        ({"IssuersJson": "[]", "ClientScope": "openid groups"}, "leave the settings"),
     ],
     ids=str,
 )
@@ -358,6 +379,27 @@ ARN_OF_POLICY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
                 *("https://a.example,https://a.example", "tauri://b,https://a.example,app://c,tauri://b"),
             ],
         ),
+        ("CliClientId", ["", "hallpass-cli", "0oa1b2c3", "a:b/c@d~e"], ["a b", 'a"b', "a\\b", "é", "a" * 256]),
+        ("BrowserClientId", ["", "hallpass-portal"], ["a b", 'a"b', "a\\b", "é", "a" * 256]),
+        ("ClientScope", ["openid", "openid offline_access api://x/y"], ["", " openid", "openid ", "a  b", 'a"b', "a\\b"]),
+        (
+            "DomainName",
+            ["", "hallpass.example.com", "a.b", "xn--bcher-kva.example"],
+            ["hallpass", "Hallpass.example.com", "https://a.example", "a.example/", "a_b.example", "-a.example", ".a.b"]
+            + ["a.example.", "*.example.com", "a..b", f"{'a' * 64}.example"],
+        ),
+        (
+            "CertificateArn",
+            ["", "arn:aws:acm:eu-central-1:111122223333:certificate/0f8fad5b-d9cb-469f-a165-70867728950e"],
+            ["0f8fad5b", "arn:aws:iam::111122223333:server-certificate/x", "arn:aws:acm:eu-central-1:1:certificate/x"],
+        ),
+        ("HostedZoneId", ["", "Z0123456789ABCDEFGHIJ"], ["/hostedzone/Z0123456789", "example.com", "z1", "Z" * 33]),
+        (
+            "PublicUrl",
+            ["", "https://a.example", "https://a.example/", "https://a.example:8443/x/y"],
+            ["http://a.example", "a.example", "https://A.example", "https://a.example//", "https://a.example?x"]
+            + ["https://user@a.example", "https://a.example/x y", "https://a.example#x"],
+        ),
         ("AlarmTopicArn", ["", "arn:aws:sns:eu-central-1:111122223333:alarms"], ["alarms", "arn:aws:sqs:x:1:y"]),
     ],
 )
@@ -372,6 +414,7 @@ def test_a_mistake_in_a_parameter_is_refused_before_anything_is_made(
 
 
 SOURCE = (ROOT / "src/http/route.rs").read_text() + (ROOT / "src/http/cors.rs").read_text()
+METADATA = "/.well-known/oauth-protected-resource"
 OTHER_SCHEMES = (
     "capacitor://localhost",
     "https://a.example,tauri://localhost",
@@ -381,18 +424,21 @@ OTHER_SCHEMES = (
 
 
 def of_function(preflights: bool) -> set[tuple[str, str]]:
-    """Its routes, by method and path."""
-    paths = dict(re.findall(r'Self::(\w+) => "(/v1/[\w/{}]+)"', SOURCE))
+    """Its routes, by method and path. Where its own URL has a path, the metadata is before it too, and browsers may ask
+    for it from anywhere, whoever answers the other preflights."""
+    source = SOURCE.replace("METADATA_PATH,", f'"{METADATA}",')
+    paths = dict(re.findall(r'Self::(\w+) => "(/[\w./{}-]+)"', source))
     allows = re.findall(r'((?:Self::\w+(?: \| )?)+) => "([A-Z, ]+)"', SOURCE)
     (count,) = re.findall(r"const ALL: \[Self; (\d+)\]", SOURCE)
     assert len(paths) == int(count), "the search finds all routes"
-    return {
+    routes = {
         (method, paths[route])
         for names, methods in allows
         for route in re.findall(r"Self::(\w+)", names)
         for method in methods.split(", ")
-        if preflights or method != "OPTIONS"
+        if preflights or route == "Metadata" or method != "OPTIONS"
     }
+    return routes | {(method, f"{path}/{{path+}}") for method, path in routes if path == METADATA}
 
 
 def test_every_route_of_the_gateway_is_one_of_the_function_and_the_reverse() -> None:
@@ -408,6 +454,12 @@ def test_every_route_of_the_gateway_is_one_of_the_function_and_the_reverse() -> 
         ("GET", "/v1/grants"),
         ("GET", "/v1/health"),
         ("HEAD", "/v1/health"),
+        ("GET", METADATA),
+        ("HEAD", METADATA),
+        ("OPTIONS", METADATA),
+        ("GET", f"{METADATA}/{{path+}}"),
+        ("HEAD", f"{METADATA}/{{path+}}"),
+        ("OPTIONS", f"{METADATA}/{{path+}}"),
     }
 
 
@@ -465,6 +517,97 @@ def test_gateway_and_function_allow_the_same_headers_and_methods() -> None:
     assert f'PREFLIGHT_MAX_AGE: &str = "{cors["MaxAge"]}"' in SOURCE
     page = (ROOT / "docs/api.md").read_text()
     assert [name for name in cors["AllowHeaders"] if f"`{name}`" not in page] == []
+
+
+##### The URL that people type
+
+
+CERTIFICATE = "arn:aws:acm:us-east-1:111122223333:certificate/0f8fad5b-d9cb-469f-a165-70867728950e"
+DOMAIN = {"DomainName": "hallpass.example.com", "CertificateArn": CERTIFICATE}
+
+
+def made(type_: str, **parameters: str) -> bool:
+    ((_, resource),) = TEMPLATE.of_type(type_).items()
+    return TEMPLATE.holds(resource.get("Condition"), **parameters)
+
+
+def url_of(**parameters: str) -> tuple[str, str]:
+    """What the function takes for its own URL, and what the operator is told."""
+    told = TEMPLATE.resolve(TEMPLATE.body["Outputs"]["Url"]["Value"], **parameters)
+    return TEMPLATE.properties("Function", **parameters)["Environment"]["Variables"]["HALLPASS_PUBLIC_URL"], told
+
+
+def test_without_a_domain_the_api_has_its_own_url() -> None:
+    for type_ in ("AWS::ApiGatewayV2::DomainName", "AWS::ApiGatewayV2::ApiMapping", "AWS::Route53::RecordSet"):
+        assert not made(type_), type_
+    assert TEMPLATE.properties("Api")["DisableExecuteApiEndpoint"] is False
+    assert url_of() == ("", "<Api.ApiEndpoint>")
+    assert statements("BrokerPolicy")[-2]["Sid"] == "NoIamOrNoneOfHallpass"
+
+
+def test_a_domain_is_the_only_way_in() -> None:
+    assert made("AWS::ApiGatewayV2::DomainName", **DOMAIN)
+    assert made("AWS::ApiGatewayV2::ApiMapping", **DOMAIN)
+    assert not made("AWS::Route53::RecordSet", **DOMAIN), "the domain may be somewhere else"
+    assert TEMPLATE.properties("Api", **DOMAIN)["DisableExecuteApiEndpoint"] is True
+    domain = TEMPLATE.properties("Domain", **DOMAIN)
+    assert domain["DomainName"] == "hallpass.example.com"
+    assert domain["DomainNameConfigurations"] == [
+        {"CertificateArn": CERTIFICATE, "EndpointType": "REGIONAL", "SecurityPolicy": "TLS_1_2"}
+    ]
+    mapping = TEMPLATE.properties("Mapping", **DOMAIN)
+    assert mapping == {"ApiId": "<Api>", "DomainName": "<Domain>", "Stage": "<Stage>"}, "at the root"
+    assert url_of(**DOMAIN) == ("https://hallpass.example.com", "https://hallpass.example.com")
+    assert TEMPLATE.holds(TEMPLATE.body["Outputs"]["DomainTarget"]["Condition"], **DOMAIN)
+
+
+def test_in_route_53_the_domain_gets_its_record() -> None:
+    zone = DOMAIN | {"HostedZoneId": "Z0123456789"}
+    assert made("AWS::Route53::RecordSet", **zone)
+    record = TEMPLATE.properties("Record", **zone)
+    assert (record["HostedZoneId"], record["Name"], record["Type"]) == ("Z0123456789", "<Domain>", "A")
+    assert record["AliasTarget"] == {
+        "DNSName": "<Domain.RegionalDomainName>",
+        "HostedZoneId": "<Domain.RegionalHostedZoneId>",
+        "EvaluateTargetHealth": False,
+    }
+
+
+def test_sessions_keep_their_hands_off_the_domain() -> None:
+    denied = statement("BrokerPolicy", "HandsOffHallpass", **DOMAIN)["Resource"]
+    domain = f"{ARN}:apigateway:us-east-1::/domainnames/hallpass.example.com"
+    assert {domain, f"{domain}/*"} <= set(denied)
+    assert statement("BrokerPolicy", "HandsOffItsName", **DOMAIN) == {
+        "Sid": "HandsOffItsName",
+        "Effect": "Deny",
+        "Action": "route53:ChangeResourceRecordSets",
+        "Resource": "*",
+        "Condition": {
+            "ForAnyValue:StringEquals": {
+                "route53:ChangeResourceRecordSetsNormalizedRecordNames": ["hallpass.example.com"]
+            }
+        },
+    }
+
+
+def test_another_url_is_the_operators_word() -> None:
+    url = "https://example.com/hallpass"
+    assert url_of(PublicUrl=url) == (url, url)
+    assert url_of(PublicUrl=url, **DOMAIN) == (url, url), "a CDN before the domain"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"DomainName": "a.example"}, "Set both of DomainName and CertificateArn"),
+        ({"CertificateArn": CERTIFICATE}, "Set both of DomainName and CertificateArn"),
+        ({"HostedZoneId": "Z1"}, "Set DomainName with HostedZoneId"),
+    ],
+    ids=str,
+)
+def test_half_a_domain_is_refused(parameters: dict[str, str], told: str) -> None:
+    assert [told in rule for rule in TEMPLATE.broken_rules(**GIVEN, **parameters)] == [True]
+    assert TEMPLATE.broken_rules(**GIVEN, **DOMAIN, HostedZoneId="Z1") == []
 
 
 ##### Who may do what
@@ -539,6 +682,8 @@ def test_sessions_keep_their_hands_off_every_part_of_hallpass() -> None:
             case "AWS::ApiGatewayV2::Api":
                 api = f"{ARN}:apigateway:us-east-1::/apis/<{name}>"
                 assert {api, f"{api}/*"} <= denied, name
+            case "AWS::ApiGatewayV2::DomainName":
+                pass  # where there is one: see the test of the domain
             case "AWS::CloudWatch::Alarm" if name == "KeyRotationFailed":
                 assert f"{ARN}:cloudwatch:us-east-1:{ACCOUNT}:alarm:*-{name}-*" in denied
             case "AWS::CloudWatch::Alarm":
@@ -576,7 +721,8 @@ def test_the_broker_user_has_its_limits_for_as_long_as_it_exists() -> None:
 def test_no_policy_is_longer_than_iam_takes() -> None:
     for name in TEMPLATE.of_type("AWS::IAM::ManagedPolicy"):
         # An ARN that is not known yet stands for one of 130 characters.
-        text = json.dumps(TEMPLATE.properties(name)["PolicyDocument"], separators=(",", ":"))
+        longest = {"DomainName": f"{'a' * 60}.{'b' * 60}.example", "CertificateArn": CERTIFICATE}
+        text = json.dumps(TEMPLATE.properties(name, **longest)["PolicyDocument"], separators=(",", ":"))
         assert len(re.sub(r"<[\w.]+>", "x" * 130, text)) <= 6144, name
 
 

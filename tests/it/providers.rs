@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use hallpass_testing::aws::dynamodb::BatchGet;
 use hallpass_testing::clock;
-use hallpass_testing::dynamodb::BatchGet;
 use hallpass_testing::events::Event;
 use hallpass_testing::fixture::Fixture;
 use hallpass_testing::signer::TestKey;

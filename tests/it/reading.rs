@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use hallpass_testing::dynamodb::BatchGet;
+use hallpass_testing::aws::dynamodb::BatchGet;
 use hallpass_testing::events::Event;
 use hallpass_testing::server::Call;
 use hallpass_testing::world::{World, policy};

@@ -6,8 +6,8 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use hallpass_testing::answer::Answer;
+use hallpass_testing::aws::dynamodb::{self, STATE};
 use hallpass_testing::clock;
-use hallpass_testing::dynamodb::{self, STATE};
 use hallpass_testing::events::Event;
 use hallpass_testing::server::Fault;
 use hallpass_testing::sts;

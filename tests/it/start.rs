@@ -190,11 +190,11 @@ async fn every_problem_is_told_at_once() {
     world.set("HALLPASS_ALLOWED_ORIGINS", "*");
     world.set("HALLPASS_METRICS_NAMESPACE", "AWS/Lambda");
     let told = [
-        "HALLPASS_ISSUERS[0].algorithms",
-        "HALLPASS_ISSUERS[0].subject",
-        "HALLPASS_ISSUERS[1].id",
-        "HALLPASS_ISSUERS[1].issuer",
-        "HALLPASS_ISSUERS[1].audiences",
+        "HALLPASS_ISSUERS/0/algorithms",
+        "HALLPASS_ISSUERS/0/subject",
+        "HALLPASS_ISSUERS/1/id",
+        "HALLPASS_ISSUERS/1/issuer",
+        "HALLPASS_ISSUERS/1/audiences",
         "HALLPASS_TABLE",
         "HALLPASS_BROKER_KEY",
         "HALLPASS_ALLOWED_ORIGINS",

@@ -69,7 +69,7 @@ async fn the_challenge_is_worded_as_rfc_9470_has_it() {
     answer.step_up();
     let challenge = answer.header("www-authenticate").unwrap();
     assert!(challenge.starts_with("Bearer error=\"insufficient_user_authentication\", "), "{challenge}");
-    assert!(challenge.ends_with(", acr_values=\"a b\", max_age=\"900\""), "{challenge}");
+    assert!(challenge.contains(", acr_values=\"a b\", max_age=\"900\", resource_metadata=\"https://"), "{challenge}");
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html>
 
 use super::template::{FILLED, Template, VARIABLE};
-use crate::read::problems::quoted;
+use crate::read::problems::{Problem, quoted};
+use crate::read::rule::Rule;
 use crate::session::is_partition;
 
 /// How the resource of an ARN of IAM begins, unless it is `*` or `root`: those that IAM's message lists ("IAM resource
@@ -36,8 +37,8 @@ const OF_S3_WITH_REGION: [&str; 6] =
 ///
 /// # Errors
 /// What is wrong, with the remedy.
-pub(in crate::grants) fn resource(text: &str) -> Result<Template, String> {
-    let template = Template::parse(text).map_err(|error| error.to_string())?;
+pub(in crate::grants) fn resource(text: &str) -> Result<Template, Problem> {
+    let template = Template::parse(text)?;
     let outline = template.outline();
     if outline == "*" {
         return Ok(template);
@@ -49,7 +50,8 @@ pub(in crate::grants) fn resource(text: &str) -> Result<Template, String> {
         }
         _ => Some("must be `*` or an ARN, `arn:partition:service:region:account:resource`"),
     };
-    wrong.map_or(Ok(template), |wrong| Err(format!("{wrong}: {}", quoted(text))))
+    let problem = |wrong: &str| Problem::new(Rule::Resource, format_args!("{wrong}: {}", quoted(text)));
+    wrong.map_or(Ok(template), |wrong| Err(problem(wrong)))
 }
 
 fn mistake(partition: &str, service: &str, region: &str, account: &str, resource: &str) -> Option<&'static str> {

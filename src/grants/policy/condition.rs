@@ -12,11 +12,12 @@ use serde_json::{Map, Number, Value};
 use super::one_or_many::OneOrMany;
 use super::template::{FILLED, Template, VARIABLE};
 use crate::read::json::escaped;
-use crate::read::problems::{Problems, quoted};
+use crate::read::problems::{Problem, Problems, quoted};
+use crate::read::rule::Rule;
 
 /// What an operator compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Family {
+pub(in crate::grants) enum Family {
     Text,
     Number,
     Date,
@@ -60,10 +61,10 @@ const OPERATORS: [(&str, Family); 27] = [
 /// A condition operator with its qualifiers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::grants) struct Operator {
-    qualifier: Option<&'static str>,
-    name: &'static str,
-    family: Family,
-    if_exists: bool,
+    pub(in crate::grants) qualifier: Option<&'static str>,
+    pub(in crate::grants) name: &'static str,
+    pub(in crate::grants) family: Family,
+    pub(in crate::grants) if_exists: bool,
 }
 
 impl Operator {
@@ -81,9 +82,14 @@ impl Operator {
         format!("{}{}{behind}", self.qualifier.unwrap_or_default(), self.name)
     }
 
+    /// Whether it says what a value is not.
+    pub(in crate::grants) fn negates(&self) -> bool {
+        self.name.contains("Not")
+    }
+
     /// Whether it holds where the key is missing, because it says what a value is not.
     pub(in crate::grants) fn holds_without_key(&self) -> bool {
-        self.name.contains("Not") || self.if_exists || self.qualifier == Some("ForAllValues:")
+        self.negates() || self.if_exists || self.qualifier == Some("ForAllValues:")
     }
 }
 
@@ -118,17 +124,18 @@ pub(in crate::grants) struct Condition(pub(in crate::grants) Vec<Comparison>);
 impl Condition {
     pub(in crate::grants) fn read(document: &Value, at: &str, problems: &mut Problems) -> Self {
         let Some(members) = document.as_object() else {
-            problems.add(at, "must be an object of operators");
+            problems.add(at, Problem::wrong(Rule::Type, "must be an object of operators", document));
             return Self::default();
         };
         let read = |(name, block): (&String, &Value)| {
             let at = format!("{at}/{}", escaped(name));
             let operator = Operator::parse(name);
             if operator.is_none() {
-                problems.add(&at, "is not a condition operator of IAM; check its spelling and case");
+                let problem = Problem::new(Rule::ConditionOperator, "is not a condition operator of IAM");
+                problems.add(&at, problem.help("check its spelling and case"));
             }
             let Some(block) = block.as_object().filter(|block| !block.is_empty()) else {
-                problems.add(&at, "must be an object of at least one condition key");
+                problems.add(&at, Problem::wrong(Rule::Type, "must be an object of at least one condition key", block));
                 return None;
             };
             let operator = operator?;
@@ -137,15 +144,20 @@ impl Condition {
                 let at = format!("{at}/{}", escaped(key));
                 match Template::parse(key) {
                     Ok(plain) if plain.is_plain() && !key.is_empty() => {}
-                    Ok(_) => problems.add(&at, "must be the name of a condition key, without templates"),
-                    Err(error) => problems.add(&at, error),
+                    Ok(_) => {
+                        let must =
+                            format_args!("must be the name of a condition key, without templates: {}", quoted(key));
+                        problems.add(&at, Problem::new(Rule::ConditionKey, must));
+                    }
+                    Err(error) => problems.add(&at, error.into()),
                 }
                 // IAM does not tell such keys apart, and which of the two it would read is not documented.
                 if !folded.insert(key.to_lowercase()) {
-                    problems.add(&at, "is written twice, in different case; IAM treats both as one key");
+                    let says = "is written twice, in different case; IAM treats both as one key";
+                    problems.add(&at, Problem::new(Rule::ConditionKey, says));
                 }
                 OneOrMany::read(value, &at, problems, |value, at, problems| {
-                    operand(operator.family, value).map_err(|remedy| problems.add(at, remedy)).ok()
+                    operand(operator.family, value).map_err(|problem| problems.add(at, problem)).ok()
                 })
                 .map(|operands| (key.clone(), operands))
             });
@@ -174,10 +186,10 @@ impl Condition {
 }
 
 /// Reads a value for an operator of this family.
-fn operand(family: Family, value: &Value) -> Result<Operand, String> {
+fn operand(family: Family, value: &Value) -> Result<Operand, Problem> {
     let wrong = match value {
         Value::String(text) => {
-            let template = Template::parse(text).map_err(|error| error.to_string())?;
+            let template = Template::parse(text)?;
             match mistake(family, &template.outline()) {
                 None => return Ok(Operand::Text(template)),
                 Some(wrong) => wrong,
@@ -201,7 +213,7 @@ fn operand(family: Family, value: &Value) -> Result<Operand, String> {
         Value::Null | Value::Object(_) | Value::Array(_) => "must be a string, number or boolean",
     };
     let found = value.as_str().map_or_else(|| quoted(value), quoted);
-    Err(format!("{wrong}: {found}"))
+    Err(Problem::new(Rule::ConditionValue, format_args!("{wrong}: {found}")))
 }
 
 const DATE: &str = "must be a date of ISO 8601, such as 2026-11-22T12:00:00Z, or seconds";

@@ -8,7 +8,6 @@ mod action;
 mod arn;
 mod condition;
 mod one_or_many;
-mod reader;
 mod statement;
 mod template;
 mod variable;
@@ -19,13 +18,15 @@ use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Value, json};
 
 pub(in crate::grants) use self::action::Action;
-pub(in crate::grants) use self::condition::Condition;
-use self::reader::Reader;
+pub(in crate::grants) use self::condition::{Condition, Family, Operand, Operator};
+pub(in crate::grants) use self::one_or_many::OneOrMany;
 pub use self::statement::Statement;
 pub(in crate::grants) use self::statement::{Effect, Scope};
 pub(in crate::grants) use self::template::Part;
 pub use self::template::{ClaimError, Template, TemplateError};
-use crate::read::problems::{Problems, quoted};
+use crate::read::fields::{Fields, string};
+use crate::read::problems::{Problem, Problems};
+use crate::read::rule::Rule;
 
 /// The language version in which `${…}` is a variable; in 2008's it is text.
 const VERSION: &str = "2012-10-17";
@@ -50,12 +51,50 @@ impl Policy {
     /// # Errors
     /// Every problem, each at its JSON pointer.
     pub fn parse(document: &Value, pointer: &str) -> Result<Self, Problems> {
-        let mut reader = Reader { problems: Problems::default() };
-        let policy = reader.policy(document, pointer);
-        match policy {
-            Some(policy) if reader.problems.is_empty() => Ok(policy),
-            _ => Err(reader.problems),
+        let mut problems = Problems::default();
+        match Self::read(document, pointer, &mut problems) {
+            Some(policy) if problems.is_empty() => Ok(policy),
+            _ => Err(problems),
         }
+    }
+
+    /// Reads the policy at `at`, and notes every problem.
+    pub(in crate::grants) fn read(document: &Value, at: &str, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::of(document, at, "must be a JSON object", problems)?;
+        let version = fields.raw("Version");
+        if let Some(other) = version.filter(|version| !matches!(version.as_str(), Some(VERSION | OLD_VERSION))) {
+            fields.add("Version", Problem::wrong(Rule::PolicyVersion, "must be \"2012-10-17\"", other));
+        }
+        if version.and_then(Value::as_str) != Some(VERSION) && holds_variable(document) {
+            let says = "must be \"2012-10-17\", since a string contains `${`: otherwise it is text, and the merged policy \
+                        would make it a variable";
+            fields.add("Version", Problem::new(Rule::PolicyVersion, says));
+        }
+        fields.optional("Id", label);
+        let statements = fields.raw("Statement");
+        let listed = statements.is_some_and(Value::is_array);
+        let statements: Vec<Statement> = match statements {
+            Some(Value::Array(list)) if list.len() > MAX_STATEMENTS => {
+                let says = format_args!("must have at most {MAX_STATEMENTS} statements, which is the limit of STS");
+                fields.add("Statement", Problem::new(Rule::Statement, says));
+                Vec::new()
+            }
+            Some(Value::Array(list)) if !list.is_empty() => {
+                let read = |_: &Value, at: &str, problems: &mut Problems| {
+                    let read = |(index, one)| Statement::read(one, &format!("{at}/{index}"), problems);
+                    list.iter().enumerate().filter_map(read).collect()
+                };
+                fields.nested("Statement", read).unwrap_or_default()
+            }
+            Some(Value::Object(_)) => fields.nested("Statement", Statement::read).flatten().into_iter().collect(),
+            _ => {
+                let says = "must be a statement or a list of at least one";
+                fields.add("Statement", Problem::new(Rule::Statement, says));
+                Vec::new()
+            }
+        };
+        fields.finish(|_| false, unknown_element);
+        Some(Self { statements, listed })
     }
 
     /// Whether a statement denies.
@@ -88,38 +127,24 @@ impl Policy {
     }
 }
 
-impl Reader {
-    fn policy(&mut self, document: &Value, at: &str) -> Option<Policy> {
-        let members = self.object(document, at, "must be a JSON object")?;
-        self.only(members, at, &["Version", "Id", "Statement"]);
-        let version = members.get("Version");
-        if let Some(other) = version.filter(|version| !matches!(version.as_str(), Some(VERSION | OLD_VERSION))) {
-            self.problems.add(&format!("{at}/Version"), format_args!("must be \"2012-10-17\": {}", quoted(other)));
+/// Reads `Id` or `Sid`, which mean nothing.
+fn label(value: &Value) -> Result<(), Problem> {
+    if string(value)?.contains("${") {
+        let says = "contains a `${`, and templates do not work here";
+        return Err(Problem::wrong(Rule::Template, says, value));
+    }
+    Ok(())
+}
+
+fn unknown_element(name: &str) -> Problem {
+    match name {
+        "Principal" | "NotPrincipal" => {
+            Problem::new(Rule::PolicyElement, "belongs in resource policies").help("remove it")
         }
-        if version.and_then(Value::as_str) != Some(VERSION) && holds_variable(document) {
-            let remedy = "must be \"2012-10-17\", since a string contains `${`: otherwise it is text, and the merged \
-                          policy would make it a variable";
-            self.problems.add(&format!("{at}/Version"), remedy);
+        _ => {
+            let says = "is not an element of IAM's grammar here";
+            Problem::new(Rule::PolicyElement, says).help("check its spelling and case")
         }
-        self.text(members, "Id", at);
-        let at = &format!("{at}/Statement");
-        let statements: Vec<Statement> = match members.get("Statement") {
-            Some(Value::Array(list)) if list.len() > MAX_STATEMENTS => {
-                self.problems
-                    .add(at, format_args!("must have at most {MAX_STATEMENTS} statements, which is the limit of STS"));
-                Vec::new()
-            }
-            Some(Value::Array(list)) if !list.is_empty() => {
-                let read = |(index, one)| self.statement(one, &format!("{at}/{index}"));
-                list.iter().enumerate().filter_map(read).collect()
-            }
-            Some(one @ Value::Object(_)) => self.statement(one, at).into_iter().collect(),
-            _ => {
-                self.problems.add(at, "must be a statement or a list of at least one");
-                Vec::new()
-            }
-        };
-        Some(Policy { statements, listed: members.get("Statement").is_some_and(Value::is_array) })
     }
 }
 

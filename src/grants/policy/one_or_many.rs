@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::read::problems::Problems;
+use crate::read::problems::{Problem, Problems};
+use crate::read::rule::Rule;
 
 /// A value, or a list of at least one, as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +22,7 @@ impl<T> OneOrMany<T> {
     ) -> Option<Self> {
         let Some(list) = value.as_array() else { return read(value, at, problems).map(Self::One) };
         if list.is_empty() {
-            problems.add(at, "must not be empty");
+            problems.add(at, Problem::new(Rule::Missing, "must not be empty"));
             return None;
         }
         let all = list.iter().enumerate().filter_map(|(index, one)| read(one, &format!("{at}/{index}"), problems));

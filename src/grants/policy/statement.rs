@@ -6,9 +6,11 @@ use super::action::Action;
 use super::arn::resource;
 use super::condition::Condition;
 use super::one_or_many::OneOrMany;
-use super::reader::Reader;
 use super::template::Template;
-use crate::read::problems::quoted;
+use super::{label, unknown_element};
+use crate::read::fields::Fields;
+use crate::read::problems::{Problem, Problems};
+use crate::read::rule::Rule;
 
 /// One statement. `Sid` is dropped: two statements with one `Sid` are refused by STS, and merging could make two.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,48 +76,44 @@ impl<T> Scope<T> {
     }
 }
 
-impl Reader {
-    pub(in crate::grants) fn statement(&mut self, document: &Value, at: &str) -> Option<Statement> {
-        let members = self.object(document, at, "must be a statement, which is a JSON object")?;
-        self.only(members, at, &["Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"]);
-        self.text(members, "Sid", at);
-        let effect = match members.get("Effect").and_then(Value::as_str) {
-            Some("Allow") => Some(Effect::Allow),
-            Some("Deny") => Some(Effect::Deny),
-            _ => {
-                let found = members.get("Effect").map(|effect| format!(": {}", quoted(effect))).unwrap_or_default();
-                let remedy = format_args!("must be \"Allow\" or \"Deny\"{found}");
-                self.problems.add(&format!("{at}/Effect"), remedy);
-                None
-            }
-        };
-        let action = self.scope(members, at, ["Action", "NotAction"], Action::parse);
-        let resource = self.scope(members, at, ["Resource", "NotResource"], resource);
-        let condition = members
-            .get("Condition")
-            .map(|condition| Condition::read(condition, &format!("{at}/Condition"), &mut self.problems));
-        Some(Statement { effect: effect?, action: action?, resource: resource?, condition })
+impl Statement {
+    pub(super) fn read(document: &Value, at: &str, problems: &mut Problems) -> Option<Self> {
+        let mut fields = Fields::of(document, at, "must be a statement, which is a JSON object", problems)?;
+        fields.optional("Sid", label);
+        let must = "must be \"Allow\" or \"Deny\"";
+        let effect = fields.required("Effect", must, |value| match value.as_str() {
+            Some("Allow") => Ok(Effect::Allow),
+            Some("Deny") => Ok(Effect::Deny),
+            _ => Err(Problem::wrong(Rule::Effect, must, value)),
+        });
+        let action = scope(&mut fields, ["Action", "NotAction"], Action::parse);
+        let resource = scope(&mut fields, ["Resource", "NotResource"], resource);
+        let condition = fields.nested("Condition", Condition::read);
+        fields.finish(|_| false, unknown_element);
+        Some(Self { effect: effect?, action: action?, resource: resource?, condition })
     }
+}
 
-    fn scope<T>(
-        &mut self,
-        members: &Map<String, Value>,
-        at: &str,
-        [these, all_but]: [&'static str; 2],
-        parse: fn(&str) -> Result<T, String>,
-    ) -> Option<Scope<T>> {
-        let (name, value) = match (members.get(these), members.get(all_but)) {
-            (Some(value), None) => (these, value),
-            (None, Some(value)) => (all_but, value),
-            _ => {
-                self.problems.add(at, format_args!("must have either `{these}` or `{all_but}`"));
-                return None;
-            }
-        };
-        let values = OneOrMany::read(value, &format!("{at}/{name}"), &mut self.problems, |value, at, problems| {
-            let parsed = value.as_str().map_or_else(|| Err(format!("must be a string: {}", quoted(value))), parse);
-            parsed.map_err(|remedy| problems.add(at, remedy)).ok()
-        })?;
-        Some(if name == these { Scope::These(values) } else { Scope::AllBut(values) })
-    }
+fn scope<T>(
+    fields: &mut Fields<'_>,
+    [these, all_but]: [&'static str; 2],
+    parse: fn(&str) -> Result<T, Problem>,
+) -> Option<Scope<T>> {
+    let name = match (fields.raw(these), fields.raw(all_but)) {
+        (Some(_), None) => these,
+        (None, Some(_)) => all_but,
+        _ => {
+            let says = format_args!("must have either `{these}` or `{all_but}`");
+            fields.add_here(Problem::new(Rule::Statement, says));
+            return None;
+        }
+    };
+    let values = fields.nested(name, |value, at, problems| {
+        OneOrMany::read(value, at, problems, |value, at, problems| {
+            let text = value.as_str().ok_or_else(|| Problem::wrong(Rule::Type, "must be a string", value));
+            text.and_then(parse).map_err(|problem| problems.add(at, problem)).ok()
+        })
+    });
+    let values = values.flatten()?;
+    Some(if name == these { Scope::These(values) } else { Scope::AllBut(values) })
 }

@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::variable;
 use crate::identity::Caller;
 use crate::read::json;
-use crate::read::problems::quoted;
+use crate::read::problems::{Problem, quoted};
+use crate::read::rule::Rule;
 use crate::session::FederatedName;
 
 /// Bytes of a value that is filled in.
@@ -41,12 +42,10 @@ pub enum TemplateError {
     #[error("contains a `${{…}}` inside another: {}", quoted(.0))]
     Nested(String),
     /// It looks like one of ours.
-    #[error(
-        "contains an unknown form of a template, {}; there are `${{jwt:/pointer}}` and `${{session:name}}`", quoted(.0)
-    )]
+    #[error("contains an unknown form of a template, {}", quoted(.0))]
     Unknown(String),
     /// A tool should have replaced it on the way here.
-    #[error("contains {}, which {tool} should have replaced; {instead}", quoted(.text))]
+    #[error("contains {}, which {tool} should have replaced", quoted(.text))]
     Foreign {
         /// What it holds.
         text: String,
@@ -56,8 +55,26 @@ pub enum TemplateError {
         instead: &'static str,
     },
     /// IAM would not know it.
-    #[error("contains {}, which is not a variable of IAM; write its value, or a variable as `${{prefix:Key}}`", quoted(.0))]
+    #[error("contains {}, which is not a variable of IAM", quoted(.0))]
     NoVariable(String),
+}
+
+impl From<TemplateError> for Problem {
+    fn from(error: TemplateError) -> Self {
+        let (rule, help) = match &error {
+            TemplateError::Open(_) | TemplateError::Nested(_) => (Rule::Template, None),
+            TemplateError::Unknown(_) => (Rule::Template, Some("there are `${jwt:/pointer}` and `${session:name}`")),
+            TemplateError::Foreign { instead, .. } => (Rule::Placeholder, Some(*instead)),
+            TemplateError::NoVariable(_) => {
+                (Rule::Placeholder, Some("write its value, or a variable as `${prefix:Key}`"))
+            }
+        };
+        let problem = Self::new(rule, error);
+        match help {
+            Some(help) => problem.help(help),
+            None => problem,
+        }
+    }
 }
 
 /// Why a template cannot be filled in for this caller. Holds nothing of the claim's value.

@@ -4,7 +4,7 @@ use super::*;
 
 fn told(item: Value) -> Vec<String> {
     let Value::Object(attributes) = item else { panic!("an item is an object") };
-    Item::read(attributes).err().map(|problems| problems.iter().map(str::to_owned).collect()).unwrap_or_default()
+    Item::read(&attributes).err().map(|problems| problems.iter().map(ToString::to_string).collect()).unwrap_or_default()
 }
 
 fn mistakes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
@@ -97,7 +97,7 @@ fn mistakes() -> Vec<(&'static str, Value, &'static str, &'static str)> {
 fn mistakes_in_requirements() -> Vec<(&'static str, Value, &'static str, &'static str)> {
     let words = "must be a list of 1 to 16 strings of visible ASCII without spaces, `\"` and `\\`";
     let scalars = "must be a list of at least one string or boolean";
-    let pointer = "must be named by a JSON pointer, such as `/department` (RFC 6901)";
+    let pointer = "must be named by a JSON pointer (RFC 6901)";
     let long = |length: usize| "a".repeat(length);
     vec![
         ("require", json!([]), "/require", "must be a map of `acr`, `amr`, `max_age` and `claims`"),

@@ -2,6 +2,7 @@
 
 mod corpus;
 mod edges;
+mod effects;
 mod items;
 mod merging;
 mod model;

@@ -6,7 +6,7 @@ use super::*;
 fn problems(document: &Value) -> Vec<String> {
     match Policy::parse(document, "") {
         Ok(_) => Vec::new(),
-        Err(problems) => problems.iter().map(|problem| problem.split(' ').next().unwrap().to_owned()).collect(),
+        Err(problems) => problems.iter().map(|problem| problem.at.clone()).collect(),
     }
 }
 
@@ -322,7 +322,7 @@ fn mistakes_in_dates() -> Vec<(&'static str, Value, &'static str, &'static str)>
 #[track_caller]
 fn assert_told(document: &Value, pointer: &str, place: &str, remedy: &str) {
     let problems = Policy::parse(document, pointer).expect_err(&document.to_string());
-    let told: Vec<&str> = problems.iter().collect();
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 1, "{document}: {told:?}");
     assert!(told[0].starts_with(&format!("{place} {remedy}")), "{document}: {told:?}, not {place} {remedy}");
 }

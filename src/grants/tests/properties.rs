@@ -280,7 +280,7 @@ proptest! {
                 continue;
             }
             let attributes = item.as_object().unwrap().clone();
-            let policy = Item::read(attributes).unwrap().policy.unwrap();
+            let policy = Item::read(&attributes).unwrap().policy.unwrap();
             for statement in policy.statements() {
                 let filled = statement.print(&|template: &Template| template.fill(&caller, name)).unwrap();
                 prop_assert!(printed.contains(&filled), "{filled}");
@@ -326,7 +326,7 @@ proptest! {
 
     #[test]
     fn no_policy_makes_the_parser_panic(text in "\\PC{0,200}") {
-        let _ = Item::read(json!({ "policy": text }).as_object().unwrap().clone());
+        let _ = Item::read(json!({ "policy": text }).as_object().unwrap());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is filled in, and what only looks like it?
 
 use super::*;
+use crate::read::problems::Problem;
 
 fn filled(text: &str, claims: &Value) -> Result<String, ClaimError> {
     let caller = caller_claiming(&json!({}), claims);
@@ -150,34 +151,40 @@ pub(super) const FOREIGN: [(&str, &str); 52] = [
     ("{{bucket", "a template engine, such as Helm or Ansible"),
 ];
 
+/// What the author of a grant is told, as it stands behind the place.
+#[track_caller]
+fn refusal(text: &str) -> String {
+    let problem = Problem::from(Template::parse(text).expect_err(text));
+    problem.to_string().trim_start().to_owned()
+}
+
 #[test]
 fn what_another_tool_should_have_replaced_is_refused_and_the_tool_named() {
     for (text, tool) in FOREIGN {
         for whole in [text.to_owned(), format!("a/{text}"), format!("${{jwt:/sub}}/{text}/${{aws:userid}}")] {
-            let refused = Template::parse(&whole).expect_err(&whole).to_string();
+            let refused = refusal(&whole);
             assert!(refused.contains(&format!("which {tool} should have replaced; ")), "{whole}: {refused}");
             let start: String = text.chars().take(9).collect();
             assert!(refused.starts_with(&format!("contains `{start}")), "{whole}: {refused}");
         }
     }
-    let refused = |text: &str| Template::parse(text).unwrap_err().to_string();
     assert_eq!(
-        refused("a/${self:custom.bucket}/*"),
+        refusal("a/${self:custom.bucket}/*"),
         "contains `${self:custom.bucket}`, which the Serverless Framework should have replaced; write its value"
     );
     assert_eq!(
-        refused("a/${!jwt:/sub}/*"),
+        refusal("a/${!jwt:/sub}/*"),
         "contains `${!jwt:/sub}`, which CloudFormation's `Fn::Sub` should have replaced; leave out its `!`"
     );
     assert_eq!(
-        refused("a/$${jwt:/sub}/*"),
+        refusal("a/$${jwt:/sub}/*"),
         "contains `$${jwt:/sub}`, which Terraform should have replaced; write `${`"
     );
     assert_eq!(
-        refused("x{{resolve:ssm:/a}}y"),
+        refusal("x{{resolve:ssm:/a}}y"),
         "contains `{{resolve:ssm:/a}}`, which CloudFormation (dynamic references) should have replaced; write its value"
     );
-    let long = refused(&format!("${{self:{}}}", "x".repeat(1_000)));
+    let long = refusal(&format!("${{self:{}}}", "x".repeat(1_000)));
     assert!(long.len() < 250 && long.contains("x…`, which"), "{long}");
 }
 
@@ -254,7 +261,7 @@ fn what_is_neither_ours_nor_iams_is_refused() {
         ("${aws:PrincipalTag/team, '${session:name}'}", nested),
         ("${${*}}", nested),
     ] {
-        let refused = Template::parse(text).expect_err(text).to_string();
+        let refused = refusal(text);
         assert!(refused.starts_with(remedy), "{text}: {refused}");
         let says_why = remedy != no_variable || refused.contains("`, which is not a variable of IAM; write its value");
         assert!(says_why, "{text}: {refused}");

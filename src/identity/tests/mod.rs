@@ -40,10 +40,10 @@ impl Desk {
         Self { issuers, keys: key_sets.iter().map(|(id, set)| ((*id).to_owned(), parse(set))).collect() }
     }
 
-    fn verify(&self, token: &str) -> Result<Caller, Refusal> {
+    fn verify(&self, token: &str) -> Result<Caller, TokenError> {
         let token = UnverifiedToken::parse(token)?;
         let named = token.issuer()?;
-        let issuer = self.issuers.iter().find(|issuer| issuer.url() == named).ok_or(Refusal::IssuerUnknown)?;
+        let issuer = self.issuers.iter().find(|issuer| issuer.url() == named).ok_or(TokenError::IssuerUnknown)?;
         verify(token.check_header(issuer)?, &self.keys[issuer.id().as_str()], now())
     }
 }
@@ -68,45 +68,45 @@ fn with(name: &str, value: impl Into<Value>) -> Value {
 }
 
 /// The case of the corpus that reaches each rule. A rule without one does not compile.
-const fn case(refusal: Refusal) -> &'static str {
+const fn case(refusal: TokenError) -> &'static str {
     match refusal {
-        Refusal::TooLong => "one byte more than 10,000",
-        Refusal::NotCompactJws => "the five parts of a JWE",
-        Refusal::NotBase64Url => "spare bits of the signature set",
-        Refusal::HeaderMalformed => "two `alg`, one of them escaped",
-        Refusal::ClaimsMalformed => "two `sub`",
-        Refusal::IssuerMissing => "`iss` in a list",
-        Refusal::IssuerUnknown => "`iss` with a slash behind",
-        Refusal::AlgorithmUnsupported => "HS256 with the public key as PEM",
-        Refusal::AlgorithmNotAllowed => "PS256, which is not this issuer's",
-        Refusal::CriticalHeader => "`crit` empty",
-        Refusal::TypeNotAccepted => "`typ` of a DPoP proof",
-        Refusal::KeyIdMalformed => "`kid` as a number",
-        Refusal::KeyUnknown => "a key of another issuer",
-        Refusal::KeyAmbiguous => "no `kid` and two keys",
-        Refusal::KeyMismatch => "RS256 with a key that is for RS384",
-        Refusal::SignatureInvalid => "a key of another issuer under the same `kid`",
-        Refusal::LogoutToken => "`events` of a logout",
-        Refusal::SenderConstrained => "`cnf` of DPoP",
-        Refusal::AudienceMalformed => "no `aud`",
-        Refusal::AudienceMismatch => "`aud` of another",
-        Refusal::PartyNotAuthorized => "a party that is not authorized",
-        Refusal::ExpiryMalformed => "`exp` as a string",
-        Refusal::IssuedAtMalformed => "no `iat`",
-        Refusal::NotBeforeMalformed => "`nbf` null",
-        Refusal::Expired => "`exp` past the leeway",
-        Refusal::NotYetValid => "`nbf` ahead",
-        Refusal::IssuedInFuture => "`iat` ahead",
-        Refusal::ExpiryBeforeIssue => "expiring as it is issued",
-        Refusal::LifetimeTooLong => "`exp` of 1e18",
-        Refusal::SubjectMalformed => "`sub` empty",
-        Refusal::TokenIdMissing => "no `jti` where each token serves once",
-        Refusal::RequiredClaim => "a required claim of another value",
-        Refusal::GroupsMalformed => "`groups` with a bad one among good ones",
-        Refusal::GroupsInText => "`groups` as a list in a string, as Cognito maps SAML",
-        Refusal::GroupsTooMany => "`groups` that are 201",
-        Refusal::GroupsOverage => "`hasgroups` true",
-        Refusal::GroupsMissing => "no groups where they are required",
+        TokenError::TooLong => "one byte more than 10,000",
+        TokenError::NotCompactJws => "the five parts of a JWE",
+        TokenError::NotBase64Url => "spare bits of the signature set",
+        TokenError::HeaderMalformed => "two `alg`, one of them escaped",
+        TokenError::ClaimsMalformed => "two `sub`",
+        TokenError::IssuerMissing => "`iss` in a list",
+        TokenError::IssuerUnknown => "`iss` with a slash behind",
+        TokenError::AlgorithmUnsupported => "HS256 with the public key as PEM",
+        TokenError::AlgorithmNotAllowed => "PS256, which is not this issuer's",
+        TokenError::CriticalHeader => "`crit` empty",
+        TokenError::TypeNotAccepted => "`typ` of a DPoP proof",
+        TokenError::KeyIdMalformed => "`kid` as a number",
+        TokenError::KeyUnknown => "a key of another issuer",
+        TokenError::KeyAmbiguous => "no `kid` and two keys",
+        TokenError::KeyMismatch => "RS256 with a key that is for RS384",
+        TokenError::SignatureInvalid => "a key of another issuer under the same `kid`",
+        TokenError::LogoutToken => "`events` of a logout",
+        TokenError::SenderConstrained => "`cnf` of DPoP",
+        TokenError::AudienceMalformed => "no `aud`",
+        TokenError::AudienceMismatch => "`aud` of another",
+        TokenError::PartyNotAuthorized => "a party that is not authorized",
+        TokenError::ExpiryMalformed => "`exp` as a string",
+        TokenError::IssuedAtMalformed => "no `iat`",
+        TokenError::NotBeforeMalformed => "`nbf` null",
+        TokenError::Expired => "`exp` past the leeway",
+        TokenError::NotYetValid => "`nbf` ahead",
+        TokenError::IssuedInFuture => "`iat` ahead",
+        TokenError::ExpiryBeforeIssue => "expiring as it is issued",
+        TokenError::LifetimeTooLong => "`exp` of 1e18",
+        TokenError::SubjectMalformed => "`sub` empty",
+        TokenError::TokenIdMissing => "no `jti` where each token serves once",
+        TokenError::RequiredClaim => "a required claim of another value",
+        TokenError::GroupsMalformed => "`groups` with a bad one among good ones",
+        TokenError::GroupsInText => "`groups` as a list in a string, as Cognito maps SAML",
+        TokenError::GroupsTooMany => "`groups` that are 201",
+        TokenError::GroupsOverage => "`hasgroups` true",
+        TokenError::GroupsMissing => "no groups where they are required",
     }
 }
 
@@ -121,10 +121,10 @@ fn corpus() -> (Corpus, Desk) {
 fn every_forged_stale_confused_or_malformed_token_is_refused_for_its_own_reason() {
     let (corpus, desk) = corpus();
     for forgery in &corpus.refused {
-        let refused = desk.verify(&forgery.token).map(|_| ()).map_err(Refusal::reason);
+        let refused = desk.verify(&forgery.token).map(|_| ()).map_err(TokenError::reason);
         assert_eq!(refused, Err(forgery.reason), "{}", forgery.what);
     }
-    for refusal in Refusal::ALL {
+    for refusal in TokenError::ALL {
         let reaches =
             corpus.refused.iter().any(|forgery| (&*forgery.what, forgery.reason) == (case(*refusal), refusal.reason()));
         assert!(reaches, "`{}` does not reach {refusal:?}", case(*refusal));
@@ -143,8 +143,8 @@ fn every_genuine_token_is_accepted() {
 fn no_two_cases_and_no_two_refusals_have_one_name() {
     let (corpus, _) = corpus();
     let cases: BTreeSet<&str> = corpus.refused.iter().map(|forgery| &*forgery.what).collect();
-    let reasons: BTreeSet<&str> = Refusal::ALL.iter().map(|refusal| refusal.reason()).collect();
-    assert_eq!((cases.len(), reasons.len()), (corpus.refused.len(), Refusal::ALL.len()));
+    let reasons: BTreeSet<&str> = TokenError::ALL.iter().map(|refusal| refusal.reason()).collect();
+    assert_eq!((cases.len(), reasons.len()), (corpus.refused.len(), TokenError::ALL.len()));
 }
 
 #[test]
@@ -152,13 +152,13 @@ fn a_text_that_is_no_token_is_refused() {
     let (key, desk) = desk(&json!({}));
     let valid = sign(&key, &valid_claims(ISSUER, NOW));
     for (text, refusal) in [
-        (String::new(), Refusal::NotCompactJws),
-        ("..".to_owned(), Refusal::HeaderMalformed),
-        (format!("{valid}, {valid}"), Refusal::NotCompactJws),
-        (format!(" {valid}"), Refusal::NotBase64Url),
-        (format!("{valid}\n"), Refusal::NotBase64Url),
-        (format!("{valid}\0"), Refusal::NotBase64Url),
-        ("\u{e9}.e30.e30".to_owned(), Refusal::NotBase64Url),
+        (String::new(), TokenError::NotCompactJws),
+        ("..".to_owned(), TokenError::HeaderMalformed),
+        (format!("{valid}, {valid}"), TokenError::NotCompactJws),
+        (format!(" {valid}"), TokenError::NotBase64Url),
+        (format!("{valid}\n"), TokenError::NotBase64Url),
+        (format!("{valid}\0"), TokenError::NotBase64Url),
+        ("\u{e9}.e30.e30".to_owned(), TokenError::NotBase64Url),
     ] {
         assert_eq!(desk.verify(&text).map(|_| ()), Err(refusal), "{text:?}");
     }
@@ -248,8 +248,8 @@ fn one_string_is_one_group_unless_the_operator_names_a_separator() {
     }
     assert_eq!(groups(json!(","), " Domain Users ,\u{a0}b,b"), Ok(vec!["Domain Users".into(), "b".into()]));
     assert_eq!(groups(json!(" "), "devs a,b"), Ok(vec!["a,b".into(), "devs".into()]));
-    assert_eq!(groups(json!(" "), " "), Err(Refusal::GroupsMalformed));
-    assert_eq!(groups(json!(","), " , "), Err(Refusal::GroupsMalformed));
+    assert_eq!(groups(json!(" "), " "), Err(TokenError::GroupsMalformed));
+    assert_eq!(groups(json!(","), " , "), Err(TokenError::GroupsMalformed));
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn groups_that_are_to_be_fetched_elsewhere_are_not_absent_whatever_their_claim_i
             claims.as_object_mut().unwrap().remove("groups");
             desk.verify(&sign(&key, &claims)).map(|caller| caller.groups().count())
         };
-        assert_eq!(verify(name), Err(Refusal::GroupsOverage), "{pointer}");
+        assert_eq!(verify(name), Err(TokenError::GroupsOverage), "{pointer}");
         assert_eq!(verify("address"), Ok(0), "{pointer}");
     }
 }
@@ -305,7 +305,7 @@ fn only_the_time_of_the_request_counts() {
             .map(|_| ())
     };
     assert_eq!([at(NOW - 30), at(NOW + 629)], [Ok(()), Ok(())]);
-    assert_eq!([at(NOW - 31), at(NOW + 630)], [Err(Refusal::IssuedInFuture), Err(Refusal::Expired)]);
+    assert_eq!([at(NOW - 31), at(NOW + 630)], [Err(TokenError::IssuedInFuture), Err(TokenError::Expired)]);
 }
 
 #[tokio::test]
@@ -319,18 +319,18 @@ async fn each_issuer_is_asked_for_its_own_keys_and_nobody_else_for_any() {
         let identified = identity.identify(UnverifiedToken::parse(&token).unwrap(), now()).await;
         identified.map(|identified| identified.caller.issuer().as_str().to_owned())
     };
-    let refused = |refusal| Err(IdentityError::Refused(refusal));
+    let refused = |refusal| Err(IdentityError::Token(refusal));
 
     // What can never be accepted costs nobody a fetch.
     let stranger = valid_claims("https://stranger.example", NOW);
-    assert_eq!(ask(sign(&ours, &stranger)).await, refused(Refusal::IssuerUnknown));
+    assert_eq!(ask(sign(&ours, &stranger)).await, refused(TokenError::IssuerUnknown));
     let unsigned = ours.sign(&json!({"alg": "none"}), &valid_claims(&here.issuer(), NOW));
-    assert_eq!(ask(unsigned).await, refused(Refusal::AlgorithmUnsupported));
+    assert_eq!(ask(unsigned).await, refused(TokenError::AlgorithmUnsupported));
     assert!(here.server.calls().is_empty() && there.server.calls().is_empty());
 
     assert_eq!(ask(sign(&ours, &valid_claims(&here.issuer(), NOW))).await, Ok("here".into()));
     assert_eq!((here.key_fetches(), there.key_fetches()), (1, 0));
-    assert_eq!(ask(sign(&ours, &valid_claims(&there.issuer(), NOW))).await, refused(Refusal::SignatureInvalid));
+    assert_eq!(ask(sign(&ours, &valid_claims(&there.issuer(), NOW))).await, refused(TokenError::SignatureInvalid));
     assert_eq!(ask(sign(&theirs, &valid_claims(&there.issuer(), NOW))).await, Ok("there".into()));
     assert_eq!((here.key_fetches(), there.key_fetches()), (1, 1));
 }
@@ -399,12 +399,12 @@ proptest! {
                 prop_assert_eq!(caller.groups().collect::<BTreeSet<_>>(), pieces.into_iter().collect());
                 prop_assert!(!text.contains('\t'));
             }
-            Err(Refusal::GroupsInText) => {
+            Err(TokenError::GroupsInText) => {
                 let bracketed = pieces.iter().any(|name| name.starts_with(['[', '{']));
                 prop_assert!(bracketed);
             }
             Err(refusal) => {
-                prop_assert_eq!(refusal, Refusal::GroupsMalformed);
+                prop_assert_eq!(refusal, TokenError::GroupsMalformed);
                 prop_assert!(text.contains('\t') || pieces.contains(&""));
             }
         }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::super::*;
 use crate::grants::{GrantName, Holdings, Principal, StoredItem, offers};
 use crate::read::problems::Problems;
+use crate::wire::TokenKind;
 use hallpass_testing::fixture::Fixture;
 use hallpass_testing::signer::TestKey;
 
@@ -33,7 +34,7 @@ fn sign_in(
     configuration: &Value,
     key: &TestKey,
     changes: &Map<String, Value>,
-) -> Result<Caller, Refusal> {
+) -> Result<Caller, TokenError> {
     let keys = KeySet::parse(fixture.key_set(key).as_bytes()).unwrap();
     let token = UnverifiedToken::parse(&fixture.token(key, changes, NOW))?;
     verify(token.check_header(&parse(configuration).unwrap())?, &keys, UNIX_EPOCH + Duration::from_secs(NOW))
@@ -124,7 +125,7 @@ fn what_could_be_mistaken_for_a_providers_token_is_refused_for_its_reason() {
         assert!(!fixture.refused().is_empty(), "{}", fixture.file);
         for case in fixture.refused() {
             let refusal = sign_in(&fixture, &fixture.configuration(), &key, &case.claims).map(|_| "accepted");
-            let reason = refusal.unwrap_or_else(Refusal::reason);
+            let reason = refusal.unwrap_or_else(TokenError::reason);
             assert_eq!(reason, case.reason, "{}: {}", fixture.file, case.says);
         }
     }
@@ -185,6 +186,44 @@ fn the_table_tells_of_every_provider_and_of_every_field_to_set() {
         }
         for pointer in configuration["required_claims"].as_object().into_iter().flat_map(Map::keys) {
             assert!(row.contains(&format!("`{pointer}`")), "`{pointer}` in {row}");
+        }
+    }
+}
+
+#[test]
+fn every_provider_has_its_clients_and_the_page_says_what_to_register() {
+    let page = page();
+    let (_, section) = page.split_once("### What to register").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    for fixture in Fixture::all() {
+        let (file, provider) = (&fixture.file, fixture.document["provider"].as_str().unwrap());
+        let clients = fixture.clients();
+        assert_eq!(clients.keys().collect::<Vec<_>>(), ["browser", "cli"], "{file}");
+        let mut configuration = fixture.configuration();
+        configuration.as_object_mut().unwrap().extend(clients.clone());
+        let issuer = parse(&configuration).unwrap_or_else(|problem| panic!("{file}: {problem}"));
+        let begins = format!("| {provider} | ");
+        let Some(row) = section.lines().find_map(|line| line.strip_prefix(&begins)) else {
+            assert!(
+                clients.values().all(Value::is_null) && section.contains(provider),
+                "{file}: nobody signs in there"
+            );
+            continue;
+        };
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let redirect_uri = issuer.cli().map(|client| format!("`{}`", client.redirect_uri.unwrap()));
+        assert_eq!(cells[0].starts_with("none: "), redirect_uri.is_none(), "{file}: {row}");
+        assert!(cells[1].starts_with(&redirect_uri.unwrap_or_else(|| "–".to_owned())), "{file}: {row}");
+        assert_eq!(cells[2].starts_with("none: "), issuer.browser().is_none(), "{file}: {row}");
+        for client in [issuer.cli(), issuer.browser()].into_iter().flatten() {
+            // Their tokens are for the client itself.
+            let for_client = client.token == TokenKind::IdToken || configuration["audience_claim"] == "/client_id";
+            let audiences = configuration["audiences"].as_array().unwrap();
+            assert!(!for_client || audiences.contains(&json!(client.client_id)), "{file}: {}", client.client_id);
+            assert_eq!(row.contains("`token` is `id_token`"), client.token == TokenKind::IdToken, "{file}: {row}");
+            for name in client.parameters.keys() {
+                assert!(row.contains(&format!("`parameters` `{name}`")), "{file}: {row}");
+            }
         }
     }
 }

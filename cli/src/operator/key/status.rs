@@ -1,7 +1,7 @@
 //! Is the broker key as it should be?
 
 use aws_sdk_secretsmanager::types::RotationRulesType;
-use hallpass::credentials::rotation_times::{AGE_LIMIT, PREVIOUS_KEY_LIMIT};
+use hallpass::credentials::broker_key_schedule::{AGE_LIMIT, PREVIOUS_KEY_LIMIT};
 use serde::Serialize;
 
 use super::{AccessKey, BrokerKey, CURRENT, LastUse, PENDING, Time, has};

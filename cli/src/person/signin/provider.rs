@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use url::Url;
 
-use hallpass::identity::{Issuer, IssuerId, KeySet, UnverifiedToken, key_set_address, verify};
+use hallpass::identity::{Issuer, IssuerId, KeySet, TokenError, UnverifiedToken, key_set_address, verify};
 use hallpass::net::url::{is_private, quoted_url};
 use hallpass::wire::Client;
 
@@ -109,8 +109,8 @@ impl Provider {
         let keys = found.ok_or_else(|| Trouble::failed("the identity provider publishes no usable keys"))?;
         let refused =
             |why: String| Trouble::failed(format!("the identity provider's ID token is not acceptable: {why}"));
-        let refusal = |refusal: hallpass::identity::Refusal| {
-            use hallpass::identity::Refusal::{Expired, IssuedInFuture, NotYetValid};
+        let refusal = |refusal: TokenError| {
+            use TokenError::{Expired, IssuedInFuture, NotYetValid};
             let clock = if matches!(refusal, Expired | IssuedInFuture | NotYetValid) {
                 "; check this machine's clock"
             } else {

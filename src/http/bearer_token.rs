@@ -1,10 +1,10 @@
-//! What did the caller present in `Authorization`?
+//! Which token is in `Authorization`?
 
 use lambda_http::http::{HeaderMap, header};
 
 /// The token in `Authorization`: `Bearer` and the token, or the bare token. `None` if there is none, or if another
 /// scheme is used. Two `Authorization` headers arrive joined by a comma and are rejected as a malformed token.
-pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = match (values.next()?.to_str(), values.next()) {
         (Ok(value), None) => value.trim_matches(' '),

@@ -1,5 +1,8 @@
 //! What is known about one request?
 
+#[cfg(feature = "aws")]
+mod updates;
+
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
@@ -107,6 +110,8 @@ pub enum Outcome {
     Preflight,
     /// The version.
     Healthy,
+    /// What the function says of itself.
+    Described,
     /// Credentials.
     Issued,
     /// What the caller could ask for.
@@ -128,7 +133,7 @@ impl Outcome {
     pub const fn refused_code(&self) -> Option<Code> {
         match self {
             Self::Refused { code, .. } => Some(*code),
-            Self::Preflight | Self::Healthy | Self::Issued | Self::Listed => None,
+            Self::Preflight | Self::Healthy | Self::Described | Self::Issued | Self::Listed => None,
         }
     }
 
@@ -137,7 +142,7 @@ impl Outcome {
     pub const fn status(&self) -> u16 {
         match self {
             Self::Preflight => 204,
-            Self::Healthy | Self::Issued | Self::Listed => 200,
+            Self::Healthy | Self::Described | Self::Issued | Self::Listed => 200,
             Self::Refused { code, .. } => code.status(),
         }
     }
@@ -158,6 +163,7 @@ impl Serialize for Outcome {
         let fields = match self {
             Self::Preflight => Fields { status, code: "preflight", reason: None, detail: None },
             Self::Healthy => Fields { status, code: "healthy", reason: None, detail: None },
+            Self::Described => Fields { status, code: "described", reason: None, detail: None },
             Self::Issued => Fields { status, code: "issued", reason: None, detail: None },
             Self::Listed => Fields { status, code: "listed", reason: None, detail: None },
             Self::Refused { code, reason, detail } => {

@@ -15,7 +15,7 @@ const MAX_LOGGED: usize = 100;
 
 /// Why a published key is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub(super) enum Unusable {
+pub(super) enum SkipReason {
     #[error("it is not a JSON object")]
     NotAnObject,
     #[error("its `kid` is not a string")]
@@ -42,7 +42,7 @@ pub(super) enum Unusable {
     SharedId,
 }
 
-impl Unusable {
+impl SkipReason {
     /// Whether the key is sound, and not meant for us.
     const fn is_harmless(self) -> bool {
         matches!(self, Self::OtherPurpose | Self::TypeUnsupported | Self::AlgorithmUnsupported)
@@ -51,13 +51,13 @@ impl Unusable {
 
 /// A published key that is not used.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct LeftOut {
+pub(super) struct SkippedKey {
     key_id: Option<String>,
-    reason: Unusable,
+    reason: SkipReason,
 }
 
-impl LeftOut {
-    pub(super) fn new(key_id: Option<&str>, reason: Unusable) -> Self {
+impl SkippedKey {
+    pub(super) fn new(key_id: Option<&str>, reason: SkipReason) -> Self {
         // A provider may write anything into a `kid`, such as what would look like another line of the log.
         let legible = |id: &str| id.chars().take(MAX_KEY_ID_CHARS).flat_map(char::escape_default).collect();
         Self { key_id: key_id.map(legible), reason }
@@ -66,12 +66,12 @@ impl LeftOut {
 
 /// The keys of one issuer that were logged.
 #[derive(Debug, Default)]
-pub(super) struct Logged(Mutex<BTreeSet<LeftOut>>);
+pub(super) struct SkippedKeyLog(Mutex<BTreeSet<SkippedKey>>);
 
-impl Logged {
+impl SkippedKeyLog {
     /// Logs those that are not used now, and were used or not there before.
-    pub(super) fn log(&self, issuer: &IssuerId, left_out: BTreeSet<LeftOut>) {
-        for LeftOut { key_id, reason } in self.replace(left_out) {
+    pub(super) fn log(&self, issuer: &IssuerId, skipped: BTreeSet<SkippedKey>) {
+        for SkippedKey { key_id, reason } in self.replace(skipped) {
             if reason.is_harmless() {
                 tracing::info!(issuer.id = %issuer, kid = key_id, %reason, "a published key is not used");
             } else {
@@ -80,12 +80,12 @@ impl Logged {
         }
     }
 
-    fn replace(&self, left_out: BTreeSet<LeftOut>) -> Vec<LeftOut> {
+    fn replace(&self, skipped: BTreeSet<SkippedKey>) -> Vec<SkippedKey> {
         let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Of too many, always the same ones: in whatever order they are published.
-        let left_out: BTreeSet<LeftOut> = left_out.into_iter().take(MAX_LOGGED).collect();
-        let news = left_out.difference(&logged).cloned().collect();
-        *logged = left_out;
+        let skipped: BTreeSet<SkippedKey> = skipped.into_iter().take(MAX_LOGGED).collect();
+        let news = skipped.difference(&logged).cloned().collect();
+        *logged = skipped;
         news
     }
 }
@@ -94,18 +94,18 @@ impl Logged {
 mod tests {
     use super::*;
 
-    fn left_out(keys: &[(&str, Unusable)]) -> BTreeSet<LeftOut> {
-        keys.iter().map(|(id, reason)| LeftOut::new(Some(id), *reason)).collect()
+    fn skipped(keys: &[(&str, SkipReason)]) -> BTreeSet<SkippedKey> {
+        keys.iter().map(|(id, reason)| SkippedKey::new(Some(id), *reason)).collect()
     }
 
     #[test]
     fn a_key_is_logged_once_for_each_reason_as_long_as_it_stays_that_way() {
-        let logged = Logged::default();
-        let news = |keys: &[(&str, Unusable)]| logged.replace(left_out(keys)).len();
-        let (short, shared) = (("k1", Unusable::RsaSize), ("k1", Unusable::SharedId));
+        let logged = SkippedKeyLog::default();
+        let news = |keys: &[(&str, SkipReason)]| logged.replace(skipped(keys)).len();
+        let (short, shared) = (("k1", SkipReason::RsaSize), ("k1", SkipReason::SharedId));
         assert_eq!(news(&[short]), 1);
         assert_eq!(news(&[short]), 0);
-        assert_eq!(news(&[short, ("k2", Unusable::RsaSize)]), 1, "another key");
+        assert_eq!(news(&[short, ("k2", SkipReason::RsaSize)]), 1, "another key");
         assert_eq!(news(&[shared]), 1, "another reason");
         assert_eq!(news(&[]), 0);
         assert_eq!(news(&[shared]), 1, "it was fine in between");
@@ -113,18 +113,19 @@ mod tests {
 
     #[test]
     fn too_many_keys_are_not_all_logged_and_no_others_at_the_next_fetch() {
-        let logged = Logged::default();
-        let many = || (0..1_000).map(|number| LeftOut::new(Some(&number.to_string()), Unusable::RsaSize)).collect();
+        let logged = SkippedKeyLog::default();
+        let many =
+            || (0..1_000).map(|number| SkippedKey::new(Some(&number.to_string()), SkipReason::RsaSize)).collect();
         assert_eq!(logged.replace(many()).len(), MAX_LOGGED);
         assert!(logged.replace(many()).is_empty());
     }
 
     #[test]
     fn a_key_id_is_legible_in_the_log() {
-        let shown = |id: &str| LeftOut::new(Some(id), Unusable::RsaSize).key_id.unwrap();
+        let shown = |id: &str| SkippedKey::new(Some(id), SkipReason::RsaSize).key_id.unwrap();
         assert_eq!(shown("Pz-2/x+A_1.b=c:d e"), "Pz-2/x+A_1.b=c:d e");
         assert_eq!(shown("a\r\n{\"b\u{202e}\0"), r#"a\r\n{\"b\u{202e}\u{0}"#);
         assert_eq!(shown(&"k".repeat(1_000)), "k".repeat(128));
-        assert_eq!(LeftOut::new(None, Unusable::NotAnObject).key_id, None);
+        assert_eq!(SkippedKey::new(None, SkipReason::NotAnObject).key_id, None);
     }
 }

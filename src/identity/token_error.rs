@@ -1,11 +1,11 @@
 //! Why is a token not acceptable?
 //!
-//! One variant for each rule. The audit line names the variant; what the caller hears depends on whether the
+//! One variant for each rule. The audit line names the variant; what the caller reads depends on whether the
 //! signature held by then: before that, a reason would tell a forger what to try next.
 
-/// How much of a refusal the caller may hear.
+/// How much of an error the caller may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tells {
+pub enum Disclosure {
     /// The code alone: the signature was not verified yet.
     Nothing,
     /// The reason: it says no more than the holder can read in the token.
@@ -14,15 +14,15 @@ pub enum Tells {
     Groups,
 }
 
-macro_rules! refusals {
-    ($($(#[$doc:meta])* $variant:ident = $reason:literal, $tells:ident, $text:literal;)+) => {
+macro_rules! token_errors {
+    ($($(#[$doc:meta])* $variant:ident = $reason:literal, $disclosure:ident, $text:literal;)+) => {
         /// The rule that a token broke.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-        pub enum Refusal {
+        pub enum TokenError {
             $(#[doc = $text] $(#[$doc])* #[error($text)] $variant,)+
         }
 
-        impl Refusal {
+        impl TokenError {
             /// Every rule, so that a test can show that each one is reached.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
@@ -32,16 +32,16 @@ macro_rules! refusals {
                 match self { $(Self::$variant => $reason,)+ }
             }
 
-            /// How much of it the caller may hear.
+            /// How much of it the caller may read.
             #[must_use]
-            pub const fn tells(self) -> Tells {
-                match self { $(Self::$variant => Tells::$tells,)+ }
+            pub const fn disclosure(self) -> Disclosure {
+                match self { $(Self::$variant => Disclosure::$disclosure,)+ }
             }
         }
     };
 }
 
-refusals! {
+token_errors! {
     TooLong = "token_too_long", Nothing, "the token is longer than 10,000 bytes";
     NotCompactJws = "not_compact_jws", Nothing, "the token is not a JWS of three parts";
     NotBase64Url = "not_base64url", Nothing, "a part of the token is not canonical base64url";

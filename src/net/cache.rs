@@ -26,7 +26,7 @@ pub(crate) struct Held<T> {
 
 /// A value that is fetched again and again.
 #[derive(Debug)]
-pub(crate) struct Refreshed<T, E> {
+pub(crate) struct Cache<T, E> {
     state: Arc<Mutex<State<T, E>>>,
     /// No fetch takes longer: one that looks older was frozen with the function, and nobody waits for it any more.
     longest: Duration,
@@ -59,7 +59,7 @@ struct Fetched<T> {
     number: u64,
 }
 
-impl<T, E> Refreshed<T, E>
+impl<T, E> Cache<T, E>
 where
     T: Send + Sync + 'static,
     E: Clone + Send + Sync + 'static,
@@ -208,7 +208,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_thousand_who_ask_at_once_share_one_fetch() {
-        let cell = Refreshed::<u32, ()>::new((), LONGEST);
+        let cell = Cache::<u32, ()>::new((), LONGEST);
         let fetches = Arc::new(AtomicUsize::new(0));
         let flights: Vec<_> = (0..1000)
             .map(|_| {
@@ -228,7 +228,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_interval_counts_from_when_a_fetch_was_asked_for() {
-        let cell = Refreshed::<u32, ()>::new((), LONGEST);
+        let cell = Cache::<u32, ()>::new((), LONGEST);
         cell.fetch(at(0), async { Ok(1) }).await.unwrap();
         cell.fetch_at_most_every(MINUTE, at(1), async { Ok(2) }).unwrap().await.unwrap();
         assert!(cell.fetch_at_most_every(MINUTE, at(60), async { Ok(3) }).is_none());
@@ -238,7 +238,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_leaves_what_is_held_and_its_age() {
-        let cell = Refreshed::<u32, &str>::new("lost", LONGEST);
+        let cell = Cache::<u32, &str>::new("lost", LONGEST);
         cell.fetch(at(0), async { Ok(1) }).await.unwrap();
         assert_eq!(cell.fetch(at(50), async { Err("no") }).await, Err("no"));
         let held = cell.held(at(60)).unwrap();
@@ -247,7 +247,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_fetch_outlives_whoever_began_it() {
-        let cell = Refreshed::<u32, ()>::new((), LONGEST);
+        let cell = Cache::<u32, ()>::new((), LONGEST);
         drop(cell.fetch(at(0), async { Ok(1) }));
         tokio::task::yield_now().await;
         assert_eq!(cell.held(at(0)).map(|held| *held.value), Some(1));
@@ -255,14 +255,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_fetch_that_panics_is_a_failure_and_the_next_one_is_made() {
-        let cell = Refreshed::<u32, &str>::new("lost", LONGEST);
+        let cell = Cache::<u32, &str>::new("lost", LONGEST);
         assert_eq!(cell.fetch(at(0), async { panic!("on purpose") }).await, Err("lost"));
         assert_eq!(cell.fetch(at(0), async { Ok(1) }).await.map(|v| *v), Ok(1));
     }
 
     #[tokio::test]
     async fn only_a_fetch_in_the_background_is_waited_for_at_the_end() {
-        let cell = Refreshed::<u32, ()>::new((), LONGEST);
+        let cell = Cache::<u32, ()>::new((), LONGEST);
         let (done, waiting) = tokio::sync::oneshot::channel::<()>();
         let flight = cell.fetch(at(0), async {
             let _ = waiting.await;
@@ -278,7 +278,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_fetch_that_was_frozen_is_not_waited_for_and_brings_no_news() {
-        let cell = Refreshed::<u32, ()>::new((), LONGEST);
+        let cell = Cache::<u32, ()>::new((), LONGEST);
         let (thaw, frozen) = tokio::sync::oneshot::channel::<()>();
         let old = cell.fetch(at(0), async {
             let _ = frozen.await;
@@ -292,7 +292,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_clock_that_was_set_back_makes_nothing_newer_than_new() {
-        let cell = Refreshed::<u32, ()>::new((), LONGEST);
+        let cell = Cache::<u32, ()>::new((), LONGEST);
         cell.fetch_at_most_every(MINUTE, at(10_000), async { Ok(1) }).unwrap().await.unwrap();
         assert_eq!(cell.held(at(9_995)).unwrap().age, Duration::ZERO, "read by a request that began a little earlier");
         assert_eq!(cell.held(at(9_994)).unwrap().age, Duration::MAX);

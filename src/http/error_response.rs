@@ -1,6 +1,6 @@
 //! What does a client read when a request fails?
 //!
-//! One exhaustive match from failures to codes and messages: a new failure does not compile until somebody has decided
+//! One exhaustive match from errors to codes and messages: a new error does not compile until somebody has decided
 //! what a stranger may read of it. The audit line has all of it.
 
 use std::borrow::Cow;
@@ -9,13 +9,14 @@ use std::time::Duration;
 use lambda_http::http::{HeaderName, HeaderValue, header};
 
 use crate::audit::Outcome;
-use crate::broker::Failure;
+use crate::broker::RequestError;
 use crate::credentials::{KeyError, StsError};
-use crate::grants::{Denied, Refused, StepUp, StoreError, Unsettled};
-use crate::http::parameters::Invalid;
-use crate::identity::{IdentityError, Tells};
+use crate::grants::{Denied, Refused, SettleError, StepUp, StoreError};
+use crate::http::parameters::ParametersError;
+use crate::identity::{Disclosure, IdentityError};
 use crate::net::aws::Upstream;
-use crate::wire::{Code, Problem, Requires};
+use crate::net::public_url::PublicUrl;
+use crate::wire::{Code, Metadata, Problem, Requires};
 
 /// When to ask again after a service failed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -32,11 +33,12 @@ const KEY_REFUSED: &str = "the broker key does not work; ask the operator to fix
 const UNAVAILABLE: &str = "a required service is busy or cannot be reached; try again";
 const INTERNAL: &str = "something went wrong on our side; ask the operator, and quote `requestId`";
 
-/// A refusal on its way to the client and to the audit line.
+/// An error on its way to the client and to the audit line.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct ErrorResponse {
     code: Code,
     message: String,
+    /// What goes with the code, but for a challenge.
     header: Option<(HeaderName, HeaderValue)>,
     /// What a stronger sign-in has to be.
     requires: Requires,
@@ -44,24 +46,24 @@ pub(super) struct Told {
     detail: String,
 }
 
-/// The table: what a client reads of each failure. `itself` is the failure in words. It is never told of another
-/// service's failure, and of a token only after its signature was verified.
+/// The table: what a client reads of each error. `itself` is the error in words. A client never reads that of another
+/// service's failure, and that of a token only after its signature was verified.
 #[expect(clippy::match_same_arms, reason = "one row for each variant")]
-fn row<'a>(failure: &Failure, itself: &'a str) -> (Code, Cow<'a, str>) {
-    match failure {
-        Failure::TokenMissing => (Code::TokenMissing, NO_TOKEN.into()),
-        Failure::Identity(IdentityError::Refused(refusal)) => match refusal.tells() {
-            Tells::Nothing => (Code::InvalidToken, NOT_ACCEPTABLE.into()),
-            Tells::Reason => (Code::InvalidToken, itself.into()),
-            Tells::Groups => (Code::GroupsUnavailable, itself.into()),
+fn row<'a>(error: &RequestError, itself: &'a str) -> (Code, Cow<'a, str>) {
+    match error {
+        RequestError::TokenMissing => (Code::TokenMissing, NO_TOKEN.into()),
+        RequestError::Identity(IdentityError::Token(error)) => match error.disclosure() {
+            Disclosure::Nothing => (Code::InvalidToken, NOT_ACCEPTABLE.into()),
+            Disclosure::Reason => (Code::InvalidToken, itself.into()),
+            Disclosure::Groups => (Code::GroupsUnavailable, itself.into()),
         },
-        Failure::Identity(IdentityError::ProviderUnavailable { .. }) => {
+        RequestError::Identity(IdentityError::ProviderUnavailable { .. }) => {
             (Code::IdentityProviderUnavailable, NO_PROVIDER.into())
         }
-        Failure::Invalid(Invalid::Request(_)) => (Code::InvalidRequest, itself.into()),
-        Failure::Invalid(Invalid::TooLarge) => (Code::ContentTooLarge, itself.into()),
-        Failure::Invalid(Invalid::MediaType) => (Code::UnsupportedMediaType, itself.into()),
-        Failure::Denied(Denied::Refused(refused)) => match refused {
+        RequestError::Parameters(ParametersError::Request(_)) => (Code::InvalidRequest, itself.into()),
+        RequestError::Parameters(ParametersError::TooLarge) => (Code::ContentTooLarge, itself.into()),
+        RequestError::Parameters(ParametersError::MediaType) => (Code::UnsupportedMediaType, itself.into()),
+        RequestError::Denied(Denied::Refused(refused)) => match refused {
             Refused::Blocked(_) => (Code::AccessDenied, NO_GRANT.into()),
             Refused::NoGrant => (Code::AccessDenied, NO_GRANT.into()),
             Refused::Disabled(_) => (Code::AccessDenied, NO_GRANT.into()),
@@ -76,31 +78,31 @@ fn row<'a>(failure: &Failure, itself: &'a str) -> (Code, Cow<'a, str>) {
             Refused::NameOwned { .. } => (Code::AccessDenied, NOT_THEIR_NAME.into()),
             Refused::NoSourceAddress => (Code::InvalidRequest, itself.into()),
         },
-        Failure::Denied(Denied::Unusable(_)) => (Code::GrantUnusable, UNUSABLE.into()),
-        Failure::Unsettled(Unsettled::NameTaken(_)) => (Code::AccessDenied, NOT_THEIR_NAME.into()),
-        Failure::Unsettled(Unsettled::TokenSpent) => (Code::InvalidToken, itself.into()),
-        Failure::Store(error) | Failure::Unsettled(Unsettled::Store(error)) => match error {
+        RequestError::Denied(Denied::Unusable(_)) => (Code::GrantUnusable, UNUSABLE.into()),
+        RequestError::Settle(SettleError::NameTaken(_)) => (Code::AccessDenied, NOT_THEIR_NAME.into()),
+        RequestError::Settle(SettleError::TokenSpent) => (Code::InvalidToken, itself.into()),
+        RequestError::Store(error) | RequestError::Settle(SettleError::Store(error)) => match error {
             StoreError::Upstream(error) => upstream(error),
             StoreError::Incomplete => (Code::TemporarilyUnavailable, UNAVAILABLE.into()),
             StoreError::Unexpected => (Code::Internal, INTERNAL.into()),
             StoreError::RecordMalformed(_) => (Code::Internal, INTERNAL.into()),
         },
-        Failure::Key(error) => match error {
+        RequestError::Key(error) => match error {
             KeyError::NotMade => (Code::TemporarilyUnavailable, UNAVAILABLE.into()),
             KeyError::Malformed => (Code::BrokerKeyRefused, KEY_REFUSED.into()),
             KeyError::Upstream(error) => upstream(error),
             KeyError::NotReplaced => (Code::TemporarilyUnavailable, UNAVAILABLE.into()),
             KeyError::Lost => (Code::TemporarilyUnavailable, UNAVAILABLE.into()),
         },
-        Failure::Sts(error) => match error {
+        RequestError::Sts(error) => match error {
             StsError::KeyRefused(_) => (Code::BrokerKeyRefused, KEY_REFUSED.into()),
             StsError::GrantRefused(_) => (Code::GrantUnusable, UNUSABLE.into()),
             StsError::Upstream(error) => upstream(error),
             StsError::Incomplete => (Code::Internal, INTERNAL.into()),
         },
-        Failure::TooSlow => (Code::TemporarilyUnavailable, UNAVAILABLE.into()),
-        Failure::Unaudited => (Code::Internal, INTERNAL.into()),
-        Failure::Panicked => (Code::Internal, INTERNAL.into()),
+        RequestError::TooSlow => (Code::TemporarilyUnavailable, UNAVAILABLE.into()),
+        RequestError::Unaudited => (Code::Internal, INTERNAL.into()),
+        RequestError::Panicked => (Code::Internal, INTERNAL.into()),
     }
 }
 
@@ -111,41 +113,25 @@ const fn upstream<'a>(error: &Upstream) -> (Code, Cow<'a, str>) {
     }
 }
 
-impl Told {
-    /// What becomes of a failure.
-    pub(super) fn of(failure: &Failure) -> Self {
-        let detail = failure.to_string();
-        let (code, message) = row(failure, &detail);
+impl ErrorResponse {
+    /// What becomes of an error.
+    pub(super) fn of(error: &RequestError) -> Self {
+        let detail = error.to_string();
+        let (code, message) = row(error, &detail);
         let message = message.into_owned();
-        let mut told =
-            Self { code, message, header: None, requires: Requires::default(), reason: failure.reason(), detail };
-        let challenge = |text: &str| HeaderValue::try_from(text).ok().map(|text| (header::WWW_AUTHENTICATE, text));
-        if let Failure::Denied(Denied::Refused(Refused::StepUp(step_up))) = failure {
-            told.requires = requires(step_up.clone());
-        }
-        told.header = match code {
-            Code::TokenMissing => challenge("Bearer"),
-            Code::InvalidToken => challenge("Bearer error=\"invalid_token\""),
-            Code::InsufficientUserAuthentication => challenge(&stronger_sign_in(&told.message, &told.requires)),
-            Code::IdentityProviderUnavailable | Code::TemporarilyUnavailable => Some(retry_after(failure)),
-            Code::InvalidRequest
-            | Code::GroupsUnavailable
-            | Code::AccessDenied
-            | Code::NotFound
-            | Code::MethodNotAllowed
-            | Code::ContentTooLarge
-            | Code::UnsupportedMediaType
-            | Code::GrantUnusable
-            | Code::BrokerKeyRefused
-            | Code::Internal
-            | Code::Unknown => None,
+        let requires = if let RequestError::Denied(Denied::Refused(Refused::StepUp(step_up))) = error {
+            requires(step_up.clone())
+        } else {
+            Requires::default()
         };
-        told
+        let header = matches!(code, Code::IdentityProviderUnavailable | Code::TemporarilyUnavailable)
+            .then(|| retry_after(error));
+        Self { code, message, header, requires, reason: error.reason(), detail }
     }
 
     /// An event that is not a request.
     pub(super) fn malformed(problem: &'static str) -> Self {
-        Self::of(&Failure::Invalid(Invalid::Request(problem)))
+        Self::of(&RequestError::Parameters(ParametersError::Request(problem)))
     }
 
     /// No route has this path.
@@ -169,25 +155,39 @@ impl Told {
         Outcome::Refused { code: self.code, reason: self.reason, detail }
     }
 
-    /// The body, and the header that belongs to it.
-    pub(super) fn answer(self, request_id: String) -> (Problem, Option<(HeaderName, HeaderValue)>) {
+    /// The body, and the header that belongs to it. A challenge says where the metadata of `resource` is.
+    pub(super) fn answer(
+        self,
+        request_id: String,
+        resource: Option<&PublicUrl>,
+    ) -> (Problem, Option<(HeaderName, HeaderValue)>) {
+        let challenge = self.challenge(resource).and_then(|text| HeaderValue::try_from(text).ok());
         let Self { code, message, header, requires, .. } = self;
+        let header = challenge.map(|challenge| (header::WWW_AUTHENTICATE, challenge)).or(header);
         (Problem { code, message, request_id, requires }, header)
+    }
+
+    /// What a 401 asks for: a token (RFC 6750 §3), or a stronger sign-in (RFC 9470 §3), the whole requirement, so that one
+    /// more sign-in is enough.
+    fn challenge(&self, resource: Option<&PublicUrl>) -> Option<String> {
+        let code = self.code;
+        let Requires { acr_values, max_age, .. } = &self.requires;
+        let stronger = code == Code::InsufficientUserAuthentication;
+        let parameters = [
+            ("error", (code != Code::TokenMissing).then(|| code.to_string())),
+            ("error_description", stronger.then(|| self.message.clone())),
+            ("acr_values", (!acr_values.is_empty()).then(|| acr_values.join(" "))),
+            ("max_age", max_age.map(|max_age| max_age.to_string())),
+            ("resource_metadata", resource.map(|resource| Metadata::url(resource.as_str()))),
+        ];
+        let parameters = parameters.into_iter().filter_map(|(name, value)| Some(format!("{name}=\"{}\"", value?)));
+        let parameters = parameters.collect::<Vec<_>>().join(", ");
+        (code.status() == 401).then(|| format!("Bearer {parameters}").trim_end().to_owned())
     }
 }
 
-/// The challenge of RFC 9470 §3: the whole requirement, so that one more sign-in is enough.
-fn stronger_sign_in(message: &str, requires: &Requires) -> String {
-    let acr_values = (!requires.acr_values.is_empty()).then(|| requires.acr_values.join(" "));
-    let max_age = requires.max_age.map(|max_age| max_age.to_string());
-    let asked = [("acr_values", acr_values), ("max_age", max_age)].into_iter();
-    let asked: String = asked.filter_map(|(name, value)| Some(format!(", {name}=\"{}\"", value?))).collect();
-    let code = Code::InsufficientUserAuthentication;
-    format!("Bearer error=\"{code}\", error_description=\"{message}\"{asked}")
-}
-
-fn retry_after(failure: &Failure) -> (HeaderName, HeaderValue) {
-    let wait = if let Failure::Identity(IdentityError::ProviderUnavailable { retry_after }) = failure {
+fn retry_after(error: &RequestError) -> (HeaderName, HeaderValue) {
+    let wait = if let RequestError::Identity(IdentityError::ProviderUnavailable { retry_after }) = error {
         *retry_after
     } else {
         RETRY_AFTER

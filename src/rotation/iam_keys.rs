@@ -25,7 +25,7 @@ const ID_LENGTHS: std::ops::RangeInclusive<usize> = 16..=128;
 
 /// The access keys of one user.
 #[derive(Debug)]
-pub(super) struct AccessKeys {
+pub(super) struct IamKeys {
     iam: Client,
     user: String,
 }
@@ -45,7 +45,7 @@ impl ListedKey {
     }
 }
 
-impl AccessKeys {
+impl IamKeys {
     pub(super) fn new(sdk: &SdkConfig, user: String) -> Self {
         let iam = Builder::from(sdk).interceptor(AtMost::SMALL).build();
         Self { iam: Client::from_conf(iam), user }

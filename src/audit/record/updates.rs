@@ -6,7 +6,7 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::record::{MatchedItem, Record, capped};
+use super::{MatchedItem, Record, capped};
 use crate::credentials::Issued;
 use crate::grants::{GrantName, Matched, Pending};
 use crate::identity::{Identified, UnverifiedToken};

@@ -1,0 +1,6 @@
+//! What of AWS do tests run against?
+//!
+//! One fake of each service, with the service's own rules: a test asks for what reaches the wire, and no client of ours
+//! can tell the difference.
+
+pub mod dynamodb;
