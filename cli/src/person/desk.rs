@@ -128,7 +128,7 @@ impl Desk {
         for name in self.store.names(&Session::files_of(server.as_str()), SESSION)? {
             match self.store.read::<Session>(&name)? {
                 Stored::Read(session) if session.server == server.as_str() && session.file() == name => {
-                    found.push(session)
+                    found.push(session);
                 }
                 // Removed since the names were read.
                 Stored::Absent => {}

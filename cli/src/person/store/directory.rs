@@ -98,7 +98,7 @@ pub(super) fn create_private(path: &Path) -> io::Result<File> {
 }
 
 /// Opens a file that only this person can open, and makes it if it is not there. Nothing in it is changed.
-pub(super) fn open_private(path: &Path) -> io::Result<File> {
+pub(crate) fn open_private(path: &Path) -> io::Result<File> {
     private(OpenOptions::new().read(true).write(true).create(true).truncate(false)).open(path)
 }
 

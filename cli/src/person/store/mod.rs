@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::directory::Directory;
-pub(crate) use self::directory::make_private;
+pub(crate) use self::directory::{make_private, open_private};
 pub(crate) use self::seal::Kind;
 use self::seal::Seal;
 use super::secret::random_text;
@@ -46,7 +46,7 @@ impl Store {
     /// [`Trouble`] if others could read or change what is in it, or if the keyring that was asked for has no key.
     pub(crate) fn open(world: &World) -> Result<Self, Trouble> {
         let directory = Directory::find(world)?;
-        let seal = Seal::choose(world)?;
+        let seal = Seal::choose(world, &directory)?;
         Ok(Self { directory, seal })
     }
 

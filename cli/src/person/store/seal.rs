@@ -10,6 +10,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use super::super::keyring::Keyring;
 use super::super::trouble::Trouble;
 use super::super::world::World;
+use super::directory::Directory;
 
 /// Chooses where the key is.
 const VARIABLE: &str = "HALLPASS_STORE";
@@ -50,21 +51,22 @@ impl std::fmt::Debug for Seal {
 
 impl Seal {
     /// As `HALLPASS_STORE` says; without it, by the keyring if the system has one.
-    pub(super) fn choose(world: &World) -> Result<Self, Trouble> {
+    pub(super) fn choose(world: &World, directory: &Directory) -> Result<Self, Trouble> {
         match world.variable(VARIABLE) {
             Some("file") => Ok(Self::Plain),
             Some("keyring") => {
                 let text = format!("this session has no keyring; start one, or set {VARIABLE}=file");
-                Self::with(&Keyring::find(world).ok_or_else(|| Trouble::failed(text))?)
+                Self::with(Keyring::find(world).ok_or_else(|| Trouble::failed(text))?, directory)
             }
             Some(_) => Err(Trouble::Usage(format!("{VARIABLE} must be `keyring` or `file`"))),
             // A keyring that is there and fails stops the command: nothing is left open without a word.
-            None => Keyring::find(world).map_or(Ok(Self::Plain), |keyring| Self::with(&keyring)),
+            None => Keyring::find(world).map_or(Ok(Self::Plain), |keyring| Self::with(keyring, directory)),
         }
     }
 
-    fn with(keyring: &Keyring) -> Result<Self, Trouble> {
-        Self::of(&keyring.key()?)
+    fn with(keyring: Keyring, directory: &Directory) -> Result<Self, Trouble> {
+        directory.create()?;
+        Self::of(&keyring.key(&directory.path().join("keyring.lock"))?)
     }
 
     fn of(key: &[u8; 32]) -> Result<Self, Trouble> {
@@ -142,7 +144,8 @@ mod tests {
 
     #[test]
     fn the_variable_is_obeyed() {
-        let choose = |value: &str| Seal::choose(&World::of(&[(VARIABLE, value)]));
+        let directory = Directory::find(&World::of(&[])).unwrap();
+        let choose = |value: &str| Seal::choose(&World::of(&[(VARIABLE, value)]), &directory);
         assert_eq!(choose("file").unwrap().kind(), Kind::File);
         assert!(choose("keyring").unwrap_err().to_string().contains("HALLPASS_STORE=file"), "never without a word");
         assert!(matches!(choose("vault"), Err(Trouble::Usage(_))));
