@@ -4,7 +4,7 @@
 
 use clap::{Parser, Subcommand};
 
-#[cfg(feature = "operator")]
+#[cfg(feature = "files")]
 use crate::operator;
 #[cfg(feature = "person")]
 use crate::person;
@@ -47,4 +47,8 @@ pub(crate) enum Command {
     Configure(person::configure::Configure),
     #[cfg(feature = "person")]
     Doctor(person::doctor::Doctor),
+    /// Check, format and apply grant files
+    #[cfg(feature = "files")]
+    #[command(subcommand)]
+    Grants(operator::grants::Command),
 }

@@ -13,7 +13,7 @@ use self::person::World;
 
 mod arguments;
 mod failure;
-#[cfg(feature = "operator")]
+#[cfg(feature = "files")]
 mod operator;
 mod output;
 #[cfg(feature = "person")]
@@ -61,6 +61,8 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
         Command::Configure(command) => command.run(&World::here(now)).await,
         #[cfg(feature = "person")]
         Command::Doctor(command) => command.run(&World::here(now)).await,
+        #[cfg(feature = "files")]
+        Command::Grants(command) => command.run(),
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) enum Outcome {
     /// 3: problems were found.
     Problems,
     /// 4: there are changes, for those who asked to be told so.
-    #[cfg_attr(not(feature = "operator"), expect(dead_code, reason = "operators' commands end so"))]
+    #[cfg_attr(not(feature = "files"), expect(dead_code, reason = "operators' commands end so"))]
     Changes,
     /// The exit code of the command that was run.
     #[cfg(feature = "person")]
@@ -71,7 +71,7 @@ pub(crate) fn note(line: &str) {
 }
 
 /// Whether what is written to standard output may have colours (<https://no-color.org>).
-#[cfg_attr(not(feature = "operator"), expect(dead_code, reason = "operators' commands have colours"))]
+#[cfg_attr(not(feature = "files"), expect(dead_code, reason = "operators' commands have colours"))]
 pub(crate) fn has_colour() -> bool {
     #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

@@ -25,10 +25,13 @@ pub type Attributes = Map<String, Value>;
 
 /// A well-formed item.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "these are attributes of the table")]
 pub struct Item {
     pub(super) policy: Option<Policy>,
     pub(super) policy_arns: Vec<PolicyArn>,
     pub(super) max_duration: SessionDuration,
+    /// Whether it was written.
+    pub(super) states_max_duration: bool,
     pub(super) duration: SessionDuration,
     pub(super) tags: BTreeMap<String, Template>,
     pub(super) require: Requirement,
@@ -53,6 +56,7 @@ impl Item {
             policy: fields.nested("policy", policy).flatten(),
             policy_arns: fields.nested("policy_arns", policy_arns).unwrap_or_default(),
             max_duration: fields.optional("max_duration", duration).unwrap_or(SessionDuration::DEFAULT),
+            states_max_duration: attributes.contains_key("max_duration"),
             duration: fields.optional("duration", duration).unwrap_or(SessionDuration::DEFAULT),
             tags: fields.nested("tags", tags).unwrap_or_default(),
             require: fields.nested("require", Requirement::read).unwrap_or_default(),

@@ -125,7 +125,7 @@ fn warn_of_templates(statement: &Statement, at: &str, warnings: &mut Problems) {
 }
 
 impl Template {
-    fn is_filled(&self) -> bool {
+    pub(super) fn is_filled(&self) -> bool {
         self.parts().iter().any(|part| matches!(part, Part::Claim(_) | Part::SessionName))
     }
 

@@ -147,7 +147,7 @@ fn session_policy(
 /// The statement that denies everything from elsewhere. Calls that an AWS service makes with the session, such as
 /// Athena's to S3, come from the service's own address.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-viaawsservice>
-fn pin(address: IpAddr) -> Value {
+pub(super) fn pin(address: IpAddr) -> Value {
     let address = address.to_canonical();
     let bits = if address.is_ipv4() { 32 } else { 128 };
     json!({

@@ -199,7 +199,7 @@ impl Issuer {
         self.groups_separator
     }
 
-    pub(super) const fn groups_required(&self) -> bool {
+    pub(crate) const fn groups_required(&self) -> bool {
         self.groups_required
     }
 

@@ -37,6 +37,9 @@ pub enum NameError {
 }
 
 impl FederatedName {
+    /// STS's limit.
+    pub(crate) const MAX_CHARS: usize = 32;
+
     /// The caller's name: the claim that the issuer's `name_claim` says, as it stands; else what is legal of the
     /// subject, at most 19 characters; `-`; and 12 of lower-case base32 (RFC 4648 §6) of SHA-256 over issuer id and
     /// subject, each after its length in bytes as a big-endian u32.
@@ -55,7 +58,7 @@ impl FederatedName {
 
     fn claimed(text: Option<&str>, claim: &str) -> Result<Self, NameError> {
         let text = text.ok_or_else(|| NameError::Missing(claim.to_owned()))?;
-        if !((2..=32).contains(&text.len()) && text.chars().all(is_legal)) {
+        if !((2..=Self::MAX_CHARS).contains(&text.len()) && text.chars().all(is_legal)) {
             return Err(NameError::Unfit(claim.to_owned()));
         }
         if has_hashed_shape(text) {

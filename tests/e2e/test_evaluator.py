@@ -180,8 +180,8 @@ def replaced(text: str, context: dict[str, Any]) -> str:
     """The text with IAM's variables replaced; what has no value matches nothing."""
     for name, key, default in re.findall(r"\$\{(([^},]*)(?:, *'([^']*)')?)\}", text):
         value = name if name in LITERALS else context.get(key.lower())
-        if isinstance(value, list):
-            raise NotDocumented
+        if isinstance(value, list) or value == "":
+            raise NotDocumented  # keys of several values do not work as variables; "no value" may be an empty string
         if value is None and not name.endswith("'"):
             return NOTHING
         value = default if value is None else value
@@ -301,9 +301,9 @@ RULES = {
     "variables": Rule(
         "reference_policies_variables.html",
         "When the policy is evaluated, the policy variables are replaced with values that come from the conditional "
-        "context keys passed in the request. … When policy variables reference a condition context key that … is not "
-        "present in an authorization context for a request, the value is effectively null. There is no equal or like "
-        "value.",
+        "context keys passed in the request. … When policy variables reference a condition context key that has no value "
+        "or is not present in an authorization context for a request, the value is effectively null. There is no equal "
+        "or like value.",
         with_variables,
     ),
     "parts of ARNs": Rule(
@@ -314,20 +314,20 @@ RULES = {
     ),
     "several values of Null": Rule(
         "reference_policies_condition-logic-multiple-context-keys-or-values.html",
-        "If your policy has … multiple values attached to a single context key, the … values are evaluated using a "
+        "If a single condition operator includes multiple values for a context key, those values are evaluated using a "
         "logical OR.",
         with_any_null,
     ),
     "null datasets": Rule(
         "reference_policies_condition-single-vs-multi-valued-context-keys.html",
-        "ForAllValues … also returns true if there are no context keys in the request, or if the context key value "
-        "resolves to a null dataset, such as an empty string. … ForAnyValue … For no matching context key or if the key "
-        "does not exist … or a null dataset, the condition returns false.",
+        "ForAllValues – … It also returns true if there are no context keys in the request or if the context key value "
+        "resolves to a null dataset, such as an empty string. … ForAnyValue – … For no matching context key or a null "
+        "dataset, the condition returns false.",
         with_null_datasets,
     ),
     "dates without a day": Rule(
         "reference_policies_elements_condition_operators.html#Conditions_Date",
-        "The values that you specify must be … one of the W3C implementations of the ISO 8601 date formats or in epoch "
+        "You must specify date/time values with one of the W3C implementations of the ISO 8601 date formats or in epoch "
         "(UNIX) time.",
         with_months,
     ),

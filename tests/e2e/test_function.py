@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -136,7 +137,8 @@ def test_the_log_tells_every_outcome_and_no_secret(stack: Stack, api: Api, token
     # The key's id is in the log, because it joins CloudTrail: so the log is the right one, and complete.
     assert issued["AccessKeyId"] in log
     assert "carol" in log
-    assert '"level":"TRACE"' in log, "and it was asked to tell everything"
+    # The function was asked for TRACE, where dependencies log tokens. A release build has nothing below INFO.
+    assert not {'"level":"TRACE"', '"level":"DEBUG"'} & set(re.findall(r'"level":"[A-Z]+"', log))
     secrets = {
         "the token": carols,
         "its claims": carols.split(".")[1],

@@ -140,7 +140,7 @@ def test_a_deny_in_one_item_holds_against_an_allow_in_another(stack: Stack, api:
 
 def test_a_blocked_person_is_refused_at_once_and_others_are_not(stack: Stack, api: Api, token: Token) -> None:
     assert api.ask(token=token("carol")).status == 200
-    with granted(stack, "corp/user/carol", "#blocked"):
+    with granted(stack, "blocked#corp/user/carol", "#blocked"):
         assert api.ask(token=token("carol")).code == "access_denied"
         assert api.ask(path="/v1/grants", token=token("carol")).code == "access_denied"
         assert api.ask(token=token("erin")).status == 200

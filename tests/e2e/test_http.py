@@ -182,9 +182,9 @@ def test_unknown_paths_and_methods_are_told_apart(api: Api, token: Token) -> Non
 
 @pytest.fixture
 def frank_is_blocked(stack: Stack) -> Iterator[None]:
-    seed.put_item(stack.aws, "corp/user/frank", "#blocked", {"description": "left the company"})
+    seed.put_item(stack.aws, "blocked#corp/user/frank", "#blocked", {"description": "left the company"})
     yield
-    seed.delete_item(stack.aws, "corp/user/frank", "#blocked")
+    seed.delete_item(stack.aws, "blocked#corp/user/frank", "#blocked")
 
 
 def test_a_blocked_person_is_refused_at_once_and_others_go_on(

@@ -129,7 +129,7 @@ async fn a_blocked_principal_is_refused_whatever_else_is_granted() {
         world.dynamodb.clear();
         world.dynamodb.grant("corp/user/carol", "default", &json!({}));
         function.call(world.request()).await.credentials();
-        world.dynamodb.grant(principal, "#blocked", &json!({"anything": {"at": "all"}, "enabled": false}));
+        world.dynamodb.block_with(principal, &json!({"anything": {"at": "all"}, "enabled": false}));
         function.call(world.request()).await.refusal(403, "access_denied");
     }
     world.dynamodb.clear();
@@ -137,6 +137,8 @@ async fn a_blocked_principal_is_refused_whatever_else_is_granted() {
     for principal in ["corp/user/dave", "other/user/carol", "corp/group/readers", "other/everyone"] {
         world.dynamodb.block(principal);
     }
+    // Not where blocks are, so that a permission to write grants is none to block.
+    world.dynamodb.grant("corp/user/carol", "#blocked", &json!({}));
     function.call(world.request()).await.credentials();
 }
 
@@ -335,7 +337,7 @@ async fn what_replication_adds_to_every_item_is_no_obstacle() {
     spent.1.as_object_mut().unwrap().remove("id");
     world.dynamodb.record(&spent.0, &spent.1);
     function.call(world.request_with(&claims)).await.refusal(401, "invalid_token");
-    world.dynamodb.grant_typed("corp/everyone", "#blocked", replicated().collect());
+    world.dynamodb.grant_typed("blocked#corp/everyone", "#blocked", replicated().collect());
     claims["jti"] = json!("token-2");
     function.call(world.request_with(&claims)).await.refusal(403, "access_denied");
 }
@@ -406,9 +408,10 @@ async fn a_principal_is_compared_byte_for_byte() {
     function.call(Event::get("/v1/credentials").bearer(&token)).await.credentials();
 }
 
-/// The keys of carol, these groups and everyone, each with the grant and with `#blocked`.
+/// The keys of carol, these groups and everyone, each of the grant and of the block.
 fn keys(groups: &[&str], grant: &str) -> BTreeSet<GrantKey> {
     let groups = groups.iter().map(|group| format!("corp/group/{group}"));
     let principals = groups.chain(["corp/user/carol".to_owned(), "corp/everyone".to_owned()]);
-    principals.flat_map(|principal| [grant, "#blocked"].map(|sort| (principal.clone(), sort.to_owned()))).collect()
+    let of_principal = |principal| [(format!("blocked#{principal}"), "#blocked".into()), (principal, grant.into())];
+    principals.flat_map(of_principal).collect()
 }

@@ -142,7 +142,7 @@ async fn what_a_sign_in_meets_is_not_required_of_it() {
 }
 
 #[tokio::test]
-async fn who_is_blocked_is_told_nothing() {
+async fn a_blocked_caller_gets_no_list() {
     for principal in ["corp/user/carol", "corp/group/deployers", "corp/everyone"] {
         let world = World::new().await;
         world.dynamodb.block(principal);
@@ -219,7 +219,7 @@ async fn a_pinned_grant_is_listed_for_those_who_have_an_address() {
 }
 
 #[tokio::test]
-async fn the_list_costs_one_query_a_principal_which_reads_whole_items() {
+async fn the_list_costs_one_query_a_principal_which_reads_whole_items_and_one_read_of_blocks() {
     let world = World::new().await;
     let function = world.start().await;
     world.dynamodb.server.forget_calls();
@@ -229,7 +229,8 @@ async fn the_list_costs_one_query_a_principal_which_reads_whole_items() {
     let principals: BTreeSet<&str> = queries.iter().map(|query| query.partition.as_deref().unwrap()).collect();
     let expected = ["corp/user/carol", "corp/group/deployers", "corp/group/readers", "corp/everyone"];
     assert_eq!((queries.len(), principals), (4, expected.into()));
-    assert_eq!(world.dynamodb.server.calls().len(), 4);
+    // And one more for the blocks.
+    assert_eq!(world.dynamodb.server.calls().len(), 5);
     assert!(queries.iter().all(|query| query.is_consistent), "{queries:?}");
     assert!(world.dynamodb.refused().is_empty());
 }

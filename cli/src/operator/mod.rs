@@ -2,6 +2,10 @@
 //!
 //! AWS is asked with the operator's own credentials, found as every AWS tool finds them.
 
+pub(crate) mod grants;
+#[cfg(feature = "operator")]
 pub(crate) mod key;
+#[cfg(feature = "operator")]
 mod refused;
+#[cfg(feature = "operator")]
 mod stack;

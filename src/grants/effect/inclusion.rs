@@ -141,12 +141,8 @@ fn covers(wide: &[Symbol], narrow: &[Symbol]) -> bool {
 
 /// The claims without which the policy cannot be filled in, so that a caller who does not have them gets nothing.
 pub(super) fn claims(policy: Option<&Policy>) -> impl Iterator<Item = &str> {
-    policy.map(Policy::statements).unwrap_or_default().iter().flat_map(|statement| {
-        let (Scope::These(resources) | Scope::AllBut(resources)) = &statement.resource;
-        let conditions = statement.condition.iter().flat_map(|condition| &condition.0);
-        let operands = conditions.flat_map(|comparison| &comparison.keys).flat_map(|(_, operands)| operands.iter());
-        resources.iter().chain(operands.filter_map(Operand::template)).flat_map(claims_of)
-    })
+    let statements = policy.map(Policy::statements).unwrap_or_default();
+    statements.iter().flat_map(Statement::templates).flat_map(claims_of)
 }
 
 /// The claims that a template stands for.

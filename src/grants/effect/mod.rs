@@ -80,7 +80,7 @@ impl ChangeEffect {
     }
 
     /// Of a limit, such as a duration.
-    fn of_limit<T: Ord>(before: T, after: T) -> Self {
+    fn of_limit<T: Ord>(before: &T, after: &T) -> Self {
         Self::of(after <= before, after >= before)
     }
 }
@@ -143,12 +143,12 @@ impl Item {
         }
         [
             self.update_of_time(before, others),
-            ChangeEffect::of_limit(before.max_duration, self.max_duration),
-            ChangeEffect::of_limit(before.default(), self.default()),
+            self.update_of_max_duration(before),
+            ChangeEffect::of_limit(&before.default(), &self.default()),
             // Whoever does not have a claim gets no session.
             ChangeEffect::of(self.claims().is_superset(&before.claims()), self.claims().is_subset(&before.claims())),
             ChangeEffect::of(self.implies_require_of(before), before.implies_require_of(self)),
-            ChangeEffect::of_limit(!before.pin_source_ip, !self.pin_source_ip),
+            ChangeEffect::of_limit(&!before.pin_source_ip, &!self.pin_source_ip),
             self.update_of_arns(before),
             // Policies of roles and resources may allow or deny by tags.
             if self.tags == before.tags { ChangeEffect::Same } else { ChangeEffect::Mixed },
@@ -161,13 +161,21 @@ impl Item {
         .fold(ChangeEffect::Same, ChangeEffect::and)
     }
 
+    /// Taking away a limit that somebody wrote is never told as less, though the default that is left may be smaller.
+    fn update_of_max_duration(&self, before: &Self) -> ChangeEffect {
+        if before.states_max_duration && !self.states_max_duration {
+            return ChangeEffect::Widens;
+        }
+        ChangeEffect::of_limit(&before.max_duration, &self.max_duration)
+    }
+
     /// In time that is new, the item is as if it were created, and in time that is no longer its, as if it were deleted.
     /// No session lasts longer than an item that it was made from.
     fn update_of_time(&self, before: &Self, others: &[&Self]) -> ChangeEffect {
         let begin = |item: &Self| item.not_before.unwrap_or(i64::MIN);
         let end = |item: &Self| item.not_after.unwrap_or(i64::MAX);
-        let begins = ChangeEffect::of_limit(begin(self), begin(before));
-        let ends = ChangeEffect::of_limit(end(before), end(self));
+        let begins = ChangeEffect::of_limit(&begin(self), &begin(before));
+        let ends = ChangeEffect::of_limit(&end(before), &end(self));
         let has = |effect: ChangeEffect| begins == effect || ends == effect;
         let lost = if has(ChangeEffect::Narrows) { before.creation(others).reversed() } else { ChangeEffect::Same };
         let won = if has(ChangeEffect::Widens) { self.creation(others) } else { ChangeEffect::Same };

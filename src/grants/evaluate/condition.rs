@@ -11,8 +11,9 @@ use super::Evaluation;
 use super::context::Presence;
 use super::pattern::Pattern;
 use super::truth::Truth;
-use super::values::{Decimal, is_in, moments};
-use crate::grants::policy::{Condition, Family, OneOrMany, Operand, Operator, Template};
+use crate::grants::policy::{
+    Condition, Decimal, Family, OneOrMany, Operand, Operator, Template, is_date, is_in, moments, network,
+};
 
 impl Evaluation<'_> {
     pub(super) fn holds(&mut self, condition: &Condition) -> Truth {
@@ -91,10 +92,7 @@ impl Evaluation<'_> {
                 let (values, operands) = (moments(value), text.map(|text| moments(&text)).unwrap_or_default());
                 let both = values.iter().flat_map(|value| operands.iter().map(|operand| value.cmp(operand)));
                 let readings: Vec<bool> = both.map(|ordering| relates(operator, ordering)).collect();
-                if values.is_empty() {
-                    return None;
-                }
-                Some(match readings.split_first() {
+                is_date(value).then_some(match readings.split_first() {
                     Some((first, rest)) if rest.iter().all(|other| other == first) => (*first).into(),
                     _ => Truth::Unknown,
                 })
@@ -111,7 +109,8 @@ impl Evaluation<'_> {
             }
             Family::Address => {
                 let address: IpAddr = value.parse().ok()?;
-                Some(text.and_then(|network| is_in(address, &network)).map_or(Truth::Unknown, Truth::from))
+                let block = text.and_then(|text| network(&text));
+                Some(block.map_or(Truth::Unknown, |block| is_in(address, block).into()))
             }
         }
     }
@@ -141,6 +140,8 @@ fn null(operator: &Operator, presence: Presence<'_>, operands: &OneOrMany<Operan
     let is_absent = match presence {
         Presence::Unknown => Truth::Unknown,
         Presence::Absent => Truth::True,
+        // A key "exists and its value is not null"; an empty string may be null, and is for the set operators.
+        Presence::Values(values) if values.iter().all(String::is_empty) => Truth::Unknown,
         Presence::Values(_) => Truth::False,
     };
     let wanted = |operand: &Operand| match text(operand).map(|text| text.to_ascii_lowercase()).as_deref() {

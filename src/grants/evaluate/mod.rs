@@ -12,7 +12,6 @@ mod pattern;
 #[cfg(test)]
 pub(in crate::grants) mod tests;
 mod truth;
-mod values;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -75,12 +74,12 @@ pub struct Document {
 }
 
 impl Document {
-    /// Reads a policy.
+    /// Reads a policy as IAM keeps it: what is to be filled in is filled in, and it may be larger than a session policy.
     ///
     /// # Errors
     /// Every problem, each at its JSON pointer.
     pub fn parse(name: impl Into<String>, document: &Value) -> Result<Self, Problems> {
-        Ok(Self { name: name.into(), policy: Policy::parse(document, "")? })
+        Ok(Self { name: name.into(), policy: Policy::parse_of_iam(document)? })
     }
 
     /// Its name.
@@ -294,8 +293,8 @@ impl Verdict {
     fn and(&self, other: &Self) -> Self {
         let possible = self.possible.and(other.possible);
         let decision = possible.decision();
-        let deciding = [self, other].into_iter().filter(|one| one.decision() == decision);
-        let by = deciding.filter_map(|one| one.by.clone()).next();
+        let mut deciding = [self, other].into_iter().filter(|one| one.decision() == decision);
+        let by = deciding.find_map(|one| one.by.clone());
         let missing = match decision {
             Decision::Unknown => self.missing.union(&other.missing).cloned().collect(),
             Decision::Allow | Decision::Deny | Decision::ImplicitDeny => BTreeSet::new(),

@@ -29,6 +29,8 @@ enum Replacement {
     Value(String),
     /// Its key is absent: "the value is effectively null. There is no equal or like value."
     Null,
+    /// A key "that has no value" is null too, and whether the empty string is one is not documented.
+    NullOrEmpty,
     Unknown,
 }
 
@@ -53,6 +55,7 @@ impl Pattern {
                 Part::Variable(name) => match evaluation.replacement(name) {
                     Replacement::Value(value) => pattern.push(&value),
                     Replacement::Null => return None,
+                    Replacement::NullOrEmpty => pattern.open = true,
                     Replacement::Unknown => pattern.push_unknown(),
                 },
             }
@@ -132,6 +135,8 @@ impl Evaluation<'_> {
         let (key, default) = name.split_once(',').map_or((name, None), |(key, default)| (key, Some(default)));
         let context = self.context;
         match (context.presence(key), default) {
+            (Presence::Values([one]), None) if one.is_empty() => Replacement::NullOrEmpty,
+            (Presence::Values([one]), Some(_)) if one.is_empty() => Replacement::Unknown,
             (Presence::Values([one]), _) => Replacement::Value(one.clone()),
             (Presence::Absent, Some(default)) => Replacement::Value(unquoted(default).to_owned()),
             (Presence::Absent, None) => Replacement::Null,

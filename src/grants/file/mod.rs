@@ -15,10 +15,13 @@
 //! assert_eq!(documents[0].place("/not_after").line, 3);
 //! ```
 
+mod carried;
 mod document;
 mod finding;
 pub mod format;
+mod lint;
 mod paths;
+mod size;
 #[cfg(test)]
 mod tests;
 

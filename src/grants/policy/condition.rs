@@ -4,13 +4,13 @@
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html>
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use data_encoding::BASE64;
 use serde_json::{Map, Number, Value};
 
 use super::one_or_many::OneOrMany;
 use super::template::{FILLED, Template, VARIABLE};
+use super::value::{Decimal, is_date, network};
 use crate::read::json::escaped;
 use crate::read::problems::{Problem, Problems, quoted};
 use crate::read::rule::Rule;
@@ -232,65 +232,11 @@ fn mistake(family: Family, outline: &str) -> Option<&'static str> {
     }
     let (legal, remedy) = match family {
         Family::Text | Family::Arn => (true, ""),
-        Family::Number => (is_number(outline), "must be a number"),
+        Family::Number => (Decimal::read(outline).is_some(), "must be a number"),
         Family::Date => (is_date(outline), DATE),
         Family::Truth => (["true", "false"].iter().any(|t| outline.eq_ignore_ascii_case(t)), "must be true or false"),
         Family::Binary => (BASE64.decode(outline.as_bytes()).is_ok(), "must be base64"),
-        Family::Address => (is_network(outline), "must be an address or a CIDR block"),
+        Family::Address => (network(outline).is_some(), "must be an address or a CIDR block"),
     };
     (!legal).then_some(remedy)
-}
-
-fn is_number(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.".contains(&byte)) && text.parse::<f64>().is_ok()
-}
-
-/// Seconds since the epoch, or a date of ISO 8601 as far as IAM reads it: `year[-month[-day]][Thours[:minutes[:seconds]]]`
-/// with a zone behind seconds. IAM takes a year of any length, and one of fewer than four digits is a mistake.
-fn is_date(text: &str) -> bool {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let within = |text: &str, from: u64, to: u64| {
-        digits(text) && text.parse::<u64>().is_ok_and(|number| (from..=to).contains(&number))
-    };
-    if digits(text) {
-        return text.parse::<i64>().is_ok();
-    }
-    let (date, time) = text.split_once(['T', 't']).map_or((text, None), |(date, time)| (date, Some(time)));
-    let (date, latest) = date.strip_prefix('-').map_or((date, 292_278_993), |date| (date, 292_275_054));
-    let mut fields = date.split('-');
-    let year = fields.next().unwrap_or_default();
-    let date_is_legal = year.len() >= 4
-        && within(year, 0, latest)
-        && fields.next().is_none_or(|month| within(month, 1, 12))
-        && fields.next().is_none_or(|day| within(day, 1, 31))
-        && fields.next().is_none();
-    let Some(time) = time.filter(|_| date_is_legal) else { return date_is_legal };
-    let (time, zone) = match time.find(['Z', 'z', '+', '-']) {
-        Some(at) => time.split_at(at),
-        None => (time, ""),
-    };
-    let zone_is_legal = match zone.split_at_checked(1) {
-        None => true,
-        Some(("Z" | "z", rest)) => rest.is_empty(),
-        Some((_, offset)) => {
-            let (hours, minutes) = offset.split_once(':').unwrap_or((offset, "00"));
-            [(hours, 23), (minutes, 59)].iter().all(|(field, most)| field.len() == 2 && within(field, 0, *most))
-        }
-    };
-    let mut fields = time.splitn(3, ':');
-    let seconds = |text: &str| {
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-        within(whole, 0, 59) && fraction.len() <= 9 && digits(fraction)
-    };
-    zone_is_legal
-        && fields.next().is_some_and(|hours| within(hours, 0, 23))
-        && fields.next().is_none_or(|minutes| within(minutes, 0, 59))
-        && fields.next().is_none_or(seconds)
-}
-
-fn is_network(text: &str) -> bool {
-    let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
-    let Ok(address) = address.parse::<IpAddr>() else { return false };
-    let longest = if address.is_ipv4() { 32 } else { 128 };
-    prefix.is_none_or(|prefix| prefix.parse::<u8>().is_ok_and(|bits| bits <= longest))
 }

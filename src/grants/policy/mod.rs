@@ -10,6 +10,7 @@ mod condition;
 mod one_or_many;
 mod statement;
 mod template;
+mod value;
 mod variable;
 
 use std::io;
@@ -24,6 +25,7 @@ pub use self::statement::Statement;
 pub(in crate::grants) use self::statement::{Effect, Scope};
 pub(in crate::grants) use self::template::Part;
 pub use self::template::{ClaimError, Template, TemplateError};
+pub(in crate::grants) use self::value::{Decimal, is_date, is_in, moments, network};
 use crate::read::fields::{Fields, string};
 use crate::read::problems::{Problem, Problems};
 use crate::read::rule::Rule;
@@ -36,6 +38,10 @@ const OLD_VERSION: &str = "2008-10-17";
 /// `{"Action":"*","Effect":"Deny","Resource":"*"}` and 1 for the comma. Known before any of them is read or compared,
 /// so that a huge item costs no more than a small one.
 pub(in crate::grants) const MAX_STATEMENTS: usize = 2_048 / 46;
+
+/// The same for policies that IAM keeps. Those of customers have at most 133, in 6,144 characters; those of AWS may be
+/// larger, and none is near this.
+const MAX_STATEMENTS_OF_IAM: usize = 1_000;
 
 /// A policy of at least one statement, without principals.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +64,30 @@ impl Policy {
         }
     }
 
+    /// Reads a policy of IAM's own, such as those of the broker user. It may be larger than a session policy, and
+    /// nothing is filled in.
+    ///
+    /// # Errors
+    /// Every problem, each at its JSON pointer.
+    pub(in crate::grants) fn parse_of_iam(document: &Value) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let policy = Self::read_up_to(MAX_STATEMENTS_OF_IAM, document, "", &mut problems);
+        let filled =
+            policy.iter().flat_map(|policy| policy.statements.iter().enumerate().map(move |all| (policy, all)));
+        for (policy, (index, _)) in filled.filter(|(_, (_, statement))| statement.templates().any(Template::is_filled))
+        {
+            let says = "contains a `${jwt:…}` or `${session:…}`, which only grants fill in";
+            problems.add(&policy.pointer(index), Problem::new(Rule::Template, says));
+        }
+        policy.filter(|_| problems.is_empty()).ok_or(problems)
+    }
+
     /// Reads the policy at `at`, and notes every problem.
     pub(in crate::grants) fn read(document: &Value, at: &str, problems: &mut Problems) -> Option<Self> {
+        Self::read_up_to(MAX_STATEMENTS, document, at, problems)
+    }
+
+    fn read_up_to(most: usize, document: &Value, at: &str, problems: &mut Problems) -> Option<Self> {
         let mut fields = Fields::of(document, at, "must be a JSON object", problems)?;
         let version = fields.raw("Version");
         if let Some(other) = version.filter(|version| !matches!(version.as_str(), Some(VERSION | OLD_VERSION))) {
@@ -74,8 +102,9 @@ impl Policy {
         let statements = fields.raw("Statement");
         let listed = statements.is_some_and(Value::is_array);
         let statements: Vec<Statement> = match statements {
-            Some(Value::Array(list)) if list.len() > MAX_STATEMENTS => {
-                let says = format_args!("must have at most {MAX_STATEMENTS} statements, which is the limit of STS");
+            Some(Value::Array(list)) if list.len() > most => {
+                let why = if most == MAX_STATEMENTS { ", which is the limit of STS" } else { "" };
+                let says = format_args!("must have at most {most} statements{why}");
                 fields.add("Statement", Problem::new(Rule::Statement, says));
                 Vec::new()
             }

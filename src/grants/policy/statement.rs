@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::action::Action;
 use super::arn::resource;
-use super::condition::Condition;
+use super::condition::{Condition, Operand};
 use super::one_or_many::OneOrMany;
 use super::template::Template;
 use super::{label, unknown_element};
@@ -54,6 +54,14 @@ impl Statement {
             members.insert("Condition".into(), condition.print(fill)?);
         }
         Ok(Value::Object(members))
+    }
+
+    /// All strings in which something may be replaced.
+    pub(in crate::grants) fn templates(&self) -> impl Iterator<Item = &Template> {
+        let (Scope::These(resources) | Scope::AllBut(resources)) = &self.resource;
+        let comparisons = self.condition.iter().flat_map(|Condition(comparisons)| comparisons);
+        let operands = comparisons.flat_map(|one| &one.keys).flat_map(|(_, operands)| operands.iter());
+        resources.iter().chain(operands.filter_map(Operand::template))
     }
 
     /// Whether it allows what names an action of IAM. IAM works in no federated session, except in the console, which

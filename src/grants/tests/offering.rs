@@ -116,7 +116,7 @@ fn the_longest_session_is_cut_to_the_grants_end_and_to_the_tokens() {
 }
 
 #[test]
-fn whoever_is_blocked_or_has_another_s_name_is_offered_nothing() {
+fn a_blocked_caller_or_one_with_another_s_name_is_offered_nothing() {
     let caller = caller();
     let mut blocked = holdings(&caller, &[("default", &[json!({})])]);
     blocked.blocked = Principal::of(&caller).split_off(3);

@@ -172,7 +172,10 @@ fn a_key_that_is_absent() {
         ("BoolIfExists", json!("true"), json!(null), YES),
         ("StringNotEqualsIfExists", json!("a"), json!("a"), NO),
         ("Null", json!(true), json!(null), YES),
-        ("Null", json!("true"), json!(""), NO),
+        ("Null", json!("true"), json!("a"), NO),
+        // "The key exists and its value is not null", and an empty string may be a null dataset.
+        ("Null", json!("true"), json!(""), UNKNOWN),
+        ("Null", json!("true"), json!(["", "a"]), NO),
         ("Null", json!("false"), json!(["a", "b"]), YES),
         ("Null", json!("false"), json!(null), NO),
         ("Null", json!(["true", "false"]), json!(null), YES),
@@ -247,6 +250,10 @@ fn variables_stand_for_values_of_the_context() {
         ("StringNotLike", "*${aws:PrincipalTag/team}", json!(null), "red", YES),
         // What it stands for is no pattern.
         ("StringLike", "${aws:PrincipalTag/team}", json!("r*"), "red", NO),
+        // A key "that has no value" counts as absent, and an empty string may be that.
+        ("StringEquals", "${aws:PrincipalTag/team}", json!(""), "", UNKNOWN),
+        ("StringEquals", "${aws:PrincipalTag/team}", json!(""), "red", NO),
+        ("StringEquals", "${aws:PrincipalTag/team, 'red'}", json!(""), "red", UNKNOWN),
         // Keys of several values do not work as variables.
         ("StringEquals", "${aws:PrincipalTag/team}", json!(["red", "blue"]), "red", UNKNOWN),
     ] {
@@ -337,7 +344,6 @@ fn the_examples_of_the_iam_guide() {
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "a table")]
 fn examples() -> Vec<Example> {
     const DENY: Decision = Decision::Deny;
     let example = |page, policy, verdicts| Example { page, policy, verdicts };

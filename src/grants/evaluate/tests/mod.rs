@@ -16,7 +16,8 @@ pub(in crate::grants) fn context(keys: &Value) -> Context {
         match value {
             Value::Null => context.set_absent(key),
             Value::Array(values) => context.set(key, values.iter().map(|value| value.as_str().unwrap())),
-            value => context.set(key, [value.as_str().unwrap()]),
+            Value::String(value) => context.set(key, [value]),
+            Value::Bool(_) | Value::Number(_) | Value::Object(_) => panic!("{key} is {value}"),
         }
     }
     context

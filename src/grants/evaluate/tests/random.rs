@@ -6,9 +6,11 @@ use proptest::sample::select;
 
 use super::*;
 
+type Texts = &'static [&'static str];
+
 /// Context keys with the operators that fit them, and values that are alike enough to match now and then. The operands
 /// are written so that IAM accepts them, and are sometimes of another type than the key.
-const KEYS: [(&str, &[&str], &[&str], &[&str]); 8] = [
+const KEYS: [(&str, Texts, Texts, Texts); 8] = [
     (
         "aws:PrincipalTag/team",
         &[

@@ -1,5 +1,7 @@
 //! Session and ceiling together, what decided, and what is missing.
 
+use std::slice;
+
 use super::*;
 
 const ALLOW: Decision = Decision::Allow;
@@ -64,7 +66,7 @@ fn without_a_ceiling_the_session_decides() {
 #[test]
 fn of_several_policies_any_may_allow_and_a_deny_in_any_denies() {
     let (reads, writes) = (statement("Allow", "s3:Get*", "*"), statement("Allow", "s3:Put*", "*"));
-    let both = policies(&[document(&[writes.clone()]), document(&[reads.clone()])]);
+    let both = policies(&[document(slice::from_ref(&writes)), document(slice::from_ref(&reads))]);
     let decided = decide(&both, Some(&both));
     assert_eq!(decided.result.decision(), ALLOW);
     assert_eq!(decided.result.by().unwrap().policy, "policy 1");
@@ -84,7 +86,7 @@ fn the_statement_that_decided_is_named() {
     assert_eq!(decided_by(document(&[sqs.clone(), s3.clone(), s3.clone()])), at(1, "/Statement/1"));
     assert_eq!(decided_by(json!({"Version": "2012-10-17", "Statement": s3})), at(0, "/Statement"));
     assert_eq!(decided_by(document(&[s3.clone(), statement("Deny", "*", "*")])), at(1, "/Statement/1"));
-    assert_eq!(decided_by(document(std::slice::from_ref(&sqs))), None);
+    assert_eq!(decided_by(document(slice::from_ref(&sqs))), None);
     // The Allow that may apply, not the one that does not.
     let mut perhaps = s3;
     perhaps["Condition"] = json!({"Bool": {"aws:MultiFactorAuthPresent": true}});
@@ -136,6 +138,26 @@ fn what_cannot_be_allowed_is_known_even_where_the_reason_is_not() {
 #[test]
 fn a_session_without_policies_can_do_nothing() {
     assert_eq!(decide(&Policies::default(), Some(&deciding(ALLOW))).result.decision(), IMPLICIT);
+}
+
+#[test]
+fn a_policy_of_iam_may_be_larger_than_a_session_policy_and_nothing_is_filled_in() {
+    let many = |count: usize| document(&vec![statement("Allow", "s3:*", "*"); count]);
+    assert!(Document::parse("ceiling", &many(1_000)).is_ok());
+    let problems = Document::parse("ceiling", &many(1_001)).unwrap_err();
+    assert_eq!(problems.iter().map(|problem| problem.at.as_str()).collect::<Vec<_>>(), ["/Statement"]);
+    assert!(Policy::parse(&many(45), "").is_err());
+    let mut in_condition = statement("Allow", "s3:*", "*");
+    in_condition["Condition"] = json!({"StringEquals": {"s3:prefix": ["x", "${session:name}"]}});
+    let (plain, in_resource) =
+        (statement("Allow", "s3:*", "*"), statement("Allow", "s3:*", "arn:aws:s3:::${jwt:/sub}/*"));
+    let problems = Document::parse("ceiling", &document(&[in_condition, plain.clone(), in_resource])).unwrap_err();
+    let places: Vec<&str> = problems.iter().map(|problem| problem.at.as_str()).collect();
+    assert_eq!(places, ["/Statement/0", "/Statement/2"]);
+    assert!(
+        Document::parse("ceiling", &document(&[plain, statement("Deny", "*", "arn:aws:s3:::${aws:userid}")])).is_ok()
+    );
+    assert!(Document::parse("ceiling", &json!({"Statement": "x"})).is_err());
 }
 
 #[test]

@@ -155,7 +155,12 @@ impl DynamoDb {
 
     /// Blocks a principal.
     pub fn block(&self, principal: &str) {
-        self.grant(principal, "#blocked", &json!({}));
+        self.block_with(principal, &json!({}));
+    }
+
+    /// Blocks a principal by an item with these attributes, which mean nothing.
+    pub fn block_with(&self, principal: &str, attributes: &Value) {
+        self.grant(&format!("blocked#{principal}"), "#blocked", attributes);
     }
 
     /// Removes an item from the grants table.
