@@ -132,7 +132,7 @@ mutants: cargo-nextest cargo-mutants ## Removes each check of the core in turn, 
 	cargo mutants --jobs 2 --output build
 
 .PHONY: e2e
-e2e: artifact $(NODE) ## The whole system, with the artifact that would be deployed
+e2e: artifact person $(NODE) ## The whole system, with the artifact that would be deployed
 	pytest tests/e2e
 
 .PHONY: sam-local

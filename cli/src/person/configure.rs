@@ -224,9 +224,11 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     })
 }
 
+/// Lines around a change, as `diff -u` shows them.
+const AROUND: usize = 3;
+
 /// What changes, as `diff -u` shows it. Only the block can.
 fn diff(place: &str, old: &[u8], new: &[u8]) -> String {
-    const AROUND: usize = 3;
     if old == new {
         return String::new();
     }

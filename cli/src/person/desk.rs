@@ -318,7 +318,7 @@ impl Desk {
                 room.write(&now)?;
                 Ok(now)
             }
-            Err(NoTokens::Refused { error, told }) if error == "invalid_grant" => {
+            Err(NoTokens::Refused { error, told: why }) if error == "invalid_grant" => {
                 drop(room);
                 // A process without our lock, on another machine with this home directory, may have been first.
                 let other = locked
@@ -331,7 +331,7 @@ impl Desk {
                 locked.remove()?;
                 Err(signed_out(
                     &server,
-                    format!("the sign-in to {server} has ended ({told})"),
+                    format!("the sign-in to {server} has ended ({why})"),
                     Some(&session.issuer_id),
                 ))
             }

@@ -206,7 +206,7 @@ fn surroundings(world: &World) -> Vec<Finding> {
     }
     findings.extend(processes(&config).filter_map(|line| process(&line)));
     if findings.is_empty() {
-        findings.push(Finding::ok("AWS's configuration", "nothing in it gets in the way"));
+        findings.push(Finding::ok("AWS's configuration", "it has no other credentials"));
     }
     findings
 }

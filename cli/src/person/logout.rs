@@ -46,9 +46,9 @@ impl Logout {
             let last = desk.forget(session).await?;
             if let Err(trouble) = give_up(&desk, &last).await {
                 is_revoked = false;
-                let told = shown(&trouble.to_string());
+                let why = shown(&trouble.to_string());
                 note(&format!(
-                    "warning: the sign-in to {} is gone here, and not at the identity provider: {told}",
+                    "warning: the sign-in to {} is gone here, and not at the identity provider: {why}",
                     session.server
                 ));
             }

@@ -20,6 +20,8 @@ mod server;
 mod session;
 mod signin;
 mod store;
+#[cfg(test)]
+mod tests;
 mod trouble;
 mod variables;
 mod web;

@@ -69,7 +69,7 @@ impl std::fmt::Display for ServerUrl {
     }
 }
 
-/// Fetches the metadata of a server. Its `resource` has to be the URL that was typed: otherwise tokens would go to
+/// Fetches the metadata of a server. Its `resource` must be the URL that was typed: otherwise tokens would go to
 /// somebody whom nobody named (RFC 9728 §3.3).
 ///
 /// # Errors

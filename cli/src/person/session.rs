@@ -72,7 +72,7 @@ impl Session {
         format!("{}-{}{CREDENTIALS}", self.stem(), name_of(&[subject, grant, &duration]))
     }
 
-    /// Whether the token lasts long enough for a request. One whose end is unknown is tried.
+    /// Whether the token lasts long enough for a request. If its end is unknown, it is tried.
     pub(crate) fn has_token(&self, now: i64) -> bool {
         self.expires_at.is_none_or(|end| is_fresh(self.obtained_at, end, now, TOKEN_RENEWED_BEFORE))
     }

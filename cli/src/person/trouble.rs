@@ -57,9 +57,11 @@ pub(crate) fn lacking(requires: &Requires) -> String {
     if parts.is_empty() { "another one".into() } else { parts.join(", ") }
 }
 
+/// A line of a message. A server's own text can be of any length.
+const MAX_CHARS: usize = 600;
+
 /// A text from somewhere else on one line: a terminal obeys control characters, so none is shown.
 pub(crate) fn shown(text: &str) -> String {
-    const MAX_CHARS: usize = 600;
     let is_odd = |c: char| {
         c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };

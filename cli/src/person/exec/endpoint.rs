@@ -23,7 +23,7 @@ use super::super::session::Cached;
 use super::super::trouble::Trouble;
 use super::super::world::World;
 
-/// SDKs give up after one or two seconds.
+/// SDKs stop waiting after one or two seconds.
 const WAIT: Duration = Duration::from_millis(900);
 /// Commands keep a connection for some calls.
 const IDLE: Duration = Duration::from_mins(1);

@@ -9,16 +9,10 @@ use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 
-/// A keyring answers in milliseconds; a program that has to be started first, in a second.
+/// A keyring answers in milliseconds; a program that must be started first, in a second.
 const TIME_LIMIT: Duration = Duration::from_millis(1_500);
 /// No answer that we ask for comes near it.
 const MAX_BYTES: usize = 1024 * 1024;
-
-/// The parts of the protocol's header (§ "Message Format").
-const CALL: u8 = 1;
-const ANSWER: u8 = 2;
-const ERROR: u8 = 3;
-const LITTLE_ENDIAN: u8 = b'l';
 
 /// Values as they go over the wire.
 #[derive(Debug, Default)]
@@ -144,6 +138,14 @@ pub(super) struct Call<'a> {
     pub(super) signature: &'a str,
 }
 
+/// What a message is (§ "Message Format").
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Answer,
+    Error,
+    Other,
+}
+
 /// A connection to the session's bus.
 #[derive(Debug)]
 pub(super) struct Bus {
@@ -179,20 +181,26 @@ impl Bus {
         loop {
             let (kind, answers, body) = self.receive()?;
             match kind {
-                ANSWER if answers == Some(serial) => return Ok(body),
-                ERROR if answers == Some(serial) => return Err(io::Error::other("it refused")),
+                Kind::Answer if answers == Some(serial) => return Ok(body),
+                Kind::Error if answers == Some(serial) => return Err(io::Error::other("it refused")),
                 // What is said to everybody is not for us.
-                _ => {}
+                Kind::Answer | Kind::Error | Kind::Other => {}
             }
         }
     }
 
     /// The next message: its kind, which call it answers, and its body.
-    fn receive(&mut self) -> io::Result<(u8, Option<usize>, Vec<u8>)> {
+    fn receive(&mut self) -> io::Result<(Kind, Option<usize>, Vec<u8>)> {
         let strange = || io::Error::from(io::ErrorKind::InvalidData);
         let mut head = [0; 16];
         self.stream.read_exact(&mut head)?;
-        let [LITTLE_ENDIAN, kind, ..] = head else { return Err(strange()) };
+        // The bus speaks as the caller does: little endian.
+        let [b'l', kind, ..] = head else { return Err(strange()) };
+        let kind = match kind {
+            2 => Kind::Answer,
+            3 => Kind::Error,
+            _ => Kind::Other,
+        };
         let mut reader = Reader { bytes: &head, at: 4 };
         let body_length = reader.number().ok_or_else(strange)?;
         reader.number();
@@ -211,13 +219,13 @@ impl Bus {
 
 /// The call that a message answers, by the fields of its header.
 fn answered(fields: &[u8]) -> Option<usize> {
-    const REPLY_SERIAL: u8 = 5;
     let mut reader = Reader::new(fields);
     while reader.at < fields.len() {
         reader.align(8);
         let field = reader.byte()?;
         match (field, reader.signature()?) {
-            (REPLY_SERIAL, "u") => return reader.number(),
+            // REPLY_SERIAL
+            (5, "u") => return reader.number(),
             (_, "u") => drop(reader.number()?),
             (_, "g") => drop(reader.signature()?),
             (_, "s" | "o") => drop(reader.text()?),
@@ -228,7 +236,8 @@ fn answered(fields: &[u8]) -> Option<usize> {
 }
 
 fn message(call: Call<'_>, body: &Writer, serial: usize) -> Vec<u8> {
-    let mut message = Writer(vec![LITTLE_ENDIAN, CALL, 0, 1]);
+    // A call, in version 1 of the protocol.
+    let mut message = Writer(vec![b'l', 1, 0, 1]);
     message.number(body.0.len());
     message.number(serial);
     message.array(8, |fields| {
@@ -284,7 +293,7 @@ pub(super) mod tests {
 
     /// An answer as a service writes it.
     pub(in super::super) fn answer(serial: usize, body: Option<&Writer>) -> Vec<u8> {
-        let mut message = Writer(vec![LITTLE_ENDIAN, if body.is_some() { ANSWER } else { ERROR }, 1, 1]);
+        let mut message = Writer(vec![b'l', if body.is_some() { 2 } else { 3 }, 1, 1]);
         message.number(body.map_or(0, |body| body.0.len()));
         message.number(7);
         message.array(8, |fields| {

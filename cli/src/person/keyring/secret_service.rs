@@ -136,7 +136,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
     use std::sync::{Arc, Mutex};
 
-    use super::super::super::store::tests::Scratch;
+    use super::super::super::tests::Scratch;
     use super::super::Keyring;
     use super::super::bus::tests::{answer, read_call};
     use super::*;

@@ -19,7 +19,7 @@ use crate::output::note;
 const INTERVAL: u64 = 5;
 /// What `slow_down` adds (§3.5).
 const SLOWER: u64 = 5;
-/// No code lives longer than this, whatever the provider says. In seconds.
+/// No code lives longer than this, also if the provider says so. In seconds.
 const MAX_LIFETIME: u64 = 3_600;
 
 /// Signs in, within `timeout` seconds or the lifetime of the provider's code.

@@ -49,7 +49,7 @@ pub(crate) struct How {
     /// Listen on this port, for `ssh -L PORT:127.0.0.1:PORT`
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
-    /// Give up after so many seconds [default: 180]
+    /// Stop waiting after so many seconds [default: 180]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: Option<u64>,
     /// Open this browser; `%s`, or the end, is the address [env: `HALLPASS_BROWSER`, BROWSER]
@@ -185,7 +185,7 @@ fn address(
     address
 }
 
-/// The operator's parameters, and what a stronger sign-in has to be (RFC 9470 §4). OAuth has no word for methods: without
+/// The operator's parameters, and what a stronger sign-in must be (RFC 9470 §4). OAuth has no word for methods: without
 /// a level and an age, the provider is asked to sign the person in anew.
 fn stronger(client: &Client, requires: &Requires) -> Vec<(String, String)> {
     let Requires { acr_values, amr_values, max_age } = requires;
@@ -297,7 +297,7 @@ async fn next(pasted: &mut Option<mpsc::Receiver<String>>) -> String {
     std::future::pending().await
 }
 
-/// Gives up a refresh token (RFC 7009).
+/// Revokes a refresh token (RFC 7009).
 ///
 /// # Errors
 /// [`Trouble`] if the provider did not say that it is gone.

@@ -110,38 +110,11 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 
 #[cfg(unix)]
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use std::os::unix::fs::PermissionsExt;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use super::super::super::tests::Scratch;
     use super::*;
-
-    /// A directory of its own, removed with the value.
-    pub(crate) struct Scratch(PathBuf);
-
-    impl Scratch {
-        pub(crate) fn new() -> Self {
-            static COUNT: AtomicUsize = AtomicUsize::new(0);
-            let number = COUNT.fetch_add(1, Ordering::Relaxed);
-            let path = std::env::temp_dir().join(format!("hallpass-person-{}-{number}", std::process::id()));
-            std::fs::create_dir_all(&path).unwrap();
-            Self(path)
-        }
-
-        pub(crate) fn path(&self) -> &Path {
-            &self.0
-        }
-
-        pub(crate) fn text(&self) -> &str {
-            self.0.to_str().unwrap()
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
 
     fn find(scratch: &Scratch) -> Result<Directory, Trouble> {
         Directory::find(&World::of(&[("XDG_STATE_HOME", scratch.text())]))

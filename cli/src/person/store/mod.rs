@@ -258,7 +258,7 @@ impl Drop for Reserved<'_> {
     }
 }
 
-/// A name for a file, from what it is about. The parts are told apart by their lengths.
+/// A name for a file, from what it is about. Their lengths keep the parts apart.
 pub(crate) fn name_of(parts: &[&str]) -> String {
     let parts: Vec<String> = parts.iter().map(|part| format!("{}:{part}", part.len())).collect();
     let text = parts.concat();
@@ -269,14 +269,13 @@ pub(crate) fn name_of(parts: &[&str]) -> String {
 
 #[cfg(unix)]
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 
     use serde_json::{Value, json};
 
+    use super::super::tests::Scratch;
     use super::*;
-
-    pub(crate) use super::directory::tests::Scratch;
 
     const MINUTE: Duration = Duration::from_mins(1);
 
