@@ -329,11 +329,7 @@ impl Desk {
                     return Ok(other);
                 }
                 locked.remove()?;
-                Err(signed_out(
-                    &server,
-                    format!("the sign-in to {server} has ended ({why})"),
-                    Some(&session.issuer_id),
-                ))
+                Err(signed_out(&server, format!("the sign-in to {server} has ended ({why})"), Some(&session.issuer_id)))
             }
             Err(other) => Err(other.into_trouble()),
         }

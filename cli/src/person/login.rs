@@ -33,6 +33,7 @@ impl Login {
         let target = self.target.with_url(self.url.as_deref())?;
         let server = desk.server(&target)?;
         let client = choose_client(&server, metadata(&desk.web, &server).await?, target.issuer.as_deref())?;
+        let how = self.how.owning_input();
         note(&format!("Signing in to {server} at {}.", shown(&client.issuer)));
         let before = Target { server: None, issuer: Some(client.issuer_id.clone()) };
         let before = desk.session(&server, &before).ok().flatten();
@@ -44,7 +45,7 @@ impl Login {
             },
             _ => Requires::default(),
         };
-        let mut session = desk.sign_in(&server, &client, &requires, &self.how).await?;
+        let mut session = desk.sign_in(&server, &client, &requires, &how).await?;
         let mut offers = desk.offers(&session).await;
         if let (Some(grant), Ok((offered, _))) = (&self.grant, &offers) {
             let lacks = required(offered, grant);
@@ -52,7 +53,7 @@ impl Login {
                 lacks.ok_or_else(|| Trouble::failed(format!("you are signed in, and have no grant `{grant}`")))?;
             if lacks != Requires::default() && requires == Requires::default() {
                 note(&format!("Grant `{grant}` needs a stronger sign-in."));
-                session = desk.sign_in(&server, &client, &lacks, &self.how).await?;
+                session = desk.sign_in(&server, &client, &lacks, &how).await?;
                 offers = desk.offers(&session).await;
             }
         }

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use hallpass_testing::server::{Fault, Reply};
 
@@ -64,6 +65,26 @@ async fn a_server_that_is_not_there() {
     desk.run(&["credentials", "--server", "http://127.0.0.1:9"]).await.fails("not signed in");
     let run = desk.run(&["credentials", "--server", "nonsense"]).await;
     assert_eq!(run.exits(2), "");
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_gets_no_token_and_its_password_stays_secret() {
+    let proxy = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://carol:canary@{}", proxy.local_addr().unwrap());
+    let answering = async {
+        let (mut stream, _) = proxy.accept().await.unwrap();
+        let mut head = vec![0; 4_096];
+        let count = stream.read(&mut head).await.unwrap();
+        stream.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await.unwrap();
+        String::from_utf8_lossy(&head[..count]).to_lowercase()
+    };
+    let desk = Desk::new().await;
+    let variables = [("HTTPS_PROXY", address.as_str()), ("TOKEN", "canary-token")];
+    let arguments = ["credentials", "--server", "https://hallpass.example.com", "--token-env", "TOKEN"];
+    let (run, head) = tokio::join!(desk.run_with(&variables, &arguments), answering);
+    run.fails("cannot be reached through the proxy 127.0.0.1");
+    assert!(head.starts_with("connect hallpass.example.com:443 http/1.1") && !head.contains("canary"), "{head}");
+    assert!(head.contains("proxy-authorization: basic "), "{head}");
 }
 
 #[tokio::test]

@@ -55,9 +55,17 @@ pub(crate) struct How {
     /// Open this browser; `%s`, or the end, is the address [env: `HALLPASS_BROWSER`, BROWSER]
     #[arg(long, value_name = "CMD")]
     browser: Option<String>,
+    /// Standard input is the sign-in's, and not that of a command to come.
+    #[arg(skip)]
+    owns_input: bool,
 }
 
 impl How {
+    /// The same for a command that does nothing else.
+    pub(crate) fn owning_input(self) -> Self {
+        Self { owns_input: true, ..self }
+    }
+
     fn patience(&self) -> Duration {
         self.timeout.map_or(PATIENCE, Duration::from_secs)
     }
@@ -226,7 +234,7 @@ async fn wait(
             None => "No browser is opened here. ",
         };
         note(&format!("{why}To sign in, visit\n\n  {address}\n"));
-        if how.no_browser || world.has_terminal() {
+        if how.owns_input || world.has_terminal() {
             note("Then copy the address at which the browser ends, even if it shows an error, and paste it here:");
             pasted = Some(lines());
         }
@@ -272,18 +280,77 @@ async fn ended_badly(opened: &mut Option<Child>) -> bool {
     failed
 }
 
-/// The lines of standard input, read by a thread that the process does not wait for.
+/// The lines of standard input, read by a thread that the process does not wait for. It reads nothing any more once
+/// nobody wants a line: the next one is for the command that follows.
 fn lines() -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel(1);
     std::thread::spawn(move || {
-        for line in std::io::stdin().lines() {
-            let Ok(line) = line else { break };
-            if sender.blocking_send(line).is_err() {
-                break;
+        let mut line = Vec::new();
+        while !sender.is_closed() {
+            if !is_readable() {
+                continue;
+            }
+            let mut byte = [0];
+            match std::io::Read::read(&mut unbuffered(), &mut byte) {
+                Ok(1) if byte == *b"\n" => {
+                    let text = String::from_utf8_lossy(&std::mem::take(&mut line)).into_owned();
+                    if sender.blocking_send(text).is_err() {
+                        break;
+                    }
+                }
+                Ok(1) => line.extend_from_slice(&byte),
+                Ok(_) | Err(_) => break,
             }
         }
     });
     receiver
+}
+
+/// Whether somebody typed something, or will not any more. Waits for a moment.
+#[cfg(unix)]
+fn is_readable() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    let stdin = std::io::stdin();
+    let mut one = [PollFd::new(&stdin, PollFlags::IN)];
+    let moment = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    poll(&mut one, Some(&moment)).is_ok_and(|ready| ready > 0)
+}
+
+/// Windows does not say so in advance.
+#[cfg(not(unix))]
+fn is_readable() -> bool {
+    true
+}
+
+/// Standard input without a buffer of ours, which would hold what is for somebody else.
+#[cfg(unix)]
+fn unbuffered() -> impl std::io::Read {
+    use std::os::fd::AsFd as _;
+
+    std::io::stdin().as_fd().try_clone_to_owned().map_or(Input::Closed, |own| Input::Open(own.into()))
+}
+
+#[cfg(not(unix))]
+fn unbuffered() -> impl std::io::Read {
+    std::io::stdin()
+}
+
+/// Standard input, or nothing.
+#[cfg(unix)]
+enum Input {
+    Open(std::fs::File),
+    Closed,
+}
+
+#[cfg(unix)]
+impl std::io::Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Open(file) => file.read(buffer),
+            Self::Closed => Ok(0),
+        }
+    }
 }
 
 /// The next line. Pends if there is none to come.
