@@ -140,7 +140,7 @@ compare: ## Asks the functions of this checkout and of BASE=COMMIT the same, and
 	HALLPASS_COMPARE_BASE="$$CARGO_TARGET_DIR/base/debug/broker" cargo bench --locked --profile dev --bench compare
 
 .PHONY: e2e
-e2e: artifact $(NODE) ## The whole system, with the artifact that would be deployed
+e2e: artifact person $(NODE) ## The whole system, with the artifact that would be deployed
 	cargo build --quiet --locked --package hallpass-cli
 	pytest tests/e2e
 

@@ -15,28 +15,31 @@ macro_rules! codes {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Code {
             $(#[doc = $title] #[serde(rename = $name)] $variant,)+
+            /// A code that this version does not know. A newer function may send it; none of ours does.
+            #[serde(other)]
+            Unknown,
         }
 
         impl Code {
-            /// Every code, in the order of the statuses.
+            /// Every code that the function sends, in the order of the statuses.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
             /// The code as bodies, metrics and audit lines write it.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $name,)+ }
+                match self { $(Self::$variant => $name,)+ Self::Unknown => "unknown" }
             }
 
             /// The HTTP status that it comes with.
             #[must_use]
             pub const fn status(self) -> u16 {
-                match self { $(Self::$variant => $status,)+ }
+                match self { $(Self::$variant => $status,)+ Self::Unknown => 500 }
             }
 
             /// A few words for people.
             #[must_use]
             pub const fn title(self) -> &'static str {
-                match self { $(Self::$variant => $title,)+ }
+                match self { $(Self::$variant => $title,)+ Self::Unknown => "Refused" }
             }
         }
     };
@@ -314,7 +317,8 @@ mod tests {
             assert_eq!(json!(code), json!(code.as_str()));
             assert_eq!(serde_json::from_value::<Code>(json!(code.as_str())).unwrap(), *code);
         }
-        assert!(serde_json::from_value::<Code>(json!("issued")).is_err());
+        assert_eq!(serde_json::from_value::<Code>(json!("issued")).unwrap(), Code::Unknown);
+        assert!(!Code::ALL.contains(&Code::Unknown));
     }
 
     #[test]

@@ -6,6 +6,8 @@ use clap::{Parser, Subcommand};
 
 #[cfg(feature = "files")]
 use crate::operator;
+#[cfg(feature = "person")]
+use crate::person;
 
 /// Get and manage short-lived, scoped AWS credentials with Hallpass.
 #[derive(Debug, Parser)]
@@ -25,6 +27,26 @@ pub(crate) enum Command {
     #[cfg(feature = "operator")]
     #[command(subcommand)]
     Key(operator::key::Command),
+    #[cfg(feature = "person")]
+    Login(person::login::Login),
+    #[cfg(feature = "person")]
+    Logout(person::logout::Logout),
+    #[cfg(feature = "person")]
+    Status(person::status::Status),
+    #[cfg(feature = "person")]
+    List(person::list::List),
+    #[cfg(feature = "person")]
+    Credentials(person::credentials::Command),
+    #[cfg(feature = "person")]
+    Exec(person::exec::Exec),
+    #[cfg(feature = "person")]
+    Env(person::env::Env),
+    #[cfg(feature = "person")]
+    Console(person::console::Console),
+    #[cfg(feature = "person")]
+    Configure(person::configure::Configure),
+    #[cfg(feature = "person")]
+    Doctor(person::doctor::Doctor),
     /// Check, format and apply grant files
     #[cfg(feature = "files")]
     #[command(subcommand)]

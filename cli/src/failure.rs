@@ -15,6 +15,7 @@ pub(crate) enum Failure {
     Usage(String),
     /// What was found forbids it.
     #[error("{0}")]
+    #[cfg_attr(not(feature = "files"), expect(dead_code, reason = "operators' commands end so"))]
     Forbidden(String),
 }
 

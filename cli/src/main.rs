@@ -8,16 +8,27 @@ use clap::Parser as _;
 use self::arguments::{Arguments, Command};
 use self::failure::Failure;
 use self::output::Outcome;
+#[cfg(feature = "person")]
+use self::person::World;
 
 mod arguments;
 mod failure;
 #[cfg(feature = "files")]
 mod operator;
 mod output;
+#[cfg(feature = "person")]
+mod person;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    match run(Arguments::parse().command).await {
+fn main() -> ExitCode {
+    let command = Arguments::parse().command;
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        output::note("error: the system has no resources left");
+        return ExitCode::FAILURE;
+    };
+    let ended = runtime.block_on(run(command));
+    // A name server that does not answer is not waited for.
+    runtime.shutdown_background();
+    match ended {
         Ok(outcome) => outcome.code(),
         Err(failure) => {
             output::note(&format!("error: {failure}"));
@@ -30,12 +41,31 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
     match command {
         #[cfg(feature = "operator")]
         Command::Key(command) => command.run(now()).await,
+        #[cfg(feature = "person")]
+        Command::Login(command) => command.run(&World::here(now)).await,
+        #[cfg(feature = "person")]
+        Command::Logout(command) => command.run(&World::here(now)).await,
+        #[cfg(feature = "person")]
+        Command::Status(command) => command.run(&World::here(now)),
+        #[cfg(feature = "person")]
+        Command::List(command) => command.run(&World::here(now)).await,
+        #[cfg(feature = "person")]
+        Command::Credentials(command) => command.run(&World::here(now)).await,
+        #[cfg(feature = "person")]
+        Command::Exec(command) => command.run(&World::here(now)).await,
+        #[cfg(feature = "person")]
+        Command::Env(command) => command.run(&World::here(now)).await,
+        #[cfg(feature = "person")]
+        Command::Console(command) => command.run(&World::here(now)).await,
+        #[cfg(feature = "person")]
+        Command::Configure(command) => command.run(&World::here(now)).await,
+        #[cfg(feature = "person")]
+        Command::Doctor(command) => command.run(&World::here(now)).await,
         #[cfg(feature = "files")]
         Command::Grants(command) => command.run(now()).await,
     }
 }
 
-#[cfg(feature = "files")]
 #[expect(clippy::disallowed_methods, reason = "main reads the clock, and passes it on")]
 fn now() -> std::time::SystemTime {
     std::time::SystemTime::now()

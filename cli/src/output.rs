@@ -18,7 +18,11 @@ pub(crate) enum Outcome {
     /// 3: problems were found.
     Problems,
     /// 4: there are changes, for those who asked to be told so.
+    #[cfg_attr(not(feature = "files"), expect(dead_code, reason = "operators' commands end so"))]
     Changes,
+    /// The exit code of the command that was run.
+    #[cfg(feature = "person")]
+    Passed(u8),
 }
 
 impl Outcome {
@@ -28,6 +32,8 @@ impl Outcome {
             Self::Done => ExitCode::SUCCESS,
             Self::Problems => ExitCode::from(3),
             Self::Changes => ExitCode::from(4),
+            #[cfg(feature = "person")]
+            Self::Passed(code) => ExitCode::from(code),
         }
     }
 }
@@ -65,6 +71,7 @@ pub(crate) fn note(line: &str) {
 }
 
 /// Whether what is written to standard output may have colours (<https://no-color.org>).
+#[cfg_attr(not(feature = "files"), expect(dead_code, reason = "operators' commands have colours"))]
 pub(crate) fn has_colour() -> bool {
     #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

@@ -92,6 +92,47 @@ pub enum NameOwners {
 }
 
 impl Issuer {
+    /// An issuer as its client sees it, who reads ID tokens for `client_id`: every algorithm of ours, no groups, and a
+    /// lifetime of up to a year. Whom to trust, the person has chosen, so that no claim has to name a tenant.
+    #[must_use]
+    pub fn of_sign_in(id: IssuerId, url: &str, client_id: &str) -> Option<Self> {
+        let stem = url.strip_suffix('/').unwrap_or(url);
+        let bare = |url: &Url| url.query().is_none() && url.fragment().is_none();
+        Url::parse(url).ok().filter(|url| may_fetch(url, false) && bare(url))?;
+        let discovery = Url::parse(&format!("{stem}/.well-known/openid-configuration")).ok()?;
+        Some(Self {
+            id,
+            url: url.to_owned(),
+            audiences: vec![client_id.to_owned()],
+            source: KeySource::Discovery(discovery),
+            algorithms: Algorithm::ALL.into(),
+            token_type: None,
+            audience_claim: "/aud".into(),
+            authorized_parties: None,
+            party_claim: None,
+            required_claims: RequiredClaims::default(),
+            subject_claim: "/sub".into(),
+            // No pointer, so that no claim is at it: the groups are the function's business.
+            groups_claim: String::new(),
+            groups_separator: None,
+            groups_required: false,
+            name_rule: None,
+            max_token_lifetime: Duration::from_hours(365 * 24),
+            session_ends_with_token: false,
+            single_use: false,
+            insecure_http: false,
+        })
+    }
+
+    /// Where its discovery document is, unless its keys are somewhere else.
+    #[must_use]
+    pub const fn discovery(&self) -> Option<&Url> {
+        match &self.source {
+            KeySource::Discovery(url) => Some(url),
+            KeySource::KeySet(_) => None,
+        }
+    }
+
     /// The operator's short name.
     #[must_use]
     pub const fn id(&self) -> &IssuerId {

@@ -53,31 +53,12 @@ impl Https {
     /// [`Problems`] if the place that was chosen has no usable certificate. No other place is tried then: it could
     /// trust more than the operator meant.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Problems> {
-        let source = Source::choose(lookup, Path::new("/"));
-        let (roots, unusable) = source.read().map_err(|problem| {
-            let mut problems = Problems::default();
-            problems.add(source.place(), Problem::new(Rule::Value, problem));
-            problems
-        })?;
-        if unusable > 0 {
-            tracing::warn!(place = source.place(), unusable, "some certificate authorities cannot be used");
-        }
-        Self::trusting(roots).map_err(|error| {
-            let mut problems = Problems::default();
-            problems.add("TLS", Problem::new(Rule::Unsupported, format_args!("cannot be set up: {error}")));
-            problems
-        })
-    }
-
-    fn trusting(roots: RootCertStore) -> Result<Self, rustls::Error> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let tls = tls.with_root_certificates(roots).with_no_client_auth();
         let mut tcp = HttpConnector::new();
         // hyper-rustls decides by the address's scheme.
         tcp.enforce_http(false);
         // Requests are small, and nothing follows that could be sent with them.
         tcp.set_nodelay(true);
+        let tls = tls_from_lookup(lookup)?;
         let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
         Ok(Self(https.wrap_connector(tcp)))
     }
@@ -92,6 +73,37 @@ impl Https {
     pub(crate) fn in_tests() -> Self {
         Self::from_lookup(|name| (name == FILE).then(|| hallpass_testing::CERTIFICATES.to_owned())).unwrap()
     }
+}
+
+/// How TLS is spoken, with the certificate authorities of [`Https::from_lookup`].
+///
+/// # Errors
+/// [`Problems`], as there.
+pub fn tls_from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<ClientConfig, Problems> {
+    let source = Source::choose(lookup, Path::new("/"));
+    let (roots, unusable) = source.read().map_err(|problem| {
+        let mut problems = Problems::default();
+        problems.add(source.place(), Problem::new(Rule::Value, problem));
+        problems
+    })?;
+    if unusable > 0 {
+        tracing::warn!(place = source.place(), unusable, "some certificate authorities cannot be used");
+    }
+    tls_trusting(roots).map_err(|error| {
+        let mut problems = Problems::default();
+        problems.add("TLS", Problem::new(Rule::Unsupported, format_args!("cannot be set up: {error}")));
+        problems
+    })
+}
+
+/// How TLS is spoken with servers that one of these authorities vouches for.
+///
+/// # Errors
+/// The library's own.
+pub fn tls_trusting(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(tls.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Where the certificate authorities are.

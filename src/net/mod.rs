@@ -7,4 +7,4 @@ pub mod cache;
 mod connector;
 pub mod https;
 pub mod public_url;
-pub(crate) mod url;
+pub mod url;

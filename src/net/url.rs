@@ -7,7 +7,8 @@ use url::{Host, Url};
 use crate::read::problems::quoted;
 
 /// Whether nobody on the way can read what is sent to `url`: https, or plain http that stays on this machine.
-pub(crate) fn is_private(url: &Url) -> bool {
+#[must_use]
+pub fn is_private(url: &Url) -> bool {
     match url.scheme() {
         "https" => true,
         "http" => is_loopback(url),
@@ -16,7 +17,8 @@ pub(crate) fn is_private(url: &Url) -> bool {
 }
 
 /// Whether `url` leads to this machine. Of names only `localhost` does, because another one can be made to lead anywhere.
-fn is_loopback(url: &Url) -> bool {
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => Ipv4Addr::is_loopback(&address),
@@ -27,7 +29,8 @@ fn is_loopback(url: &Url) -> bool {
 
 /// A URL as a message quotes it. It leaves out what is before an `@` and after a `?` or `#`, because people put passwords
 /// and keys there. The text need not be a valid URL.
-pub(crate) fn quoted_url(text: &str) -> String {
+#[must_use]
+pub fn quoted_url(text: &str) -> String {
     let (user, rest) = text.rsplit_once('@').map_or((None, text), |(user, rest)| (Some(user), rest));
     if user.is_some_and(|user| user.contains(['?', '#'])) {
         return quoted("…");

@@ -1,0 +1,353 @@
+//! What does a Hallpass server say of itself, and to a caller?
+
+use hyper::header;
+use secrecy::SecretString;
+use serde_json::Value;
+use url::Url;
+
+use hallpass::net::url::{is_loopback, is_private, quoted_url};
+use hallpass::wire::{Client, Code, Credentials, METADATA_PATH, Metadata, Offers, Problem};
+
+use super::trouble::{Trouble, shown};
+use super::web::{Answer, Question, Web};
+
+/// What an issuer's configuration may not set: the protocol does (OpenID Connect Core §3.1.2.1, RFC 7636 §4.3).
+const SET_BY_PROTOCOL: [&str; 9] = [
+    "client_id",
+    "code_challenge",
+    "code_challenge_method",
+    "nonce",
+    "redirect_uri",
+    "response_mode",
+    "response_type",
+    "scope",
+    "state",
+];
+
+/// The URL of a server, without a final slash.
+// INVARIANT: https, or http to this machine; without user, query and fragment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServerUrl(Url);
+
+impl ServerUrl {
+    /// Takes a URL as somebody typed it.
+    ///
+    /// # Errors
+    /// [`Trouble::Usage`] says what a URL of a server is.
+    pub(crate) fn parse(text: &str) -> Result<Self, Trouble> {
+        let refused = |why: &str| Err(Trouble::Usage(format!("{} {why}", shown(&quoted_url(text)))));
+        if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
+            return refused("is not a URL");
+        }
+        let Ok(mut url) = Url::parse(text) else {
+            return refused("is not a URL; write it as https://hallpass.example.com");
+        };
+        if !is_private(&url) {
+            return refused("must begin with https:// (plain http is for this machine alone)");
+        }
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+            return refused("must be a host and perhaps a path, and nothing else");
+        }
+        let path = url.path().strip_suffix('/').unwrap_or(url.path()).to_owned();
+        url.set_path(&path);
+        Ok(Self(url))
+    }
+
+    /// The text, as `resource` has it.
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.as_str().strip_suffix('/').unwrap_or(self.0.as_str())
+    }
+
+    fn at(&self, path: &str) -> Result<Url, Trouble> {
+        Url::parse(&format!("{}{path}", self.as_str())).map_err(|_| Trouble::failed(format!("{self} is not a URL")))
+    }
+}
+
+impl std::fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Fetches the metadata of a server. Its `resource` must be the URL that was typed: otherwise tokens would go to
+/// somebody whom nobody named (RFC 9728 §3.3).
+///
+/// # Errors
+/// [`Trouble`] if it is not a Hallpass, or cannot be reached.
+pub(crate) async fn metadata(web: &Web, server: &ServerUrl) -> Result<Metadata, Trouble> {
+    // Behind a stage of API Gateway only the path below the stage leads to us, so it is asked first.
+    let mut answer = web.ask(Question::get(&server.at(METADATA_PATH)?)).await?;
+    if answer.status == 404 && server.0.path() != "/" {
+        let inserted = Url::parse(&Metadata::url(server.as_str()));
+        let inserted = inserted.map_err(|_| Trouble::failed(format!("{server} is not a URL")))?;
+        answer = web.ask(Question::get(&inserted)).await?;
+    }
+    read_metadata(server, &answer)
+}
+
+fn read_metadata(server: &ServerUrl, answer: &Answer) -> Result<Metadata, Trouble> {
+    if answer.is_redirect() {
+        return Err(redirected(server, answer));
+    }
+    if answer.status >= 500 || answer.status == 429 {
+        return Err(Trouble::Unavailable(format!("{server} answered with status {}; try again", answer.status)));
+    }
+    let not_ours =
+        || Trouble::failed(format!("{server} is not a Hallpass server (status {}); check the URL", answer.status));
+    if answer.status != 200 {
+        return Err(not_ours());
+    }
+    let body = answer.object().ok_or_else(not_ours)?;
+    let metadata: Metadata = serde_json::from_value(Value::Object(body)).map_err(|_| not_ours())?;
+    if !ServerUrl::parse(&metadata.resource).is_ok_and(|resource| resource == *server) {
+        let says = shown(&quoted_url(&metadata.resource));
+        return Err(Trouble::failed(format!("{server} says that its URL is {says}; if that is right, use it instead")));
+    }
+    Ok(metadata)
+}
+
+fn redirected(server: &ServerUrl, answer: &Answer) -> Trouble {
+    let to = answer.header(header::LOCATION).and_then(|to| Url::parse(to).ok());
+    let to = to.map_or_else(String::new, |to| format!(" to {}", shown(&to.origin().ascii_serialization())));
+    Trouble::failed(format!("{server} redirects{to}; a token follows no redirect, so use the server's own URL"))
+}
+
+/// What time it is at the server, in its own words.
+///
+/// # Errors
+/// [`Trouble`] if it cannot be reached.
+pub(crate) async fn date(web: &Web, server: &ServerUrl) -> Result<Option<String>, Trouble> {
+    let answer = web.ask(Question::get(&server.at("/v1/health")?)).await?;
+    if answer.is_redirect() {
+        return Err(redirected(server, &answer));
+    }
+    Ok(answer.header(header::DATE).map(str::to_owned))
+}
+
+/// The client to sign in with, at the issuer of this id, or at the only one.
+///
+/// # Errors
+/// [`Trouble`] if there is none, or if there are several and none was chosen.
+pub(crate) fn choose_client(server: &ServerUrl, metadata: Metadata, issuer: Option<&str>) -> Result<Client, Trouble> {
+    let mut clients = metadata.hallpass_clients.cli;
+    let ids = clients.iter().map(|client| shown(&client.issuer_id)).collect::<Vec<_>>().join(", ");
+    if clients.is_empty() {
+        let text =
+            format!("{server} has no client for the command line; ask its operator to configure `cli` of an issuer");
+        return Err(Trouble::Failed(text));
+    }
+    if let Some(issuer) = issuer {
+        clients.retain(|client| client.issuer_id == issuer);
+    }
+    let mut clients = clients.into_iter();
+    match (clients.next(), clients.next(), issuer) {
+        (Some(client), None, _) => check_client(server, client),
+        (None, _, Some(issuer)) => {
+            Err(Trouble::Usage(format!("{server} has no issuer {}; it has {ids}", shown(&quoted_url(issuer)))))
+        }
+        _ => Err(Trouble::Usage(format!("{server} has several issuers; choose one with --issuer: {ids}"))),
+    }
+}
+
+/// A server can name any address. It must not name one on this machine unless it is on this machine, too, and it must
+/// not change what keeps a sign-in safe.
+fn check_client(server: &ServerUrl, client: Client) -> Result<Client, Trouble> {
+    let refused =
+        |why: String| Err(Trouble::Failed(format!("{server} describes a sign-in that cannot be used: {why}")));
+    let issuer = Url::parse(&client.issuer).ok().filter(is_private);
+    if issuer.is_none_or(|issuer| issuer.scheme() == "http" && !is_loopback(&server.0)) {
+        return refused(format!("its issuer is {}", shown(&quoted_url(&client.issuer))));
+    }
+    if client.client_id.is_empty() {
+        return refused("it has no client id".into());
+    }
+    match client.parameters.keys().find(|name| SET_BY_PROTOCOL.contains(&name.as_str())) {
+        Some(name) => refused(format!("its parameters name `{}`", shown(name))),
+        None => Ok(client),
+    }
+}
+
+/// Why a server refused.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// In its own words.
+    Told(Box<Problem>),
+    /// It could not be asked, or answered something else.
+    Other(Trouble),
+}
+
+impl From<Trouble> for Refusal {
+    fn from(trouble: Trouble) -> Self {
+        Self::Other(trouble)
+    }
+}
+
+impl Refusal {
+    /// As one line.
+    pub(crate) fn into_trouble(self, server: &ServerUrl) -> Trouble {
+        match self {
+            Self::Other(trouble) => trouble,
+            Self::Told(problem) => {
+                let text = format!(
+                    "{server}: {} ({}, request {})",
+                    shown(&problem.message),
+                    problem.code,
+                    shown(&problem.request_id)
+                );
+                match problem.code {
+                    Code::TemporarilyUnavailable | Code::IdentityProviderUnavailable => Trouble::Unavailable(text),
+                    Code::InvalidRequest
+                    | Code::TokenMissing
+                    | Code::InvalidToken
+                    | Code::InsufficientUserAuthentication
+                    | Code::GroupsUnavailable
+                    | Code::AccessDenied
+                    | Code::NotFound
+                    | Code::MethodNotAllowed
+                    | Code::ContentTooLarge
+                    | Code::UnsupportedMediaType
+                    | Code::GrantUnusable
+                    | Code::BrokerKeyRefused
+                    | Code::Internal
+                    | Code::Unknown => Trouble::Failed(text),
+                }
+            }
+        }
+    }
+}
+
+/// Asks for credentials of a grant.
+///
+/// # Errors
+/// [`Refusal`] if there are none.
+pub(crate) async fn credentials(
+    web: &Web,
+    server: &ServerUrl,
+    token: &SecretString,
+    grant: &str,
+    duration: Option<u32>,
+) -> Result<Credentials, Refusal> {
+    let mut url = server.at(&format!("/v1/credentials/{grant}"))?;
+    if let Some(seconds) = duration {
+        url.query_pairs_mut().append_pair("duration", &seconds.to_string());
+    }
+    let body = ask(web, server, &url, token).await?;
+    let strange = |_| Trouble::failed(format!("{server} answered something that is not credentials; check the URL"));
+    let credentials: Credentials = serde_json::from_value(body).map_err(strange)?;
+    Ok(credentials)
+}
+
+/// Asks which grants there are. The body comes with them, as it is.
+///
+/// # Errors
+/// [`Refusal`] if that cannot be said.
+pub(crate) async fn offers(web: &Web, server: &ServerUrl, token: &SecretString) -> Result<(Offers, Value), Refusal> {
+    let body = ask(web, server, &server.at("/v1/grants")?, token).await?;
+    let strange =
+        |_| Trouble::failed(format!("{server} answered something that is not a list of grants; check the URL"));
+    let offers = serde_json::from_value(body.clone()).map_err(strange)?;
+    Ok((offers, body))
+}
+
+async fn ask(web: &Web, server: &ServerUrl, url: &Url, token: &SecretString) -> Result<Value, Refusal> {
+    let answer = web.ask(Question::get(url).bearer(token)).await?;
+    if answer.is_redirect() {
+        return Err(redirected(server, &answer).into());
+    }
+    let body = answer.object();
+    if answer.status == 200 {
+        let strange = || Trouble::failed(format!("{server} answered something that is not JSON; check the URL"));
+        return Ok(Value::Object(body.ok_or_else(strange)?));
+    }
+    let problem = body.and_then(|body| serde_json::from_value::<Problem>(Value::Object(body)).ok());
+    // The gateway's own refusals are not problems of ours.
+    let status = answer.status;
+    let text = format!("{server} answered with status {status}");
+    Err(match problem {
+        Some(problem) => Refusal::Told(Box::new(problem)),
+        None if status == 429 || status >= 500 => Trouble::Unavailable(format!("{text}; try again")).into(),
+        None => Trouble::Failed(format!("{text}; check the URL")).into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn metadata_of(cli: &Value) -> Metadata {
+        let body = json!({
+            "resource": "https://hallpass.example.com",
+            "authorization_servers": [],
+            "bearer_methods_supported": ["header"],
+            "resource_name": "Hallpass",
+            "hallpass_clients": {"cli": cli, "browser": []},
+        });
+        serde_json::from_value(body).unwrap()
+    }
+
+    fn client(id: &str) -> Value {
+        json!({"issuer_id": id, "issuer": "https://login.example.com", "client_id": "hallpass-cli", "scope": "openid",
+               "token": "access_token", "parameters": {"audience": "hallpass"}, "redirect_uri": "http://127.0.0.1/callback"})
+    }
+
+    fn choose(cli: &Value, issuer: Option<&str>) -> Result<String, String> {
+        let server = ServerUrl::parse("https://hallpass.example.com").unwrap();
+        let chosen = choose_client(&server, metadata_of(cli), issuer);
+        chosen.map(|client| client.issuer_id).map_err(|trouble| trouble.to_string())
+    }
+
+    #[test]
+    fn a_server_is_named_by_https_or_is_on_this_machine() {
+        for (text, url) in [
+            ("https://hallpass.example.com", "https://hallpass.example.com"),
+            ("https://Hallpass.Example.com/", "https://hallpass.example.com"),
+            ("https://hallpass.example.com:443/x/", "https://hallpass.example.com/x"),
+            ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
+            ("http://localhost/x/y", "http://localhost/x/y"),
+        ] {
+            assert_eq!(ServerUrl::parse(text).unwrap().as_str(), url);
+        }
+        for text in [
+            "",
+            "hallpass.example.com",
+            "http://hallpass.example.com",
+            "ftp://hallpass.example.com",
+            "https://carol:hunter2@hallpass.example.com",
+            "https://hallpass.example.com/?key=hunter2",
+            "https://hallpass.example.com/#hunter2",
+            "https://hallpass.example.com /",
+            "https:\\\\hallpass.example.com",
+        ] {
+            let refused = ServerUrl::parse(text).unwrap_err();
+            assert!(matches!(&refused, Trouble::Usage(told) if !told.contains("hunter2")), "{refused}");
+        }
+    }
+
+    #[test]
+    fn the_only_issuer_is_taken_and_of_several_one_must_be_named() {
+        assert_eq!(choose(&json!([client("corp")]), None), Ok("corp".into()));
+        assert_eq!(choose(&json!([client("corp"), client("labs")]), Some("labs")), Ok("labs".into()));
+        let several = choose(&json!([client("corp"), client("labs")]), None).unwrap_err();
+        assert!(several.contains("--issuer: corp, labs"), "{several}");
+        assert!(choose(&json!([client("corp")]), Some("labs")).unwrap_err().contains("it has corp"));
+        assert!(choose(&json!([]), None).unwrap_err().contains("no client for the command line"));
+    }
+
+    #[test]
+    fn a_client_that_would_weaken_the_sign_in_is_refused() {
+        let with = |name: &str, value: Value| {
+            let mut client = client("corp");
+            client[name] = value;
+            json!([client])
+        };
+        for name in SET_BY_PROTOCOL {
+            assert!(choose(&with("parameters", json!({name: "x"})), None).unwrap_err().contains(name));
+        }
+        for issuer in ["http://127.0.0.1:1", "http://login.example.com", "file:///etc/passwd", "x"] {
+            assert!(choose(&with("issuer", json!(issuer)), None).unwrap_err().contains("issuer"), "{issuer}");
+        }
+        assert!(choose(&with("client_id", json!("")), None).unwrap_err().contains("client id"));
+    }
+}
