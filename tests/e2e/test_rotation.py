@@ -413,7 +413,9 @@ def test_who_looks_after_the_key_rotates_it_and_turns_keys_off_and_no_more(
         assert {what for what, do in work.items() if refusal(do, key=key) is None} == may
     for policy in ("OperatorPolicy", "ReaderPolicy", "CiPolicy"):
         with user_with(stack.aws, deployed.outputs[policy]) as key:
-            assert {what for what, do in work.items() if refusal(do, key=key) is None} <= {"grants", "the parts"}, policy
+            assert {what for what, do in work.items() if refusal(do, key=key) is None} <= {"grants", "the parts"}, (
+                policy
+            )
 
 
 # The stack comes and goes

@@ -993,6 +993,11 @@ def test_outputs_name_what_an_operator_needs() -> None:
         assert TEMPLATE.resolve(output["Value"]), name
 
 
+def test_the_output_says_of_the_issuers_what_the_function_reads() -> None:
+    variables = TEMPLATE.resources["Function"]["Properties"]["Environment"]["Variables"]
+    assert TEMPLATE.body["Outputs"]["Issuers"]["Value"] == variables["HALLPASS_ISSUERS"]
+
+
 def test_each_suppression_of_a_check_has_its_reason() -> None:
     for name, resource in TEMPLATE.resources.items():
         for skip in resource.get("Metadata", {}).get("checkov", {}).get("skip", []):
