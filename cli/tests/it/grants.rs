@@ -440,7 +440,7 @@ async fn who_may_not_write_is_told_what_is_missing() {
     ends(&world.apply(&["--yes"]).await, 1, &["AccessDeniedException", "dynamodb:PutItem"]);
     world.deployed.dynamodb.server.fail_operation("Scan", 1, &denied);
     ends(&world.plan(&[]).await, 1, &["AccessDeniedException", "dynamodb:Scan"]);
-    world.deployed.account().refused.insert("GetCallerIdentity", "AccessDenied");
+    world.deployed.refuse("GetCallerIdentity", "AccessDenied");
     ends(&world.apply(&["--yes"]).await, 1, &["STS", "sts:GetCallerIdentity"]);
     assert!(world.deployed.dynamodb.grants().is_empty());
 }
