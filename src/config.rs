@@ -13,10 +13,8 @@ use crate::read::rule::Rule;
 const BROKER_KEY: &str = "HALLPASS_BROKER_KEY";
 const WHAT_BROKER_KEY_IS: &str = "the name or ARN of the broker key's secret";
 
-/// The function's configuration.
 #[derive(Debug)]
 pub struct Config {
-    /// The trusted identity providers.
     pub issuers: Vec<Issuer>,
     /// The table of grants, which the function only reads.
     pub table: String,
@@ -61,7 +59,6 @@ impl Config {
     }
 }
 
-/// The rotator's configuration.
 #[derive(Debug)]
 pub struct RotatorConfig {
     /// The name or ARN of the secret that holds the broker key.

@@ -31,11 +31,11 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
         #[cfg(feature = "operator")]
         Command::Key(command) => command.run(now()).await,
         #[cfg(feature = "files")]
-        Command::Grants(command) => command.run(),
+        Command::Grants(command) => command.run(now()).await,
     }
 }
 
-#[cfg(feature = "operator")]
+#[cfg(feature = "files")]
 #[expect(clippy::disallowed_methods, reason = "main reads the clock, and passes it on")]
 fn now() -> std::time::SystemTime {
     std::time::SystemTime::now()

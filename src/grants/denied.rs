@@ -41,12 +41,7 @@ pub enum Refused {
     StepUp(StepUp),
     /// More was asked for than the grant allows.
     #[error("{asked} s were asked for, over the grant's maximum of {maximum} s")]
-    OverMaximum {
-        /// What was asked for.
-        asked: SessionDuration,
-        /// What the grant allows.
-        maximum: SessionDuration,
-    },
+    OverMaximum { asked: SessionDuration, maximum: SessionDuration },
     /// The session would have to end with the token, which ends too soon.
     #[error("the token ends in less than 900 s, and the session would have to end with it")]
     TokenEndsTooSoon,
@@ -85,7 +80,6 @@ pub enum Unusable {
     Template {
         /// The principal that the item is for.
         principal: Principal,
-        /// The claim.
         error: ClaimError,
     },
     /// STS does not accept the tags.

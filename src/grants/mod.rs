@@ -20,6 +20,7 @@ mod offers;
 mod policy;
 mod principal;
 mod requirement;
+mod revision;
 #[cfg(feature = "aws")]
 mod store;
 #[cfg(test)]
@@ -29,7 +30,7 @@ pub mod trial;
 
 pub use self::authorize::{Matched, Matches, Pending, Request, Session, authorize};
 pub use self::denied::{Denied, Refused, Unusable};
-pub use self::effect::{ChangeEffect, effect};
+pub use self::effect::{ChangeEffect, Others, effect};
 pub use self::evaluate::{
     Asked, AskedError, Circumstances, Context, Decided, Decider, Decision, Document, Policies, Verdict, evaluate,
 };
@@ -40,5 +41,6 @@ pub use self::offers::{Holdings, Offer, offers};
 pub use self::policy::{ClaimError, Policy, Statement, Template, TemplateError};
 pub use self::principal::{Principal, PrincipalKind};
 pub use self::requirement::StepUp;
+pub use self::revision::{Content, Revision, is_content};
 #[cfg(feature = "aws")]
-pub use self::store::{SettleError, Store, StoreError};
+pub use self::store::{SettleError, Store, StoreError, attributes};

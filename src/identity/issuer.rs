@@ -24,7 +24,6 @@ impl IssuerId {
         ((1..=32).contains(&id.len()) && id.bytes().all(legal)).then(|| Self(id.to_owned()))
     }
 
-    /// The id.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -63,7 +63,6 @@ impl IdentityError {
 /// A verified caller.
 #[derive(Debug)]
 pub struct Identified {
-    /// Who is calling.
     pub caller: Caller,
     /// How old the key set was that verified the token.
     pub key_age: Duration,

@@ -20,7 +20,6 @@ pub struct PublicUrl(String);
 pub struct NotPublic;
 
 impl PublicUrl {
-    /// The URL.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

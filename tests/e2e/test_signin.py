@@ -16,8 +16,9 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 from api import Api
+from paths import ROOT
 from signin import Browser, claims_of, discovery_of, tokens_of
-from stack import ALLOWED_ORIGINS, LOOPBACK, ROOT, Stack
+from stack import ALLOWED_ORIGINS, LOOPBACK, Stack
 
 METADATA = "/.well-known/oauth-protected-resource"
 NO_TOKEN = "garbage"

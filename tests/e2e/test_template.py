@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from cfn import GIVEN, Template
-from stack import ROOT
+from paths import ROOT
 
 TEMPLATE = Template.load()
 ARN = "arn:aws"
@@ -29,6 +29,12 @@ WILDCARDS = {
         "FindTheParts",
         f"{ARN}:cloudformation:us-east-1:{ACCOUNT}:stack/hallpass/*",
     ): "a request names the stack by its name, and is judged without its id",
+    **{
+        (policy, "FindTheTables", f"{ARN}:cloudformation:us-east-1:{ACCOUNT}:stack/hallpass/*"): (
+            "a request names the stack by its name, and is judged without its id"
+        )
+        for policy in ("CiPolicy", "OperatorPolicy", "ReaderPolicy")
+    },
     ("ReaderPolicy", "FetchResultsOfQueries", "*"): "results of queries are known by an id, and by no resource",
     (
         "ApiMayInvoke",
@@ -730,9 +736,19 @@ def test_no_policy_is_longer_than_iam_takes() -> None:
         assert len(re.sub(r"<[\w.]+>", "x" * 130, text)) <= 6144, name
 
 
+READS = ("BatchGetItem", "DescribeTable", "GetItem", "Query", "Scan")
+
+
 def test_a_pipeline_writes_grants_and_nothing_else() -> None:
-    assert {resource for each in statements("CiPolicy") for resource in listed(each["Resource"])} == {
-        "<GrantsTable.Arn>"
+    writing = statement("CiPolicy", "WriteGrants")
+    assert writing["Resource"] == "<GrantsTable.Arn>"
+    assert writing["Condition"] == {"ForAllValues:StringNotLike": {"dynamodb:LeadingKeys": ["blocked#*"]}}
+    assert allowed("CiPolicy") == {
+        ("cloudformation:DescribeStacks", f"{ARN}:cloudformation:us-east-1:{ACCOUNT}:stack/hallpass/*"),
+        *(
+            (f"dynamodb:{action}", "<GrantsTable.Arn>")
+            for action in (*READS, "ConditionCheckItem", "DeleteItem", "PutItem")
+        ),
     }
     writes = re.compile(r"dynamodb:.*(Put|Update|Delete|Write)")
     reading = [action for each in statements("ReaderPolicy") for action in listed(each["Action"])]
@@ -947,7 +963,7 @@ def test_the_saved_query_asks_for_what_the_audit_lines_have() -> None:
     query = TEMPLATE.properties("CredentialsIssued")
     assert query["LogGroupNames"] == ["<FunctionLog>"]
     asked = re.search(r"fields @timestamp, (.+)", query["QueryString"])[1].split(", ")
-    written = set(re.findall(r"^    pub (\w+): ", (ROOT / "src/audit/record.rs").read_text(), re.MULTILINE))
+    written = set(re.findall(r"^    pub (\w+): ", (ROOT / "src/audit/record/mod.rs").read_text(), re.MULTILINE))
     assert {"access_key_id", "sts_request_id"} <= set(asked) <= written
 
 

@@ -242,7 +242,7 @@ impl Reader<'_> {
 }
 
 /// The very part of a document that a problem is about: a value, or the key if that is what is wrong.
-fn span(node: &Node, problem: &Problem) -> Span {
+pub(in crate::grants) fn span(node: &Node, problem: &Problem) -> Span {
     let found = node.find(&problem.at);
     let is_about_key = matches!(
         problem.rule,

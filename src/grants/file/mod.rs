@@ -16,7 +16,7 @@
 //! ```
 
 mod carried;
-mod document;
+pub(in crate::grants) mod document;
 mod finding;
 pub mod format;
 mod lint;

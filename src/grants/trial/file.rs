@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use super::super::file::Finding;
+use super::super::file::document::span;
 use super::super::file::paths::{Collected, collect, is_test_file};
 use super::super::{Asked, AskedError, GrantName};
 use super::{Expectation, ISSUED, SupposedCaller, Test};
@@ -73,10 +74,7 @@ impl TestFiles {
         for node in text.documents.iter().filter(|node| !node.is_damaged) {
             let mut problems = Problems::default();
             let tests = document(node, &path, &source, &mut problems);
-            let finding = |problem: &Problem| {
-                let span = node.find(&problem.at).node.span;
-                Finding::new(&path, &source, span, problem.clone())
-            };
+            let finding = |problem: &Problem| Finding::new(&path, &source, span(node, problem), problem.clone());
             let findings: Vec<Finding> = problems.iter().map(finding).collect();
             if findings.iter().all(|finding| finding.severity() != Severity::Error) {
                 self.tests.extend(tests);
