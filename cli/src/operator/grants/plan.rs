@@ -241,7 +241,9 @@ fn label(before: Option<&Stored>, after: Option<&Wanted>, others: &[&Item]) -> C
     }
     match before.map(Stored::item) {
         Some(None) => ChangeEffect::Mixed,
-        before => effect(before.flatten().as_ref(), after.map(|wanted| &wanted.item), Others::of(others.iter().copied())),
+        before => {
+            effect(before.flatten().as_ref(), after.map(|wanted| &wanted.item), Others::of(others.iter().copied()))
+        }
     }
 }
 

@@ -147,7 +147,7 @@ impl Reader<'_> {
         let end = self.end_of_document(node.span.end);
         let mut body = self.body(node, 0, end);
         let trail = self.trail(node.span.end, end);
-        let tail = self.lines_before(end);
+        let behind = self.lines_before(end);
         // What silences a finding has to stay above its key.
         if let (Body::Map(items, _), false) = (&mut body, is_apart)
             && let Some(first) = items.first_mut()
@@ -161,7 +161,7 @@ impl Reader<'_> {
             first.lead = above;
         }
         body.sort(Place::Document);
-        Commented { head, is_apart, body: Some(body), trail, tail }
+        Commented { head, is_apart, body: Some(body), trail, tail: behind }
     }
 
     /// Where the line begins that ends a document: `---` or `...`.
