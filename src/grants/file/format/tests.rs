@@ -100,7 +100,7 @@ fn documents_stay_and_empty_ones_go() {
         ("a: |  # b\n  c\n  d\ne: >\n  f\n  g\n", "a: | # b\n  c\n  d\ne: |\n  f g\n"),
         ("a: \n      # f\n  |\n      text\n\n      more\n", "# f\na: |\n  text\n\n  more\n"),
         ("- c: |\n    t\n    u\n# d\n  a: 1\n", "# d\n- a: 1\n  c: |\n    t\n    u\n"),
-        ("- b: |\n    t\n    u\n  a: [ # d\n  ]\n", "# d\n- a: []\n  b: |\n    t\n    u\n"),
+        ("- b: |\n    t\n    u\n  a: [ # d\n    ]\n", "# d\n- a: []\n  b: |\n    t\n    u\n"),
         ("- # a\n  b: 1\n- - c\n", "# a\n- {b: 1}\n- [c]\n"),
     ] {
         assert_eq!(formatted(text), expected, "{text:?}");

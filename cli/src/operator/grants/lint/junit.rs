@@ -22,9 +22,9 @@ pub(super) fn report(report: &Report) -> String {
     let failures = report.findings.len();
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     // Writing into memory does not fail.
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "<testsuites name=\"hallpass grants lint\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\">\n"
+        "<testsuites name=\"hallpass grants lint\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\">"
     );
     for (path, findings) in &suites {
         let name = escaped(path);
@@ -32,9 +32,9 @@ pub(super) fn report(report: &Report) -> String {
         let head = format!(
             "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" skipped=\"0\""
         );
-        let _ = write!(out, "{head} time=\"0\">\n");
+        let _ = writeln!(out, "{head} time=\"0\">");
         if findings.is_empty() {
-            let _ = write!(out, "    <testcase name=\"lint\" classname=\"{name}\" time=\"0\"/>\n");
+            let _ = writeln!(out, "    <testcase name=\"lint\" classname=\"{name}\" time=\"0\"/>");
         }
         for finding in findings {
             out.push_str(&case(finding, &name));
