@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     /// Exit with 3 if there are warnings, too
     #[arg(long)]
     deny_warnings: bool,
-    /// The value of HALLPASS_ISSUERS in a file, to check principals and requirements against the issuers
+    /// A file with the issuers, as the function's variable has them, to check principals and requirements against them
     #[arg(long, value_name = "FILE")]
     issuers: Option<PathBuf>,
     #[command(flatten)]
