@@ -133,6 +133,7 @@ mutants: cargo-nextest cargo-mutants ## Removes each check of the core in turn, 
 
 .PHONY: e2e
 e2e: artifact person $(NODE) ## The whole system, with the artifact that would be deployed
+	cargo build --quiet --locked --package hallpass-cli
 	pytest tests/e2e
 
 .PHONY: sam-local
@@ -144,7 +145,7 @@ sam-up: artifact $(SAM_VENV) $(NODE) ## The same containers for one event at a t
 	@python dev/sam_local.py up
 
 .PHONY: arm64
-arm64: artifact-arm64 $(NODE) ## The function for arm64, built and tried under QEMU
+arm64: artifact artifact-arm64 $(NODE) ## The function for arm64, built and tried under QEMU
 	@python dev/arm64.py
 
 ##### Building it

@@ -13,8 +13,9 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import seed
 from botocore.exceptions import ClientError
+from paths import BUILD
 from signin import sign_in
-from stack import BUILD, Stack, StackError, end_cleanly_on_signals
+from stack import Stack, StackError, end_cleanly_on_signals
 
 ARTIFACT = BUILD / "lambda-arm64" / "broker" / "bootstrap"
 QEMU = "qemu-aarch64"

@@ -15,15 +15,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import rotations
+from paths import ARTIFACT, ROOT, ROTATOR
 from samtranslator.yaml_helper import yaml_parse
 from seed import Aws, Key
-from stack import ARTIFACT, ROOT, ROTATOR
 
 TEMPLATE = ROOT / "template.yaml"
 STACK_NAME = "hallpass"
 ARTIFACTS = "acme-artifacts"
 CODE = {"Function": ARTIFACT, "KeyRotator": ROTATOR}
 TIMEOUT_S = 30  # the emulator takes two seconds
+SESSION_S = 43_200  # `make up` may be left open over a working day
 FINISHED = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE"}
 
 Template = dict[str, Any]
@@ -103,7 +104,7 @@ class Deployment:
         raise ValueError(logical)
 
 
-def create(aws: Aws, parameters: dict[str, str], more: Template | None = None) -> Deployment:
+def create(aws: Aws, parameters: dict[str, str], more: Template | None = None, name: str = STACK_NAME) -> Deployment:
     """Creates the stack, and waits until it is there. It has no broker key yet. `more` are resources beside the
     template's."""
     template = yaml_parse(TEMPLATE.read_text())
@@ -112,7 +113,7 @@ def create(aws: Aws, parameters: dict[str, str], more: Template | None = None) -
     for substitute in SUBSTITUTIONS.values():
         substitute(template)
     cloudformation = aws.client("cloudformation")
-    id = cloudformation.create_stack(StackName=STACK_NAME, **_said(template, parameters))["StackId"]
+    id = cloudformation.create_stack(StackName=name, **_said(template, parameters))["StackId"]
     made = _finished(aws, id)
     deployment = Deployment(
         id,
@@ -152,12 +153,25 @@ def rotate(aws: Aws, deployment: Deployment) -> Key:
     return rotations.rotate(aws, deployment.outputs["BrokerKey"], deployment.outputs["RotatorName"])
 
 
+def session(aws: Aws, deployment: Deployment, role: str) -> Key:
+    """What a function of the stack runs with: a session of its role."""
+    arn = aws.client("iam").get_role(RoleName=deployment.resources[role])["Role"]["Arn"]
+    answer = aws.client("sts").assume_role(RoleArn=arn, RoleSessionName="function", DurationSeconds=SESSION_S)
+    return Key.of(answer["Credentials"])
+
+
+def variables(aws: Aws, deployment: Deployment, logical: str) -> dict[str, str]:
+    """The variables that the template gives a function."""
+    name = {"FunctionName": deployment.resources[logical]}
+    return aws.client("lambda").get_function_configuration(**name)["Environment"]["Variables"]
+
+
 def restart(aws: Aws, deployment: Deployment, logical: str, **changes: str | None) -> None:
     """Makes the next invocation meet a function that has just started: a new configuration does that. `changes` are to
     its variables; None takes one away."""
     functions, name = aws.client("lambda"), {"FunctionName": deployment.resources[logical]}
-    variables = functions.get_function_configuration(**name)["Environment"]["Variables"] | changes
-    left = {name: value for name, value in variables.items() if value is not None}
+    changed = variables(aws, deployment, logical) | changes
+    left = {name: value for name, value in changed.items() if value is not None}
     functions.update_function_configuration(**name, Environment={"Variables": left})
     functions.get_waiter("function_updated_v2").wait(**name, WaiterConfig={"Delay": 1})
 

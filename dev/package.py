@@ -22,7 +22,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from stack import BUILD, ROOT
+from paths import BUILD, ROOT
 
 PACKAGE = BUILD / "package"
 BUILT = {"arm64": BUILD / "lambda-arm64", "x86_64": BUILD / "lambda"}

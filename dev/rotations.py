@@ -20,7 +20,7 @@ PENDING = "AWSPENDING"
 INVOCATION_S = 120  # as long as the template gives the rotator
 
 
-class RotatorError(Exception):
+class RotatorError(RuntimeError):
     """The rotator answered with an error."""
 
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import seed
 from botocore.exceptions import ClientError
+from paths import BIN, BUILD, ROOT
 from signin import claims_of, sign_in
-from stack import BIN, BUILD, ROOT, Stack, StackError, end_cleanly_on_signals
+from stack import Stack, StackError, end_cleanly_on_signals
 
 WIDTH = 100
 EMPLOYEES = ["carol", "dave", "erin"]

@@ -31,19 +31,10 @@ from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
 from compare import masked
+from paths import BUILD, ROOT
 from samtranslator.yaml_helper import yaml_parse
 from signin import sign_in
-from stack import (
-    ALGORITHMS,
-    BUILD,
-    CLIENTS,
-    LOOPBACK,
-    ROOT,
-    Stack,
-    StackError,
-    end_cleanly_on_signals,
-    free_port,
-)
+from stack import LOOPBACK, Stack, StackError, end_cleanly_on_signals, free_port
 
 SAM = ROOT / ".venv-sam" / "bin" / "sam"
 BUILT = ROOT / ".aws-sam" / "build"
@@ -140,10 +131,8 @@ class _Runs:
         for name in variables:
             variables[name] = given.get(name)
         # What is reached by another address than here: the provider's keys, the issuer's name staying what tokens say.
-        issuer = {"id": "corp", "issuer": self._stack.issuer, "audiences": ["hallpass"], "algorithms": ALGORITHMS}
-        issuer |= CLIENTS
         keys = {"jwks_uri": reach(self._jwks_uri()), "insecure_http": True}
-        variables["HALLPASS_ISSUERS"] = json.dumps([issuer | keys])
+        variables["HALLPASS_ISSUERS"] = json.dumps([self._stack.issuer_terms() | keys])
         variables["AWS_ENDPOINT_URL"] = reach(self._stack.aws.endpoint)
         return template
 

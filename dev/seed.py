@@ -1,4 +1,4 @@
-"""What must exist in AWS before Hallpass can serve? The same things that the template makes, and a company to serve.
+"""What has the company in AWS before it has Hallpass, and which grants does it write?
 
 Everything here acts as root of the emulated account. Nothing that runs afterwards does: MiniStack enforces policies for
 the function's role and the broker user only because they are not root.
@@ -21,21 +21,16 @@ ACCOUNT = "111122223333"
 REGION = "us-east-1"
 ROOT_KEY = "test"  # MiniStack's root, both halves
 
-TABLE = "hallpass-grants"
-STATE = "hallpass-state"
-SECRET = "hallpass/broker-key"
-FUNCTION_ROLE = "hallpass-function"
-BROKER_USER = "hallpass-broker"
-
+CEILING = "acme-ceiling"
 REPORTS = "acme-reports"
 PAYROLL = "acme-payroll"
 HOME = "acme-home"
 SHOP = "acme-shop"
 RESULTS = "acme-results"
+ORDERS = "acme-orders"  # a table and a secret that have nothing to do with Hallpass
+API_KEY = "acme/api-key"
 OBJECTS = {REPORTS: "2026/q3.csv", PAYROLL: "2026/november.csv"}
 WRITABLE = [HOME, SHOP, RESULTS]
-
-FUNCTION_SESSION_S = 43_200  # the longest that STS gives: `make up` may be left open over a working day
 
 
 @dataclass(frozen=True)
@@ -73,47 +68,17 @@ class Aws:
         return session.client(service, endpoint_url=self.endpoint, config=config)
 
 
-def seed(aws: Aws, grants: Path) -> Key:
-    """Makes it all. The answer is what the function runs with: a session of its role."""
+def company(aws: Aws) -> str:
+    """Makes what the company has before Hallpass. Answers the policy that is to be the ceiling of every session."""
     _buckets(aws)
-    _tables(aws)
-    _broker_user(aws)
-    put_grants(aws, grants)
-    return _function_role(aws)
-
-
-def _buckets(aws: Aws) -> None:
-    s3 = aws.client("s3")
-    for bucket, key in OBJECTS.items():
-        s3.create_bucket(Bucket=bucket)
-        s3.put_object(Bucket=bucket, Key=key, Body=b"month,amount\n11,42\n")
-    for bucket in WRITABLE:
-        s3.create_bucket(Bucket=bucket)
-
-
-def _tables(aws: Aws) -> None:
-    dynamodb = aws.client("dynamodb")
-    for table, keys in {TABLE: ["principal", "grant"], STATE: ["id"]}.items():
-        dynamodb.create_table(
-            TableName=table,
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
-            KeySchema=[
-                {"AttributeName": key, "KeyType": kind} for key, kind in zip(keys, ["HASH", "RANGE"], strict=False)
-            ],
-        )
-    dynamodb.update_time_to_live(
-        TableName=STATE, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"}
+    aws.client("dynamodb").create_table(
+        TableName=ORDERS,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
     )
-
-
-def _broker_user(aws: Aws) -> None:
-    """The user whose permissions are the ceiling of every session, its key, and the secret that holds the key."""
-    iam = aws.client("iam")
-    iam.create_user(UserName=BROKER_USER)
+    aws.client("secretsmanager").create_secret(Name=API_KEY, SecretString="{}")
     ceiling = [
-        # MiniStack refuses GetFederationToken on anything narrower than `*`; the template says `federated-user/*`.
-        {"Effect": "Allow", "Action": ["sts:GetFederationToken", "sts:TagSession"], "Resource": "*"},
         # Reading these buckets and writing neither: the sample grant for analysts also says PutObject, in vain.
         {
             "Effect": "Allow",
@@ -126,52 +91,20 @@ def _broker_user(aws: Aws) -> None:
             "Resource": [f"arn:aws:s3:::{name}{path}" for name in WRITABLE for path in ("", "/*")],
         },
     ]
-    iam.put_user_policy(UserName=BROKER_USER, PolicyName="ceiling", PolicyDocument=_policy(ceiling))
-    aws.client("secretsmanager").create_secret(Name=SECRET, SecretString=_new_broker_key(aws))
+    document = json.dumps({"Version": "2012-10-17", "Statement": ceiling})
+    return aws.client("iam").create_policy(PolicyName=CEILING, PolicyDocument=document)["Policy"]["Arn"]
 
 
-def _new_broker_key(aws: Aws) -> str:
-    """As it stands in the secret."""
-    key = aws.client("iam").create_access_key(UserName=BROKER_USER)["AccessKey"]
-    return json.dumps({name: key[name] for name in ("AccessKeyId", "SecretAccessKey")})
+def _buckets(aws: Aws) -> None:
+    s3 = aws.client("s3")
+    for bucket, key in OBJECTS.items():
+        s3.create_bucket(Bucket=bucket)
+        s3.put_object(Bucket=bucket, Key=key, Body=b"month,amount\n11,42\n")
+    for bucket in WRITABLE:
+        s3.create_bucket(Bucket=bucket)
 
 
-def rotate_broker_key(aws: Aws) -> None:
-    """A new key into the secret, and the old one gone at once."""
-    old = broker_key(aws)
-    aws.client("secretsmanager").put_secret_value(SecretId=SECRET, SecretString=_new_broker_key(aws))
-    aws.client("iam").delete_access_key(UserName=BROKER_USER, AccessKeyId=old.id)
-
-
-def broker_key(aws: Aws) -> Key:
-    secret = json.loads(aws.client("secretsmanager").get_secret_value(SecretId=SECRET)["SecretString"])
-    return Key(secret["AccessKeyId"], secret["SecretAccessKey"])
-
-
-def _function_role(aws: Aws) -> Key:
-    iam = aws.client("iam")
-    trust = [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]
-    # Lambda is not here to assume the role, so root may as well.
-    trust.append({"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"})
-    role = iam.create_role(
-        RoleName=FUNCTION_ROLE, AssumeRolePolicyDocument=_policy(trust), MaxSessionDuration=FUNCTION_SESSION_S
-    )["Role"]
-    table, state = (f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}" for name in (TABLE, STATE))
-    secret = aws.client("secretsmanager").describe_secret(SecretId=SECRET)["ARN"]
-    permissions = [
-        {"Effect": "Allow", "Action": "dynamodb:BatchGetItem", "Resource": [table, state]},
-        {"Effect": "Allow", "Action": "dynamodb:Query", "Resource": table},
-        {"Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": state},
-        {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secret},
-    ]
-    iam.put_role_policy(RoleName=FUNCTION_ROLE, PolicyName="function", PolicyDocument=_policy(permissions))
-    session = aws.client("sts").assume_role(
-        RoleArn=role["Arn"], RoleSessionName="broker", DurationSeconds=FUNCTION_SESSION_S
-    )
-    return Key.of(session["Credentials"])
-
-
-def put_grants(aws: Aws, directory: Path, table: str = TABLE) -> None:
+def put_grants(aws: Aws, directory: Path, table: str) -> None:
     """Writes every grant file of `directory` to the table: one item for each principal of each document."""
     items: dict[tuple[str, str], dict[str, Any]] = {}
     for path in sorted(directory.glob("*.yaml")):
@@ -185,20 +118,16 @@ def put_grants(aws: Aws, directory: Path, table: str = TABLE) -> None:
         put_item(aws, principal, name, attributes, table)
 
 
-def put_item(aws: Aws, principal: str, grant: str, attributes: dict[str, Any], table: str = TABLE) -> None:
+def put_item(aws: Aws, principal: str, grant: str, attributes: dict[str, Any], table: str) -> None:
     item = {"principal": principal, "grant": grant} | attributes
     aws.client("dynamodb").put_item(TableName=table, Item=TypeSerializer().serialize(item)["M"])
 
 
-def register_name(aws: Aws, name: str, owner: str) -> None:
+def register_name(aws: Aws, name: str, owner: str, table: str) -> None:
     """What an operator does where names come from a claim: says whose it is."""
-    aws.client("dynamodb").put_item(TableName=STATE, Item={"id": {"S": f"name#{name}"}, "owner": {"S": owner}})
+    aws.client("dynamodb").put_item(TableName=table, Item={"id": {"S": f"name#{name}"}, "owner": {"S": owner}})
 
 
-def delete_item(aws: Aws, principal: str, grant: str) -> None:
+def delete_item(aws: Aws, principal: str, grant: str, table: str) -> None:
     key = {"principal": {"S": principal}, "grant": {"S": grant}}
-    aws.client("dynamodb").delete_item(TableName=TABLE, Key=key)
-
-
-def _policy(statements: list[dict[str, Any]]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+    aws.client("dynamodb").delete_item(TableName=table, Key=key)

@@ -27,14 +27,11 @@ from typing import Any, TypeVar
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
+import deploy
 import seed
+from deploy import Deployment
+from paths import ARTIFACT, BIN, BUILD, ROOT, ROTATOR
 from seed import Aws
-
-ROOT = Path(__file__).resolve().parent.parent
-BUILD = ROOT / "build"
-ARTIFACT = BUILD / "lambda" / "broker" / "bootstrap"
-ROTATOR = BUILD / "lambda" / "rotator" / "bootstrap"
-BIN = ROOT / ".venv" / "bin"
 
 LOOPBACK = "127.0.0.1"
 START_TIMEOUT_S = 60  # MiniStack takes half a second, but a machine that compiles beside it is slow
@@ -43,6 +40,9 @@ PROBE_TIMEOUT_S = 2  # one question whether a part is ready: the emulator holds 
 START_ATTEMPTS = 3
 # Below the ports that systems lend to outgoing connections, so that only another server can be in the way.
 PORTS = range(20_000, 32_000)
+
+LOCAL = "hallpass-local"
+"""The name of the stack that the local function belongs to."""
 
 # The sample applications of the company: only the first may ask from a browser.
 ALLOWED_ORIGINS = "http://localhost:5173"
@@ -89,17 +89,19 @@ class Stack:
 
     issuer: str
     aws: Aws
+    deployment: Deployment
+    """What the template makes in the emulated AWS. The function runs beside it, in its place."""
     function_key: seed.Key
-    """What the function itself runs with."""
+    """What the function itself runs with: a session of its role in the template."""
     url: str
     """The function's HTTP address: what the API's address is in the cloud."""
     invoke_url: str
     """Lambda's Invoke API: the event is what is posted."""
 
     def __enter__(self) -> Stack:  # noqa: PYI034 (typing.Self is of Python 3.11)
-        artifact = Path(self._command[-1])
-        if not artifact.exists():
-            raise StackError(f"{artifact.relative_to(ROOT)} is missing; `make artifact` builds it")
+        for artifact in (Path(self._command[-1]), ARTIFACT, ROTATOR):
+            if not artifact.exists():
+                raise StackError(f"{artifact.relative_to(ROOT)} is missing; `make artifact` builds it")
         try:
             self._start()
         except BaseException:
@@ -138,12 +140,47 @@ class Stack:
 
         self.aws = Aws(f"http://{LOOPBACK}:{port}")
         self._say(f"AWS                {self.aws.endpoint}  (MiniStack, authorization on)")
-        self.function_key = seed.seed(self.aws, ROOT / "grants")
+        self.deployment = self._deploy()
+        self.function_key = deploy.session(self.aws, self.deployment, "FunctionRole")
+        self._say(f"template.yaml      deployed there as {LOCAL}, with the sample grants and a broker key")
 
         self.url = f"http://{LOOPBACK}:{front}"
         self._function("function", {}, front)
         self.invoke_url = f"{self.url}/2015-03-31/functions/{FRONT}/invocations"
         self._say(f"Hallpass           {self.url}")
+
+    def _deploy(self) -> Deployment:
+        """The company, and a stack of the template that serves it."""
+        parameters = {
+            "CeilingPolicyArns": seed.company(self.aws),
+            "Architecture": "x86_64",
+            "AllowedOrigins": ALLOWED_ORIGINS,
+            "IssuersJson": json.dumps([self.issuer_terms()]),
+        }
+        deployment = deploy.create(self.aws, parameters, name=LOCAL)
+        seed.put_grants(self.aws, ROOT / "grants", deployment.outputs["GrantsTable"])
+        deploy.rotate(self.aws, deployment)
+        return deployment
+
+    def issuer_terms(self) -> dict[str, Any]:
+        """The issuer as `HALLPASS_ISSUERS` has it."""
+        issuer = {"id": "corp", "issuer": self.issuer, "audiences": ["hallpass"], "algorithms": ALGORITHMS}
+        return issuer | CLIENTS
+
+    @property
+    def table(self) -> str:
+        """The name of the grants table."""
+        return self.deployment.outputs["GrantsTable"]
+
+    @property
+    def state(self) -> str:
+        """The name of the state table."""
+        return self.deployment.outputs["StateTable"]
+
+    @property
+    def secret(self) -> str:
+        """What names the secret of the broker key."""
+        return self.deployment.outputs["BrokerKey"]
 
     def function(self, name: str, terms: Mapping[str, Any]) -> str:
         """Starts the function, with more terms for its issuer, behind an emulator of its own. Answers its HTTP address;
@@ -163,8 +200,7 @@ class Stack:
 
     def _function(self, name: str, terms: Mapping[str, Any], port: int) -> str:
         url = f"http://{LOOPBACK}:{port}"
-        issuer = {"id": "corp", "issuer": self.issuer, "audiences": ["hallpass"], "algorithms": ALGORITHMS}
-        issuer |= CLIENTS | terms
+        issuer = self.issuer_terms() | terms
         env = self._base | self.environment_of_function() | self.function_key.environment() | self._function_env
         env["HALLPASS_ISSUERS"] = json.dumps([issuer])
         # Lambda gives no scheme, and no path either.
@@ -176,10 +212,9 @@ class Stack:
 
     def environment_of_function(self) -> dict[str, str]:
         """Its variables, but for the issuers and the credentials."""
-        return {
-            "HALLPASS_TABLE": seed.TABLE,
-            "HALLPASS_STATE": seed.STATE,
-            "HALLPASS_BROKER_KEY": seed.SECRET,
+        variables = deploy.variables(self.aws, self.deployment, "Function")
+        return variables | {
+            # Its own gateway: nothing else answers browsers here.
             "HALLPASS_ALLOWED_ORIGINS": ALLOWED_ORIGINS,
             "HALLPASS_PUBLIC_URL": self.url,
             "AWS_REGION": seed.REGION,

@@ -25,7 +25,7 @@ const REFRESH_GRACE: Duration = Duration::from_millis(200);
 
 /// Why a request ended without credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RequestError {
+pub(crate) enum RequestError {
     /// No token came with it.
     #[error("no token")]
     TokenMissing,
@@ -64,7 +64,7 @@ pub enum RequestError {
 impl RequestError {
     /// The name in the audit line.
     #[must_use]
-    pub const fn reason(&self) -> &'static str {
+    pub(crate) const fn reason(&self) -> &'static str {
         match self {
             Self::TokenMissing => "token_missing",
             Self::Identity(error) => error.reason(),
@@ -83,22 +83,20 @@ impl RequestError {
 
 /// One request, as it came: nothing in it has been read but the route.
 #[derive(Debug, Clone, Copy)]
-pub struct Ask<'a> {
+pub(crate) struct Ask<'a> {
     /// The token, if there is one.
-    pub token: Option<&'a str>,
+    pub(crate) token: Option<&'a str>,
     /// What may hold parameters.
-    pub parameters: RawParameters<'a>,
+    pub(crate) parameters: RawParameters<'a>,
     /// The caller's address, by the gateway.
-    pub source_ip: Option<IpAddr>,
+    pub(crate) source_ip: Option<IpAddr>,
 }
 
 /// Credentials, and the grant that they are for.
 #[derive(Debug)]
-pub struct Granted {
-    /// The grant.
-    pub grant: GrantName,
-    /// The credentials.
-    pub issued: Issued,
+pub(crate) struct Granted {
+    pub(crate) grant: GrantName,
+    pub(crate) issued: Issued,
 }
 
 /// Decides requests.
@@ -119,7 +117,7 @@ impl Broker {
 
     /// Where the record of each request goes.
     #[must_use]
-    pub const fn audit(&self) -> &Audit {
+    pub(crate) const fn audit(&self) -> &Audit {
         &self.audit
     }
 
@@ -136,7 +134,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`RequestError`] says why there are no credentials.
-    pub async fn credentials(
+    pub(crate) async fn credentials(
         &self,
         ask: Ask<'_>,
         record: &mut Record,
@@ -155,7 +153,12 @@ impl Broker {
     ///
     /// # Errors
     /// [`RequestError`] says why that cannot be said.
-    pub async fn grants(&self, ask: Ask<'_>, record: &mut Record, now: SystemTime) -> Result<Vec<Offer>, RequestError> {
+    pub(crate) async fn grants(
+        &self,
+        ask: Ask<'_>,
+        record: &mut Record,
+        now: SystemTime,
+    ) -> Result<Vec<Offer>, RequestError> {
         let allowance = Allowance::begin();
         let found = allowance.limit(self.look_up(ask, record, now)).await;
         self.end(allowance, record, now).await;

@@ -5,7 +5,7 @@
 
 use crate::audit::{InvalidNamespace, Namespace};
 use crate::identity::{Issuer, parse_issuers};
-use crate::net::public_url::PublicUrl;
+use crate::net::public_url::{NotPublic, PublicUrl};
 use crate::net::url::quoted_url;
 use crate::read::problems::{Problem, Problems, quoted};
 use crate::read::rule::Rule;
@@ -13,10 +13,8 @@ use crate::read::rule::Rule;
 const BROKER_KEY: &str = "HALLPASS_BROKER_KEY";
 const WHAT_BROKER_KEY_IS: &str = "the name or ARN of the broker key's secret";
 
-/// The function's configuration.
 #[derive(Debug)]
 pub struct Config {
-    /// The trusted identity providers.
     pub issuers: Vec<Issuer>,
     /// The table of grants, which the function only reads.
     pub table: String,
@@ -61,7 +59,6 @@ impl Config {
     }
 }
 
-/// The rotator's configuration.
 #[derive(Debug)]
 pub struct RotatorConfig {
     /// The name or ARN of the secret that holds the broker key.
@@ -105,7 +102,8 @@ fn required(
 
 fn public_url(lookup: impl Fn(&str) -> Option<String>, problems: &mut Problems) -> Option<PublicUrl> {
     let text = lookup("HALLPASS_PUBLIC_URL").filter(|text| !text.is_empty())?;
-    text.parse().inspect_err(|must| problems.add("HALLPASS_PUBLIC_URL", Problem::new(Rule::Url, must))).ok()
+    let wrong = |must: &NotPublic| Problem::new(Rule::Url, format_args!("{must}: {}", quoted_url(&text)));
+    text.parse().inspect_err(|must| problems.add("HALLPASS_PUBLIC_URL", wrong(must))).ok()
 }
 
 fn metrics_namespace(lookup: impl Fn(&str) -> Option<String>, problems: &mut Problems) -> Option<Namespace> {

@@ -21,7 +21,7 @@
 )]
 
 pub mod audit;
-#[cfg(feature = "aws")]
+#[cfg(feature = "lambda")]
 pub mod broker;
 pub mod config;
 #[cfg(feature = "aws")]

@@ -72,7 +72,6 @@ impl fmt::Display for Code {
 /// The body of a refusal (RFC 9457 §3). Its `type`, `title` and `status` follow from the code.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Problem {
-    /// The code.
     pub code: Code,
     /// What is wrong, and what helps.
     pub message: String,
@@ -143,7 +142,6 @@ pub struct Credentials {
     pub version: u8,
     /// Not secret: CloudTrail records it.
     pub access_key_id: String,
-    /// The secret key.
     #[serde(serialize_with = "exposed")]
     pub secret_access_key: SecretString,
     /// The session token, as `credential_process` reads it.
@@ -154,9 +152,7 @@ pub struct Credentials {
     pub token: SecretString,
     /// When they expire (RFC 3339, UTC).
     pub expiration: Option<String>,
-    /// The AWS account.
     pub account_id: String,
-    /// The federated user.
     pub federated_user: FederatedUser,
     /// The grant that they are for.
     pub grant: String,
@@ -192,7 +188,6 @@ pub struct Offers {
 /// A grant that the caller could ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
-    /// Its name.
     pub name: String,
     /// What it is for, in the operator's words.
     pub description: Option<String>,
@@ -239,7 +234,7 @@ impl Metadata {
 }
 
 /// The clients that are registered at the issuers for sign-ins to Hallpass. All are public: they have no secret.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clients {
     /// Those of the command line.
     pub cli: Vec<Client>,
@@ -252,7 +247,6 @@ pub struct Clients {
 pub struct Client {
     /// The operator's name for the issuer.
     pub issuer_id: String,
-    /// The issuer's URL.
     pub issuer: String,
     /// The client's id at the issuer.
     pub client_id: String,
@@ -272,7 +266,6 @@ pub struct Client {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenKind {
-    /// The access token.
     #[default]
     AccessToken,
     /// The ID token, for providers whose access tokens are not JWTs for Hallpass.

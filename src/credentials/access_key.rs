@@ -13,7 +13,6 @@ use serde_json::json;
 /// Where the SDK is told that the credentials come from.
 const PROVIDER: &str = "broker key";
 
-/// A long-term access key.
 pub struct AccessKey {
     id: String,
     secret: SecretString,

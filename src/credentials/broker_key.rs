@@ -96,7 +96,6 @@ impl fmt::Debug for BrokerKey {
 /// The key to ask STS with.
 #[derive(Debug)]
 pub struct FoundKey {
-    /// The key.
     pub key: Arc<BrokerKey>,
     /// How long it has been held.
     pub age: Duration,

@@ -59,19 +59,15 @@ impl StsError {
 pub struct Issued {
     /// `AccessKeyId`, which also CloudTrail records.
     pub access_key_id: String,
-    /// `SecretAccessKey`.
     pub secret_access_key: SecretString,
-    /// `SessionToken`.
     pub session_token: SecretString,
     /// When they expire, in seconds since the epoch.
     pub expires_at: i64,
     /// The account, as it stands in the federated user's ARN.
     pub account: String,
-    /// The federated user.
     pub user: FederatedUser,
     /// How much of STS's limit for the packed policy is used, in per cent.
     pub packed_policy_size: Option<i32>,
-    /// STS's request id.
     pub request_id: Option<String>,
 }
 

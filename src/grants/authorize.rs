@@ -15,7 +15,6 @@ use crate::session::{FederatedName, PolicyArns, SessionDuration, SessionPolicy, 
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The grant.
     pub grant: GrantName,
     /// For how long, if the caller says so.
     pub duration: Option<SessionDuration>,
@@ -86,7 +85,6 @@ impl Session {
         &self.grant
     }
 
-    /// The federated name.
     #[must_use]
     pub const fn name(&self) -> &FederatedName {
         &self.name
@@ -98,13 +96,11 @@ impl Session {
         self.policy.as_ref()
     }
 
-    /// The managed policies.
     #[must_use]
     pub const fn policy_arns(&self) -> &PolicyArns {
         &self.policy_arns
     }
 
-    /// The session tags.
     #[must_use]
     pub const fn tags(&self) -> &SessionTags {
         &self.tags

@@ -5,6 +5,7 @@ use super::policy::ClaimError;
 use super::requirement::StepUp;
 use crate::read::problems::Problems;
 use crate::session::{NameError, SessionDuration, TagError};
+use crate::wire::Code;
 
 /// Why a caller gets no session.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,12 +41,7 @@ pub enum Refused {
     StepUp(StepUp),
     /// More was asked for than the grant allows.
     #[error("{asked} s were asked for, over the grant's maximum of {maximum} s")]
-    OverMaximum {
-        /// What was asked for.
-        asked: SessionDuration,
-        /// What the grant allows.
-        maximum: SessionDuration,
-    },
+    OverMaximum { asked: SessionDuration, maximum: SessionDuration },
     /// The session would have to end with the token, which ends too soon.
     #[error("the token ends in less than 900 s, and the session would have to end with it")]
     TokenEndsTooSoon,
@@ -84,7 +80,6 @@ pub enum Unusable {
     Template {
         /// The principal that the item is for.
         principal: Principal,
-        /// The claim.
         error: ClaimError,
     },
     /// STS does not accept the tags.
@@ -115,7 +110,32 @@ impl Denied {
     }
 }
 
+impl Denied {
+    /// The code that a client reads.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Refused(refused) => refused.code(),
+            Self::Unusable(_) => Code::GrantUnusable,
+        }
+    }
+}
+
 impl Refused {
+    const fn code(&self) -> Code {
+        match self {
+            Self::Blocked(_)
+            | Self::NoGrant
+            | Self::Disabled(_)
+            | Self::OutOfTime
+            | Self::ClaimRefused(_)
+            | Self::NameOwned { .. } => Code::AccessDenied,
+            Self::StepUp(_) => Code::InsufficientUserAuthentication,
+            Self::TokenEndsTooSoon => Code::InvalidToken,
+            Self::OverMaximum { .. } | Self::NoSourceAddress => Code::InvalidRequest,
+        }
+    }
+
     /// The name in the audit line.
     #[must_use]
     pub const fn reason(&self) -> &'static str {

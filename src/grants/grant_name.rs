@@ -15,7 +15,6 @@ impl GrantName {
         legal.then(|| Self(name.to_owned()))
     }
 
-    /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -18,7 +18,7 @@ use crate::session::{PolicyArn, SessionDuration, SessionTags, check_tag_key};
 
 /// How the names begin that DynamoDB's replication gives to attributes of its own, such as `aws:rep:deleting`: global
 /// tables of version 2017.11.29 put them on every item. Nobody grants or limits anything with them.
-const OF_REPLICATION: &str = "aws:rep:";
+pub(super) const OF_REPLICATION: &str = "aws:rep:";
 
 /// An item's attributes but its key, as JSON. What JSON cannot say is `null`, which no attribute accepts.
 pub type Attributes = Map<String, Value>;

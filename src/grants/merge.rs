@@ -50,7 +50,7 @@ pub(super) fn merge(stored: Vec<StoredItem>, now: SystemTime) -> Result<Merged, 
 
 impl Item {
     /// Whether it is the item's time, with enough of it left for the shortest session that STS makes.
-    fn in_time(&self, now: SystemTime) -> bool {
+    pub(super) fn in_time(&self, now: SystemTime) -> bool {
         self.not_before.is_none_or(|begin| begin <= seconds(now))
             && self.not_after.is_none_or(|end| seconds_until(end, now) >= i64::from(SessionDuration::MIN.as_secs()))
     }

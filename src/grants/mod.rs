@@ -9,6 +9,8 @@ mod denied;
 mod effect;
 mod evaluate;
 #[cfg(feature = "files")]
+pub mod explain;
+#[cfg(feature = "files")]
 pub mod file;
 mod grant_name;
 mod item;
@@ -18,14 +20,17 @@ mod offers;
 mod policy;
 mod principal;
 mod requirement;
+mod revision;
 #[cfg(feature = "aws")]
 mod store;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "files")]
+pub mod trial;
 
 pub use self::authorize::{Matched, Matches, Pending, Request, Session, authorize};
 pub use self::denied::{Denied, Refused, Unusable};
-pub use self::effect::{ChangeEffect, effect};
+pub use self::effect::{ChangeEffect, Others, effect};
 pub use self::evaluate::{
     Asked, AskedError, Circumstances, Context, Decided, Decider, Decision, Document, Policies, Verdict, evaluate,
 };
@@ -36,5 +41,6 @@ pub use self::offers::{Holdings, Offer, offers};
 pub use self::policy::{ClaimError, Policy, Statement, Template, TemplateError};
 pub use self::principal::{Principal, PrincipalKind};
 pub use self::requirement::StepUp;
+pub use self::revision::{Content, Revision, is_content};
 #[cfg(feature = "aws")]
-pub use self::store::{SettleError, Store, StoreError};
+pub use self::store::{SettleError, Store, StoreError, attributes};

@@ -15,7 +15,6 @@ use crate::session::{FederatedName, SessionDuration};
 /// A grant that a caller could ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
-    /// Its name.
     pub grant: GrantName,
     /// The first description, in the order of [`Principal::of`].
     pub description: Option<String>,

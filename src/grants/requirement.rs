@@ -125,6 +125,12 @@ impl Requirement {
         unmet
     }
 
+    /// The pointers of the claims that must have certain values.
+    #[cfg(feature = "files")]
+    pub(super) fn claims(&self) -> impl Iterator<Item = &str> {
+        self.claims.pointers()
+    }
+
     /// Whether it asks for anything.
     pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -396,7 +396,9 @@ fn is_past(expires_at: &AttributeValue, now: SystemTime) -> bool {
     digits.parse::<u64>().is_ok_and(|expires_at| expires_at <= now)
 }
 
-fn attributes(record: Record) -> Attributes {
+/// The attributes of a record that was read from the table of grants, as JSON; `null` for what no item may have.
+#[must_use]
+pub fn attributes(record: HashMap<String, AttributeValue>) -> Attributes {
     let attributes = record.into_iter().map(|(name, value)| {
         let value = attribute(&name, value);
         (name, value)

@@ -19,7 +19,9 @@ impl About {
     #[must_use]
     pub fn new(public_url: Option<PublicUrl>, issuers: &[Issuer]) -> Self {
         let authorization_servers = issuers.iter().map(|issuer| issuer.url().to_owned()).collect();
-        Self { public_url, authorization_servers, clients: Clients::default() }
+        let cli = issuers.iter().filter_map(Issuer::cli).collect();
+        let browser = issuers.iter().filter_map(Issuer::browser).collect();
+        Self { public_url, authorization_servers, clients: Clients { cli, browser } }
     }
 
     /// The URL under which the function was asked: never by a header, which clients write.

@@ -52,33 +52,17 @@ pub(super) struct ErrorResponse {
 fn row<'a>(error: &RequestError, itself: &'a str) -> (Code, Cow<'a, str>) {
     match error {
         RequestError::TokenMissing => (Code::TokenMissing, NO_TOKEN.into()),
-        RequestError::Identity(IdentityError::Token(error)) => match error.disclosure() {
-            Disclosure::Nothing => (Code::InvalidToken, NOT_ACCEPTABLE.into()),
-            Disclosure::Reason => (Code::InvalidToken, itself.into()),
-            Disclosure::Groups => (Code::GroupsUnavailable, itself.into()),
-        },
+        RequestError::Identity(IdentityError::Token(error)) => {
+            let message = if error.disclosure() == Disclosure::Nothing { NOT_ACCEPTABLE } else { itself };
+            (error.code(), message.into())
+        }
         RequestError::Identity(IdentityError::ProviderUnavailable { .. }) => {
             (Code::IdentityProviderUnavailable, NO_PROVIDER.into())
         }
         RequestError::Parameters(ParametersError::Request(_)) => (Code::InvalidRequest, itself.into()),
         RequestError::Parameters(ParametersError::TooLarge) => (Code::ContentTooLarge, itself.into()),
         RequestError::Parameters(ParametersError::MediaType) => (Code::UnsupportedMediaType, itself.into()),
-        RequestError::Denied(Denied::Refused(refused)) => match refused {
-            Refused::Blocked(_) => (Code::AccessDenied, NO_GRANT.into()),
-            Refused::NoGrant => (Code::AccessDenied, NO_GRANT.into()),
-            Refused::Disabled(_) => (Code::AccessDenied, NO_GRANT.into()),
-            Refused::OutOfTime => (Code::AccessDenied, NO_GRANT.into()),
-            Refused::ClaimRefused(_) => (Code::AccessDenied, NO_GRANT.into()),
-            Refused::StepUp(_) => (Code::InsufficientUserAuthentication, itself.into()),
-            Refused::OverMaximum { maximum, .. } => {
-                let message = format!("`duration` is over this grant's maximum of {maximum} seconds");
-                (Code::InvalidRequest, message.into())
-            }
-            Refused::TokenEndsTooSoon => (Code::InvalidToken, itself.into()),
-            Refused::NameOwned { .. } => (Code::AccessDenied, NOT_THEIR_NAME.into()),
-            Refused::NoSourceAddress => (Code::InvalidRequest, itself.into()),
-        },
-        RequestError::Denied(Denied::Unusable(_)) => (Code::GrantUnusable, UNUSABLE.into()),
+        RequestError::Denied(denied) => (denied.code(), denied_message(denied, itself)),
         RequestError::Settle(SettleError::NameTaken(_)) => (Code::AccessDenied, NOT_THEIR_NAME.into()),
         RequestError::Settle(SettleError::TokenSpent) => (Code::InvalidToken, itself.into()),
         RequestError::Store(error) | RequestError::Settle(SettleError::Store(error)) => match error {
@@ -103,6 +87,29 @@ fn row<'a>(error: &RequestError, itself: &'a str) -> (Code, Cow<'a, str>) {
         RequestError::TooSlow => (Code::TemporarilyUnavailable, UNAVAILABLE.into()),
         RequestError::Unaudited => (Code::Internal, INTERNAL.into()),
         RequestError::Panicked => (Code::Internal, INTERNAL.into()),
+    }
+}
+
+/// What a client reads of a grant that it does not get. That there is a grant is told only to those who can have it.
+#[expect(clippy::match_same_arms, reason = "one row for each variant")]
+fn denied_message<'a>(denied: &Denied, itself: &'a str) -> Cow<'a, str> {
+    let refused = match denied {
+        Denied::Refused(refused) => refused,
+        Denied::Unusable(_) => return UNUSABLE.into(),
+    };
+    match refused {
+        Refused::Blocked(_) => NO_GRANT.into(),
+        Refused::NoGrant => NO_GRANT.into(),
+        Refused::Disabled(_) => NO_GRANT.into(),
+        Refused::OutOfTime => NO_GRANT.into(),
+        Refused::ClaimRefused(_) => NO_GRANT.into(),
+        Refused::StepUp(_) => itself.into(),
+        Refused::OverMaximum { maximum, .. } => {
+            format!("`duration` is over this grant's maximum of {maximum} seconds").into()
+        }
+        Refused::TokenEndsTooSoon => itself.into(),
+        Refused::NameOwned { .. } => NOT_THEIR_NAME.into(),
+        Refused::NoSourceAddress => itself.into(),
     }
 }
 

@@ -64,7 +64,6 @@ pub struct RawParameters<'a> {
     pub body: &'a str,
     /// Whether the gateway wrote the body in base64.
     pub body_is_base64: bool,
-    /// `Content-Type`.
     pub media_type: &'a str,
     /// Whether the method takes a body.
     pub takes_body: bool,

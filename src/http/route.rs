@@ -5,7 +5,6 @@ use lambda_http::http::Method;
 
 use crate::wire::METADATA_PATH;
 
-/// The routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
     Credentials,

@@ -54,7 +54,6 @@ impl fmt::Debug for Caller {
 /// A token that serves only once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SingleUse {
-    /// Its `jti`.
     pub token_id: String,
     /// In seconds since the epoch: from here on it is not accepted for its age.
     pub dead_from: i64,
@@ -100,7 +99,6 @@ impl Caller {
         Claims(&self.claims).at(pointer)
     }
 
-    /// The token's `jti`.
     #[must_use]
     pub fn token_id(&self) -> Option<&str> {
         self.claims.get("jti").and_then(Value::as_str)

@@ -37,7 +37,7 @@ const SECRETS: [&str; 2] = ["client_assertion", "client_secret"];
 /// A client, as the operator has registered it at the issuer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Client {
-    pub(super) client_id: String,
+    pub(super) id: String,
     pub(super) scope: String,
     pub(super) token: TokenKind,
     pub(super) parameters: BTreeMap<String, String>,
@@ -94,7 +94,7 @@ impl Client {
             |_| false,
             |_| Problem::new(Rule::UnknownMember, "is not a setting of a client").help("check its spelling"),
         );
-        let client = Self { client_id: client_id?, scope, token, parameters, redirect_uri };
+        let client = Self { id: client_id?, scope, token, parameters, redirect_uri };
         fine.then_some(client)
     }
 }
@@ -163,7 +163,11 @@ fn loopback(value: &Value) -> Result<String, Problem> {
     let bare = bare && url.query().is_none() && url.fragment().is_none() && url.port() != Some(0);
     // Providers compare it as text.
     let as_written = url.as_str() == text || url.as_str().strip_suffix('/') == Some(text);
-    if url.scheme() == "http" && is_private(&url) && bare && as_written { Ok(text.to_owned()) } else { Err(refused(text)) }
+    if url.scheme() == "http" && is_private(&url) && bare && as_written {
+        Ok(text.to_owned())
+    } else {
+        Err(refused(text))
+    }
 }
 
 #[cfg(test)]
@@ -210,7 +214,7 @@ mod tests {
                 json!({"client_id": "hallpass-cli", "scope": null, "token": null, "parameters": null, "redirect_uri": null}),
             ] {
                 let client = Client {
-                    client_id: "hallpass-cli".to_owned(),
+                    id: "hallpass-cli".to_owned(),
                     scope: "openid".to_owned(),
                     token: TokenKind::AccessToken,
                     parameters: BTreeMap::new(),
@@ -225,7 +229,7 @@ mod tests {
     fn all_that_is_set_is_read() {
         for kind in KINDS {
             let client = read(kind, &full()).unwrap().unwrap();
-            assert_eq!(client.client_id, "0oa1b2c3");
+            assert_eq!(client.id, "0oa1b2c3");
             assert_eq!(client.scope, "openid offline_access api://hallpass/credentials");
             assert_eq!(client.token, TokenKind::AccessToken);
             assert_eq!(json!(client.parameters), full()["parameters"]);

@@ -7,8 +7,10 @@ use serde_json::Value;
 use url::Url;
 
 use super::Algorithm;
+use super::client::Client;
 use crate::net::url::is_private;
 use crate::read::allowed_values::RequiredClaims;
+use crate::wire;
 
 /// The operator's short name of an issuer: `[a-z0-9-]{1,32}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,7 +24,6 @@ impl IssuerId {
         ((1..=32).contains(&id.len()) && id.bytes().all(legal)).then(|| Self(id.to_owned()))
     }
 
-    /// The id.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -68,6 +69,8 @@ pub struct Issuer {
     pub(super) session_ends_with_token: bool,
     pub(super) single_use: bool,
     pub(super) insecure_http: bool,
+    pub(super) cli: Option<Client>,
+    pub(super) browser: Option<Client>,
 }
 
 /// How federated names are taken from a claim.
@@ -142,6 +145,31 @@ impl Issuer {
         &self.url
     }
 
+    /// The client with which the command line signs people in.
+    #[must_use]
+    pub fn cli(&self) -> Option<wire::Client> {
+        self.cli.as_ref().map(|client| self.described(client))
+    }
+
+    /// The client with which web pages sign people in.
+    #[must_use]
+    pub fn browser(&self) -> Option<wire::Client> {
+        self.browser.as_ref().map(|client| self.described(client))
+    }
+
+    fn described(&self, client: &Client) -> wire::Client {
+        let Client { id: client_id, scope, token, parameters, redirect_uri } = client.clone();
+        wire::Client {
+            issuer_id: self.id.as_str().to_owned(),
+            issuer: self.url.clone(),
+            client_id,
+            scope,
+            token,
+            parameters,
+            redirect_uri,
+        }
+    }
+
     pub(super) fn audiences(&self) -> &[String] {
         &self.audiences
     }
@@ -186,11 +214,11 @@ impl Issuer {
         &self.required_claims
     }
 
-    pub(super) fn subject_claim(&self) -> &str {
+    pub(crate) fn subject_claim(&self) -> &str {
         &self.subject_claim
     }
 
-    pub(super) fn groups_claim(&self) -> &str {
+    pub(crate) fn groups_claim(&self) -> &str {
         &self.groups_claim
     }
 

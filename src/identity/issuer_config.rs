@@ -8,6 +8,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::Algorithm;
+use super::client::Client;
 use super::issuer::{Issuer, IssuerId, KeySource, NameOwners, NameRule, may_fetch, media_type};
 use super::shared_providers::SharedProvider;
 use crate::net::url::quoted_url;
@@ -97,6 +98,8 @@ fn read(mut fields: Fields<'_>) -> Option<Issuer> {
     let session_ends_with_token = fields.optional("session_ends_with_token", flag).unwrap_or(false);
     let single_use = fields.optional("single_use", flag).unwrap_or(false);
     fields.optional("dpop", off);
+    let cli = fields.nested("cli", Client::of_cli).flatten();
+    let browser = fields.nested("browser", Client::of_browser).flatten();
     let fine = fields.finish(
         |_| false,
         |_| Problem::new(Rule::UnknownMember, "is not a setting of an issuer").help("check its spelling"),
@@ -121,6 +124,8 @@ fn read(mut fields: Fields<'_>) -> Option<Issuer> {
         session_ends_with_token,
         single_use,
         insecure_http,
+        cli,
+        browser,
     };
     fine.then_some(issuer)
 }

@@ -27,7 +27,6 @@ const MAX_ZEROS_CUT: usize = 4;
 /// An asymmetric signature algorithm, by its JOSE name (RFC 7518 §3.1, RFC 8037 §3.1). There is no variant for
 /// `none` or for HMAC, so neither can be configured, selected or verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the variants are the standard's own names")]
 pub enum Algorithm {
     RS256,
     RS384,

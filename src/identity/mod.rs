@@ -5,6 +5,7 @@
 //! [`Issuer`]s and their keys.
 
 mod claims;
+mod client;
 mod discovery;
 mod issuer;
 mod issuer_config;
@@ -12,6 +13,8 @@ mod jwk;
 mod keys;
 mod shared_providers;
 mod skipped_keys;
+#[cfg(feature = "files")]
+mod suppose;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -26,6 +29,8 @@ pub use self::issuer::{Issuer, IssuerId, NameOwners, NameRule};
 pub use self::issuer_config::parse_issuers;
 pub use self::jwk::{Algorithm, KeySet};
 pub use self::keys::Keys;
+#[cfg(feature = "files")]
+pub use self::suppose::{put_claim, suppose};
 pub use self::token::{CheckedHeader, UnverifiedToken, verify};
 pub use self::token_error::{Disclosure, TokenError};
 use crate::net::https::Https;
@@ -58,7 +63,6 @@ impl IdentityError {
 /// A verified caller.
 #[derive(Debug)]
 pub struct Identified {
-    /// Who is calling.
     pub caller: Caller,
     /// How old the key set was that verified the token.
     pub key_age: Duration,

@@ -135,9 +135,7 @@ pub fn verify(checked: CheckedHeader<'_>, keys: &KeySet, now: SystemTime) -> Res
     check_kind(claims, issuer)?;
     check_audience(claims, issuer)?;
     let expiry = check_times(claims, issuer, now)?;
-    if issuer.required_claims().first_unmet(|pointer| claims.at(pointer)).is_some() {
-        return Err(TokenError::RequiredClaim);
-    }
+    check_required(claims, issuer)?;
     // RFC 7519 §4.1.7: without an id there is nothing to remember a token by.
     let has_id = claims.0.get("jti").and_then(Value::as_str).is_some_and(|id| !id.is_empty());
     if issuer.single_use() && !has_id {
@@ -196,6 +194,12 @@ fn check_audience(claims: Claims<'_>, issuer: &Issuer) -> Result<(), TokenError>
 }
 
 /// Is it the token's time (RFC 7519 §4.1.4–4.1.6)?
+/// Does an operator's condition on the claims hold?
+pub(super) fn check_required(claims: Claims<'_>, issuer: &Issuer) -> Result<(), TokenError> {
+    let unmet = issuer.required_claims().first_unmet(|pointer| claims.at(pointer));
+    if unmet.is_some() { Err(TokenError::RequiredClaim) } else { Ok(()) }
+}
+
 fn check_times(claims: Claims<'_>, issuer: &Issuer, now: SystemTime) -> Result<Expiry, TokenError> {
     let (now, leeway) = (since_epoch(now).as_secs_f64(), LEEWAY.as_secs_f64());
     let number = |name: &str| claims.0.get(name).map(Value::as_f64);

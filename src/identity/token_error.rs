@@ -3,6 +3,8 @@
 //! One variant for each rule. The audit line names the variant; what the caller reads depends on whether the
 //! signature held by then: before that, a reason would tell a forger what to try next.
 
+use crate::wire::Code;
+
 /// How much of an error the caller may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disclosure {
@@ -36,6 +38,15 @@ macro_rules! token_errors {
             #[must_use]
             pub const fn disclosure(self) -> Disclosure {
                 match self { $(Self::$variant => Disclosure::$disclosure,)+ }
+            }
+
+            /// The code that a client reads.
+            #[must_use]
+            pub const fn code(self) -> Code {
+                match self.disclosure() {
+                    Disclosure::Nothing | Disclosure::Reason => Code::InvalidToken,
+                    Disclosure::Groups => Code::GroupsUnavailable,
+                }
             }
         }
     };

@@ -122,19 +122,13 @@ pub enum Upstream {
     /// Throttled, broken for the moment, or out of reach: asking again later may help.
     #[error("{service} is throttled or out of reach ({code})")]
     Unavailable {
-        /// Which service.
         service: &'static str,
         /// The service's error code, or what happened in its place.
         code: String,
     },
     /// Refused: somebody has to mend something.
     #[error("{service} refused with {code}")]
-    Refused {
-        /// Which service.
-        service: &'static str,
-        /// The service's error code.
-        code: String,
-    },
+    Refused { service: &'static str, code: String },
 }
 
 impl Upstream {

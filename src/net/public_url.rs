@@ -1,19 +1,25 @@
 //! Under which URL is the function asked?
 
-use std::fmt;
 use std::str::FromStr;
 
 use url::Url;
 
-use super::url::{is_private, quoted_url};
+use super::url::is_private;
 
 /// The function's own URL: https, or plain http that stays on this machine; without a final slash.
 // INVARIANT: the text is a URL as a browser writes it, so that it can stand in a header, and be compared as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl(String);
 
+/// What a function's own URL has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "must be an https URL (plain http only for loopback), as a browser writes it: in lower case, without a user, a default \
+        port, a query or a fragment"
+)]
+pub struct NotPublic;
+
 impl PublicUrl {
-    /// The URL.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -32,8 +38,7 @@ impl FromStr for PublicUrl {
 
     /// Takes a URL with or without a final slash.
     fn from_str(text: &str) -> Result<Self, NotPublic> {
-        let refused = || NotPublic(quoted_url(text));
-        let url = Url::parse(text).map_err(|_| refused())?;
+        let url = Url::parse(text).map_err(|_| NotPublic)?;
         let bare = url.username().is_empty() && url.password().is_none();
         let bare = bare && url.query().is_none() && url.fragment().is_none();
         let stem = text.strip_suffix('/').unwrap_or(text);
@@ -41,26 +46,9 @@ impl FromStr for PublicUrl {
         let as_written = url.as_str().strip_suffix('/').unwrap_or(url.as_str()) == stem && !stem.ends_with('/');
         // What stands in a quoted string of a header must not end it; a URL's host may hold quotes.
         let quotable = stem.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\');
-        if is_private(&url) && bare && as_written && quotable { Ok(Self(stem.to_owned())) } else { Err(refused()) }
+        if is_private(&url) && bare && as_written && quotable { Ok(Self(stem.to_owned())) } else { Err(NotPublic) }
     }
 }
-
-/// Not a URL under which the function can be asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotPublic(String);
-
-impl fmt::Display for NotPublic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "must be an https URL (plain http only for loopback), as a browser writes it: in lower case, without a user, a \
-                default port, a query or a fragment: {}",
-            self.0
-        )
-    }
-}
-
-impl std::error::Error for NotPublic {}
 
 #[cfg(test)]
 mod tests {
@@ -88,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_url_of_a_function_is_quoted() {
+    fn what_is_not_the_url_of_a_function_is_refused() {
         for text in [
             "",
             " ",
@@ -101,6 +89,8 @@ mod tests {
             "https://hallpass.example.com//",
             "https://hallpass.example.com/a//",
             "https://hallpass.example.com/?",
+            "https://bob:hunter2@hallpass.example.com",
+            "https://bob@hallpass.example.com",
             "https://hallpass.example.com/#",
             "https://Hallpass.example.com",
             "HTTPS://hallpass.example.com",
@@ -116,16 +106,7 @@ mod tests {
             " https://hallpass.example.com",
             "https://hallpass.example.com\n",
         ] {
-            let problem = text.parse::<PublicUrl>().unwrap_err().to_string();
-            assert!(problem.ends_with(&format!("; it is {}", quoted_url(text))), "{problem}");
-        }
-    }
-
-    #[test]
-    fn what_may_be_secret_in_it_is_not_shown() {
-        for text in ["https://bob:hunter2@a.example", "https://a.example/?key=hunter2", "https://a.example/#hunter2"] {
-            let problem = text.parse::<PublicUrl>().unwrap_err().to_string();
-            assert!(!problem.contains("hunter2") && !problem.contains("bob"), "{problem}");
+            assert_eq!(text.parse::<PublicUrl>(), Err(NotPublic), "{text}");
         }
     }
 

@@ -62,6 +62,12 @@ impl RequiredClaims {
         self.0.iter().find(|(pointer, allowed)| !is_met(pointer, allowed)).map(|(pointer, _)| pointer.as_str())
     }
 
+    /// The pointers of the claims.
+    #[cfg(feature = "files")]
+    pub(crate) fn pointers(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// Whether the claim at `pointer` is among them.
     pub(crate) fn names(&self, pointer: &str) -> bool {
         self.0.contains_key(pointer)

@@ -85,13 +85,11 @@ impl Problems {
         self.kept.extend(others.kept.into_iter().take(room));
     }
 
-    /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.found
     }
 
-    /// Whether all is well.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.found == 0

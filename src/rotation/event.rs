@@ -12,9 +12,7 @@ use crate::net::url::is_private;
 pub enum Event {
     /// Secrets Manager wants one step of a rotation done.
     Rotation {
-        /// Which step.
         step: Step,
-        /// The secret's ARN.
         secret_id: String,
         /// The id of the version that is being made.
         token: String,
@@ -51,7 +49,6 @@ pub struct StackEvent {
     pub response_url: Url,
     /// These are sent back as they came.
     pub stack_id: String,
-    /// The request's id.
     pub request_id: String,
     /// The resource's name in the template.
     pub logical_id: String,
@@ -62,11 +59,8 @@ pub struct StackEvent {
 /// What happens to a resource of a stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StackRequest {
-    /// It is made.
     Create,
-    /// It is changed.
     Update,
-    /// It is deleted.
     Delete,
 }
 

@@ -23,7 +23,6 @@ impl SessionDuration {
         i32::try_from(seconds).ok().map(Self).filter(|duration| (Self::MIN..=Self::MAX).contains(duration))
     }
 
-    /// The seconds.
     #[must_use]
     pub const fn as_secs(self) -> i32 {
         self.0
@@ -51,7 +50,6 @@ impl SessionPolicy {
         ((1..=Self::MAX_CHARS).contains(&text.chars().count()) && text.chars().all(legal)).then_some(Self(text))
     }
 
-    /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -92,7 +90,6 @@ impl PolicyArn {
         legal.then(|| Self(text.to_owned()))
     }
 
-    /// The ARN.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -117,12 +114,10 @@ impl PolicyArns {
         if arns.len() <= Self::MAX { Ok(Self(arns)) } else { Err(arns.len()) }
     }
 
-    /// The ARNs.
     pub fn iter(&self) -> impl Iterator<Item = &PolicyArn> {
         self.0.iter()
     }
 
-    /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -180,7 +175,6 @@ impl SessionTags {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
-    /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -85,7 +85,6 @@ impl FederatedName {
         Self(readable.chain(['-']).chain(digest.chars().take(DIGEST_CHARS)).collect())
     }
 
-    /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

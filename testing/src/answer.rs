@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::aws::dynamodb;
+use super::aws::{dynamodb, query, secretsmanager};
 use super::events::DOMAIN;
 use super::runtime_api::Outcome;
-use super::{secrets, sts};
 
 /// An answer as API Gateway would pass it on.
 #[derive(Debug)]
@@ -111,7 +110,7 @@ impl Answer {
         assert_eq!(self.header("allow").is_some(), status == 405, "{self:?}");
         let retry_after = self.header("retry-after").map(|seconds| seconds.parse::<u32>().unwrap());
         assert_eq!(retry_after.is_some_and(|seconds| seconds > 0), status == 503, "{self:?}");
-        for upstream in [sts::UPSTREAM_TEXT, dynamodb::UPSTREAM_TEXT, secrets::UPSTREAM_TEXT] {
+        for upstream in [query::UPSTREAM_TEXT, dynamodb::UPSTREAM_TEXT, secretsmanager::UPSTREAM_TEXT] {
             assert!(!self.body.contains(upstream), "upstream text reaches a client: {self:?}");
         }
         body["message"].as_str().unwrap().to_owned()

@@ -1,7 +1,6 @@
 //! The world around the function, on loopback: what the tests and the measurements share.
 #![expect(clippy::disallowed_methods, reason = "tests and measurements read the clock")]
 
-pub mod account;
 pub mod answer;
 pub mod aws;
 pub mod clock;
@@ -12,11 +11,8 @@ pub mod function;
 pub mod operator;
 pub mod provider;
 pub mod runtime_api;
-pub mod secrets;
 pub mod server;
 pub mod signer;
-pub mod sigv4;
-pub mod sts;
 pub mod world;
 
 use std::path::PathBuf;

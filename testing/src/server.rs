@@ -4,14 +4,16 @@
 //! and can be told to fail instead: once, some times, or until it is healed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::error::Error;
 use std::future::{Future, pending};
-use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use std::{fmt, io};
 
+use futures_util::future::BoxFuture;
 use futures_util::stream;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -37,6 +39,22 @@ pub struct Call {
 }
 
 impl Call {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// The body ends too early.
+    pub async fn read<B>(request: Request<B>) -> io::Result<Self>
+    where
+        B: hyper::body::Body<Error: Into<Box<dyn Error + Send + Sync>>>,
+    {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        let path = head.uri.path_and_query().map_or_else(String::new, ToString::to_string);
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        let headers = head.headers.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect();
+        Ok(Self { method: head.method.to_string(), path, headers, body })
+    }
+
     /// A header by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
@@ -128,11 +146,16 @@ pub trait Handle: Send + Sync + 'static {
 }
 
 /// A listening server; it stops with the test's runtime.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Server {
     address: SocketAddr,
     wire: Arc<Wire>,
+    desk: Desk,
 }
+
+/// Where a call is met, whichever way it came.
+#[derive(Clone)]
+struct Desk(Arc<dyn Fn(Call) -> BoxFuture<'static, io::Result<Response<Body>>> + Send + Sync>);
 
 #[derive(Debug, Default)]
 struct Wire {
@@ -167,18 +190,27 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let wire = Arc::new(Wire::default());
-        let handler = Arc::new(handler);
+        let desk = Desk::of(Arc::clone(&wire), Arc::new(handler));
         tokio::spawn({
-            let wire = Arc::clone(&wire);
+            let (wire, desk) = (Arc::clone(&wire), desk.clone());
             async move {
                 while let Ok((stream, _)) = listener.accept().await {
                     let number = wire.opened.fetch_add(1, Ordering::SeqCst);
-                    let task = tokio::spawn(serve(stream, number, Arc::clone(&wire), Arc::clone(&handler)));
+                    let task = tokio::spawn(serve(stream, number, Arc::clone(&wire), desk.clone()));
                     lock(&wire.connections).push(task.abort_handle());
                 }
             }
         });
-        Self { address, wire }
+        Self { address, wire, desk }
+    }
+
+    /// Asks without a connection, for clients in the test's own process: nothing waits for a network, so a test may hold
+    /// the clock still. Calls and faults are the same.
+    ///
+    /// # Errors
+    /// What a connection that is reset comes to.
+    pub fn ask(&self, call: Call) -> impl Future<Output = io::Result<Response<Body>>> + Send + 'static {
+        (self.desk.0)(call)
     }
 
     /// `127.0.0.1:PORT`
@@ -324,49 +356,67 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn serve(stream: TcpStream, number: usize, wire: Arc<Wire>, handler: Arc<impl Handle>) {
+impl Desk {
+    fn of(wire: Arc<Wire>, handler: Arc<impl Handle>) -> Self {
+        Self(Arc::new(move |call| Box::pin(meet(call, Arc::clone(&wire), Arc::clone(&handler)))))
+    }
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Desk")
+    }
+}
+
+/// Answers a call, or does what was planned for it.
+async fn meet(call: Call, wire: Arc<Wire>, handler: Arc<impl Handle>) -> io::Result<Response<Body>> {
+    let number = wire.record(call.clone());
+    let fault = wire.next_fault(number, &call);
+    let _in_flight = InFlight::enter(&wire);
+    match fault {
+        Some(Fault::Hangs) => {
+            let wire = Arc::clone(&wire);
+            let late = tokio::spawn(async move {
+                wire.hold().await;
+                handler.answer(call).await
+            });
+            Ok(response(late.await.map_err(io::Error::other)?))
+        }
+        Some(Fault::KeepsAnswer) => {
+            let reply = handler.answer(call).await;
+            wire.hold().await;
+            Ok(response(reply))
+        }
+        Some(Fault::Resets) => Err(io::Error::from(io::ErrorKind::ConnectionReset)),
+        Some(Fault::LosesAnswer) => {
+            handler.answer(call).await;
+            Err(io::Error::from(io::ErrorKind::ConnectionReset))
+        }
+        Some(Fault::Answers(reply)) => Ok(response(reply)),
+        Some(Fault::Slow(delay)) => {
+            tokio::time::sleep(delay).await;
+            Ok(response(handler.answer(call).await))
+        }
+        Some(Fault::Truncates) => Ok(truncated(handler.answer(call).await)),
+        Some(Fault::Drips) => Ok(Response::new(StreamBody::new(drops()).boxed())),
+        None => Ok(response(handler.answer(call).await)),
+    }
+}
+
+async fn serve(stream: TcpStream, number: usize, wire: Arc<Wire>, desk: Desk) {
     // Whatever ends the connection from here, the peer sees a reset.
     stream.set_zero_linger().unwrap();
     stream.set_nodelay(true).unwrap();
     let _open = Open::count(Arc::clone(&wire));
     let service = service_fn(|request: Request<Incoming>| {
-        let (wire, handler) = (Arc::clone(&wire), Arc::clone(&handler));
+        let (wire, desk) = (Arc::clone(&wire), desk.clone());
         async move {
-            let call = read(request).await?;
-            let call_number = wire.record(call.clone());
+            let call = Call::read(request).await?;
             if number < wire.first_alive.load(Ordering::SeqCst) {
+                wire.record(call);
                 return pending().await;
             }
-            let fault = wire.next_fault(call_number, &call);
-            let _in_flight = InFlight::enter(&wire);
-            match fault {
-                Some(Fault::Hangs) => {
-                    let (wire, handler) = (Arc::clone(&wire), Arc::clone(&handler));
-                    let late = tokio::spawn(async move {
-                        wire.hold().await;
-                        handler.answer(call).await
-                    });
-                    Ok(response(late.await.map_err(io::Error::other)?))
-                }
-                Some(Fault::KeepsAnswer) => {
-                    let reply = handler.answer(call).await;
-                    wire.hold().await;
-                    Ok(response(reply))
-                }
-                Some(Fault::Resets) => Err(io::Error::from(io::ErrorKind::ConnectionReset)),
-                Some(Fault::LosesAnswer) => {
-                    handler.answer(call).await;
-                    Err(io::Error::from(io::ErrorKind::ConnectionReset))
-                }
-                Some(Fault::Answers(reply)) => Ok(response(reply)),
-                Some(Fault::Slow(delay)) => {
-                    tokio::time::sleep(delay).await;
-                    Ok(response(handler.answer(call).await))
-                }
-                Some(Fault::Truncates) => Ok(truncated(handler.answer(call).await)),
-                Some(Fault::Drips) => Ok(Response::new(StreamBody::new(drops()).boxed())),
-                None => Ok(response(handler.answer(call).await)),
-            }
+            (desk.0)(call).await
         }
     });
     // The error is the fault that the test asked for, or the function's end.
@@ -376,16 +426,8 @@ async fn serve(stream: TcpStream, number: usize, wire: Arc<Wire>, handler: Arc<i
         .await;
 }
 
-async fn read(request: Request<Incoming>) -> io::Result<Call> {
-    let (head, body) = request.into_parts();
-    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    let path = head.uri.path_and_query().map_or_else(String::new, ToString::to_string);
-    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-    let headers = head.headers.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect();
-    Ok(Call { method: head.method.to_string(), path, headers, body })
-}
-
-type Body = BoxBody<Bytes, io::Error>;
+/// The body of an answer.
+pub type Body = BoxBody<Bytes, io::Error>;
 
 fn response(reply: Reply) -> Response<Body> {
     let body = Full::from(reply.body.clone()).map_err(|never| match never {}).boxed();

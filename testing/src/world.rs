@@ -7,15 +7,15 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::aws::account::Account;
 use super::aws::dynamodb::{self, DynamoDb};
+use super::aws::secretsmanager::SECRET;
 use super::clock;
 use super::events::Event;
 use super::function::Function;
 use super::provider::Provider;
-use super::secrets::{self, SecretsManager};
 use super::server::Server;
 use super::signer::{TestKey, valid_claims};
-use super::sts::Sts;
 
 /// The origin that browsers may call from.
 pub const ORIGIN: &str = "https://console.example.com";
@@ -40,9 +40,11 @@ pub const FUNCTION_SESSION_TOKEN: &str = "function-session-token/EXAMPLE";
 pub struct World {
     pub key: TestKey,
     pub provider: Provider,
-    pub sts: Sts,
+    /// The account, where STS is asked.
+    pub sts: Account,
     pub dynamodb: DynamoDb,
-    pub secrets: SecretsManager,
+    /// The same account, where Secrets Manager is asked.
+    pub secrets: Account,
     environment: BTreeMap<String, String>,
 }
 
@@ -50,7 +52,8 @@ impl World {
     pub async fn new() -> Self {
         let key = TestKey::p256("key-1");
         let provider = Provider::start(&[&key]).await;
-        let (sts, dynamodb, secrets) = (Sts::start().await, DynamoDb::start().await, SecretsManager::start().await);
+        let (sts, dynamodb) = (Account::start().await, DynamoDb::start().await);
+        let secrets = sts.endpoint().await;
         secrets.hold_key(BROKER_KEY, BROKER_SECRET);
         dynamodb.grant("corp/user/carol", "default", &json!({ "policy": policy(&["s3:ListBucket"]) }));
         let mut world = Self { key, provider, sts, dynamodb, secrets, environment: BTreeMap::new() };
@@ -65,7 +68,7 @@ impl World {
             ("SSL_CERT_FILE", crate::CERTIFICATES),
             ("HALLPASS_TABLE", dynamodb::GRANTS),
             ("HALLPASS_STATE", dynamodb::STATE),
-            ("HALLPASS_BROKER_KEY", secrets::SECRET),
+            ("HALLPASS_BROKER_KEY", SECRET),
             ("HALLPASS_ALLOWED_ORIGINS", ORIGIN),
             ("AWS_REGION", "eu-central-1"),
             ("AWS_ACCESS_KEY_ID", FUNCTION_KEY),

@@ -18,7 +18,8 @@ from urllib.request import ProxyHandler, Request, build_opener
 import deploy
 import seed
 from deploy import Deployment
-from stack import ROOT, Stack
+from paths import ROOT
+from stack import Stack
 
 TIMEOUT_S = 10
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from stack import ROOT
+from paths import ROOT
 
 # The least that a deployment says.
 GIVEN = {

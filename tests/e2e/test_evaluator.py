@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from ministack.core import iam_evaluator as ministack
-from stack import ROOT
+from paths import ROOT
 
 CASES = 10_000
 GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide/"

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from api import Api, event
 from cfn import Template
-from stack import ALLOWED_ORIGINS, ROOT
+from paths import ROOT
+from stack import ALLOWED_ORIGINS
 
 EVENTS = ROOT / "events"
 INDEX: dict[str, dict[str, Any]] = json.loads((EVENTS / "index.json").read_text())

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rotations
 import seed
 from api import Api, event
 from botocore.exceptions import ClientError
-from stack import ALLOWED_ORIGINS, ARTIFACT, Stack
+from paths import ARTIFACT
+from stack import ALLOWED_ORIGINS, Stack
 
 Token = Callable[..., str]
 
@@ -145,7 +147,7 @@ def test_the_log_tells_every_outcome_and_no_secret(stack: Stack, api: Api, token
         "its signature": carols.split(".")[2],
         "the session's secret": issued["SecretAccessKey"],
         "the session token": issued["SessionToken"],
-        "the broker key's secret": seed.broker_key(stack.aws).secret,
+        "the broker key's secret": rotations.current(stack.aws, stack.secret).secret,
         "the function's own secret": stack.function_key.secret,
         "the function's own session token": stack.function_key.token or "",
     }
@@ -166,23 +168,23 @@ def test_the_function_may_do_what_it_must_and_no_more(stack: Stack) -> None:
     grant = {"principal": {"S": "corp/everyone"}, "grant": {"S": "badge"}}
     owner = {"id": {"S": "name#nobody"}}
 
-    read = dynamodb.batch_get_item(RequestItems={seed.TABLE: {"Keys": [grant]}, seed.STATE: {"Keys": [owner]}})
-    assert len(read["Responses"][seed.TABLE]) == 1
+    read = dynamodb.batch_get_item(RequestItems={stack.table: {"Keys": [grant]}, stack.state: {"Keys": [owner]}})
+    assert len(read["Responses"][stack.table]) == 1
     principal = {":principal": {"S": "corp/everyone"}}
     held = dynamodb.query(
-        TableName=seed.TABLE, KeyConditionExpression="principal = :principal", ExpressionAttributeValues=principal
+        TableName=stack.table, KeyConditionExpression="principal = :principal", ExpressionAttributeValues=principal
     )
     assert held["Count"] >= 1
-    dynamodb.put_item(TableName=seed.STATE, Item={"id": {"S": "jti#test"}})
+    dynamodb.put_item(TableName=stack.state, Item={"id": {"S": "jti#test"}})
     secrets = aws.client("secretsmanager", stack.function_key)
-    assert secrets.get_secret_value(SecretId=seed.SECRET)["SecretString"]
+    assert secrets.get_secret_value(SecretId=stack.secret)["SecretString"]
 
-    assert refusal(dynamodb.put_item, TableName=seed.TABLE, Item=grant) == "AccessDeniedException"
-    assert refusal(dynamodb.delete_item, TableName=seed.TABLE, Key=grant) == "AccessDeniedException"
-    assert refusal(dynamodb.scan, TableName=seed.TABLE) == "AccessDeniedException"
-    assert refusal(dynamodb.scan, TableName=seed.STATE) == "AccessDeniedException"
-    assert refusal(dynamodb.delete_item, TableName=seed.STATE, Key=owner) == "AccessDeniedException"
-    assert refusal(secrets.put_secret_value, SecretId=seed.SECRET, SecretString="{}") == "AccessDeniedException"
+    assert refusal(dynamodb.put_item, TableName=stack.table, Item=grant) == "AccessDeniedException"
+    assert refusal(dynamodb.delete_item, TableName=stack.table, Key=grant) == "AccessDeniedException"
+    assert refusal(dynamodb.scan, TableName=stack.table) == "AccessDeniedException"
+    assert refusal(dynamodb.scan, TableName=stack.state) == "AccessDeniedException"
+    assert refusal(dynamodb.delete_item, TableName=stack.state, Key=owner) == "AccessDeniedException"
+    assert refusal(secrets.put_secret_value, SecretId=stack.secret, SecretString="{}") == "AccessDeniedException"
     assert refusal(aws.client("sts", stack.function_key).get_federation_token, Name="mallory") == "AccessDenied"
     assert refusal(aws.client("s3", stack.function_key).list_objects_v2, Bucket=seed.REPORTS) == "AccessDenied"
 

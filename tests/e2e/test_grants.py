@@ -17,9 +17,10 @@ from api import Answer, Api, event
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from jsonschema import Draft202012Validator
+from paths import ROOT
 from seed import HOME, PAYROLL, REPORTS, RESULTS, SHOP, Key
 from signin import claims_of
-from stack import ROOT, Stack
+from stack import Stack
 
 Token = Callable[..., str]
 
@@ -44,11 +45,11 @@ def allow(action: Any, resource: Any, **more: Any) -> dict[str, Any]:
 
 @contextmanager
 def granted(stack: Stack, principal: str, grant: str, **attributes: Any) -> Iterator[None]:
-    seed.put_item(stack.aws, principal, grant, attributes)
+    seed.put_item(stack.aws, principal, grant, attributes, stack.table)
     try:
         yield
     finally:
-        seed.delete_item(stack.aws, principal, grant)
+        seed.delete_item(stack.aws, principal, grant, stack.table)
 
 
 def s3_of(stack: Stack, answer: Answer) -> BaseClient:
@@ -156,7 +157,9 @@ def test_a_caller_is_told_what_there_is_to_ask_for(api: Api, token: Token) -> No
         "max_duration": 7200,
         "requires": {},
     }
-    assert told["deploy"]["requires"] == {"acr_values": ["mfa"], "amr_values": ["mfa"]}, "the sign-in is fresh, and has one factor"
+    assert told["deploy"]["requires"] == {"acr_values": ["mfa"], "amr_values": ["mfa"]}, (
+        "the sign-in is fresh, and has one factor"
+    )
     assert sorted(grant["name"] for grant in api.ask(path="/v1/grants", token=token("dave")).body["grants"]) == [
         "badge",
         "home",
@@ -204,16 +207,16 @@ def _name(answer: Answer) -> str:
 
 def test_a_registered_name_is_its_owners_alone(stack: Stack, named: Api, token: Token) -> None:
     assert named.ask(token=token("carol")).code == "access_denied", "nobody has registered it"
-    seed.register_name(stack.aws, "carol@example.com", "corp/user/carol")
-    seed.register_name(stack.aws, "erin@example.com", "corp/user/carol")
+    seed.register_name(stack.aws, "carol@example.com", "corp/user/carol", stack.state)
+    seed.register_name(stack.aws, "erin@example.com", "corp/user/carol", stack.state)
     assert _name(named.ask(token=token("carol"))) == "carol@example.com"
     assert named.ask(token=token("erin")).code == "access_denied"
 
 
 def test_a_name_is_taken_by_its_first_use(stack: Stack, first: Api, token: Token) -> None:
-    seed.register_name(stack.aws, "erin", "corp/user/mallory")
+    seed.register_name(stack.aws, "erin", "corp/user/mallory", stack.state)
     assert _name(first.ask(token=token("carol"))) == "carol"
-    owner = stack.aws.client("dynamodb").get_item(TableName=seed.STATE, Key={"id": {"S": "name#carol"}})["Item"]
+    owner = stack.aws.client("dynamodb").get_item(TableName=stack.state, Key={"id": {"S": "name#carol"}})["Item"]
     assert owner["owner"] == {"S": "corp/user/carol"}
     assert "expires_at" not in owner
     assert _name(first.ask(token=token("carol"))) == "carol", "and stays the owner's"
@@ -229,7 +232,7 @@ def test_a_token_that_serves_once_serves_once(stack: Stack, once: Api, token: To
     assert (refused.code, "once" in refused.body["message"]) == ("invalid_token", True)
     spent = [
         item
-        for item in stack.aws.client("dynamodb").scan(TableName=seed.STATE)["Items"]
+        for item in stack.aws.client("dynamodb").scan(TableName=stack.state)["Items"]
         if item["id"]["S"].startswith("jti#corp#")
     ]
     assert [int(item["expires_at"]["N"]) for item in spent] == [claims_of(carols)["exp"] + 30]

@@ -182,9 +182,9 @@ def test_unknown_paths_and_methods_are_told_apart(api: Api, token: Token) -> Non
 
 @pytest.fixture
 def frank_is_blocked(stack: Stack) -> Iterator[None]:
-    seed.put_item(stack.aws, "blocked#corp/user/frank", "#blocked", {"description": "left the company"})
+    seed.put_item(stack.aws, "blocked#corp/user/frank", "#blocked", {"description": "left the company"}, stack.table)
     yield
-    seed.delete_item(stack.aws, "blocked#corp/user/frank", "#blocked")
+    seed.delete_item(stack.aws, "blocked#corp/user/frank", "#blocked", stack.table)
 
 
 def test_a_blocked_person_is_refused_at_once_and_others_go_on(
@@ -199,10 +199,10 @@ def test_a_blocked_person_is_refused_at_once_and_others_go_on(
 
 
 def test_an_unusable_item_is_never_thinned_out(stack: Stack, api: Api, token: Token) -> None:
-    seed.put_item(stack.aws, "corp/user/frank", "default", {"not_an_attribute": True})
+    seed.put_item(stack.aws, "corp/user/frank", "default", {"not_an_attribute": True}, stack.table)
     try:
         answer = api.ask(token=token("frank"))
     finally:
-        seed.delete_item(stack.aws, "corp/user/frank", "default")
+        seed.delete_item(stack.aws, "corp/user/frank", "default", stack.table)
     assert (answer.status, answer.code) == (500, "grant_unusable")
     assert "not_an_attribute" not in str(answer.body), "what to mend is the operator's to read, in the log"

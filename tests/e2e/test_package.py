@@ -13,8 +13,8 @@ from pathlib import Path
 import package
 import pytest
 from package import BUILT, ROOT
+from paths import ARTIFACT
 from samtranslator.yaml_helper import yaml_parse
-from stack import ARTIFACT
 
 NOON = 1_795_348_800  # 22 November 2026
 TEMPLATE = (ROOT / "template.yaml").read_text()

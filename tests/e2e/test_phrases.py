@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from stack import ROOT
+from paths import ROOT
 
 PLANTED = {
     "page.md": "# Page\n\nThe identity provider's keys cannot be\nhad; try again.\n",

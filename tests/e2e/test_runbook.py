@@ -19,7 +19,8 @@ import seed
 from api import Api
 from botocore.exceptions import ClientError
 from cfn import Template
-from stack import ROOT, Stack
+from paths import ROOT
+from stack import Stack
 
 Token = Callable[..., str]
 
@@ -68,7 +69,8 @@ def test_what_no_audit_line_explains_is_printed_and_nothing_else(tmp_path: Path)
 
 def test_queries_name_fields_that_there_are() -> None:
     record_of_trail = record("ASIA", errorCode="x")
-    audit = set(re.findall(r"^    pub (\w+): ", (ROOT / "src/audit/record.rs").read_text(), re.MULTILINE)) | {"event"}
+    lines = (ROOT / "src/audit/record/mod.rs").read_text()
+    audit = set(re.findall(r"^    pub (\w+): ", lines, re.MULTILINE)) | {"event"}
     words = {
         "fields",
         "coalesce",
@@ -142,12 +144,12 @@ else:
 """
 
 
-def said(tmp_path: Path, script: str) -> list[dict[str, str]]:
+def said(tmp_path: Path, user: str, script: str) -> list[dict[str, str]]:
     """The options of each call of `aws` in a script of the runbook, as the shell passes them on."""
     (tmp_path / "aws").write_text(STAND_IN.format(python=sys.executable, account=seed.ACCOUNT))
     (tmp_path / "aws").chmod(0o755)
     (tmp_path / "said").write_text("")
-    script = f"out() {{ echo {seed.BROKER_USER}; }}\n{script}"
+    script = f"out() {{ echo {user}; }}\n{script}"
     env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SAID": str(tmp_path / "said")}
     subprocess.run(["bash", "-euc", script], env=env, check=True)
     calls = [json.loads(line) for line in (tmp_path / "said").read_text().splitlines()]
@@ -173,10 +175,11 @@ def test_one_cut_off_does_not_lift_another(stack: Stack, api: Api, token: Token,
     time.sleep(1.1)  # the cut holds for what began before the second that it names
     iam = stack.aws.client("iam")
     policies: list[str] = []
+    user = stack.deployment.outputs["BrokerUser"]
     try:
 
         def cut(script: str) -> None:
-            (options,) = said(tmp_path, script)
+            (options,) = said(tmp_path, user, script)
             policies.append(options["--policy-name"])
             iam.put_user_policy(
                 UserName=options["--user-name"],
@@ -192,7 +195,7 @@ def test_one_cut_off_does_not_lift_another(stack: Stack, api: Api, token: Token,
         assert len(set(policies)) == 3
     finally:
         for policy in policies:
-            iam.delete_user_policy(UserName=seed.BROKER_USER, PolicyName=policy)
+            iam.delete_user_policy(UserName=user, PolicyName=policy)
     assert {who: opens(who) for who in held} == {"carol": True, "erin": True, "frank": True}
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 import seed
-from stack import BIN, ROOT, Stack
+from paths import BIN, ROOT
+from stack import Stack
 
 LIST = f"""
 import boto3

@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 
+import deploy
 import pytest
+import rotations
 import seed
 from api import Api
 from botocore.client import BaseClient
@@ -55,11 +57,11 @@ def test_a_grant_opens_its_own_bucket_and_not_that_of_another_grant(stack: Stack
 
 def test_the_grants_of_the_person_and_of_her_groups_are_united(stack: Stack, api: Api, token: Token) -> None:
     policy = {"Version": "2012-10-17", "Statement": [LIST_REPORTS | {"Resource": f"arn:aws:s3:::{PAYROLL}"}]}
-    seed.put_item(stack.aws, "corp/user/erin", "default", {"policy": policy})
+    seed.put_item(stack.aws, "corp/user/erin", "default", {"policy": policy}, stack.table)
     try:
         s3 = stack.aws.client("s3", api.key(token("erin")))
     finally:
-        seed.delete_item(stack.aws, "corp/user/erin", "default")
+        seed.delete_item(stack.aws, "corp/user/erin", "default", stack.table)
     assert s3.list_objects_v2(Bucket=REPORTS)["KeyCount"] == 1
     assert s3.list_objects_v2(Bucket=PAYROLL)["KeyCount"] == 1
 
@@ -75,7 +77,7 @@ def test_a_grant_without_policy_opens_nothing(stack: Stack, api: Api, token: Tok
 
 def test_after_its_end_a_session_opens_nothing(stack: Stack) -> None:
     # STS takes no less than 900 s, and Hallpass asks for no less. MiniStack takes two, asked directly with the key.
-    broker = seed.broker_key(stack.aws)
+    broker = rotations.current(stack.aws, stack.secret)
     unchecked = Config(parameter_validation=False)
     sts = stack.aws.client("sts", broker, unchecked)
     policy = json.dumps({"Version": "2012-10-17", "Statement": [LIST_REPORTS]})
@@ -88,8 +90,10 @@ def test_after_its_end_a_session_opens_nothing(stack: Stack) -> None:
 
 
 def test_a_new_broker_key_needs_no_restart(stack: Stack, api: Api, token: Token) -> None:
-    old = seed.broker_key(stack.aws)
-    seed.rotate_broker_key(stack.aws)
+    old = rotations.current(stack.aws, stack.secret)
+    deploy.rotate(stack.aws, stack.deployment)
+    user = stack.deployment.outputs["BrokerUser"]
+    stack.aws.client("iam").delete_access_key(UserName=user, AccessKeyId=old.id)
     sts = stack.aws.client("sts", old)
     assert refusal(sts.get_caller_identity) == "InvalidClientTokenId", "the key that the function holds is gone"
     assert api.ask(token=token("carol")).status == 200

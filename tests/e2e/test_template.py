@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from cfn import GIVEN, Template
-from stack import ROOT
+from paths import ROOT
 
 TEMPLATE = Template.load()
 ARN = "arn:aws"
@@ -263,7 +263,7 @@ def test_the_defaults_of_an_issuer_are_the_functions() -> None:
     assert issuers() == [least | defaults]
     source = (ROOT / "src/identity/issuer_config.rs").read_text()
     for name in ("subject_claim", "groups_claim"):
-        assert f'self.pointer("{name}").unwrap_or_else(|| "{defaults[name]}".into())' in source
+        assert f'fields.nullable("{name}", pointer).unwrap_or_else(|| "{defaults[name]}".into())' in source
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tests/providers").glob("*.json")), ids=lambda path: path.stem)
@@ -381,7 +381,11 @@ ARN_OF_POLICY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
         ),
         ("CliClientId", ["", "hallpass-cli", "0oa1b2c3", "a:b/c@d~e"], ["a b", 'a"b', "a\\b", "é", "a" * 256]),
         ("BrowserClientId", ["", "hallpass-portal"], ["a b", 'a"b', "a\\b", "é", "a" * 256]),
-        ("ClientScope", ["openid", "openid offline_access api://x/y"], ["", " openid", "openid ", "a  b", 'a"b', "a\\b"]),
+        (
+            "ClientScope",
+            ["openid", "openid offline_access api://x/y"],
+            ["", " openid", "openid ", "a  b", 'a"b', "a\\b"],
+        ),
         (
             "DomainName",
             ["", "hallpass.example.com", "a.b", "xn--bcher-kva.example"],
@@ -726,9 +730,19 @@ def test_no_policy_is_longer_than_iam_takes() -> None:
         assert len(re.sub(r"<[\w.]+>", "x" * 130, text)) <= 6144, name
 
 
+READS = ("BatchGetItem", "DescribeTable", "GetItem", "Query", "Scan")
+
+
 def test_a_pipeline_writes_grants_and_nothing_else() -> None:
-    assert {resource for each in statements("CiPolicy") for resource in listed(each["Resource"])} == {
-        "<GrantsTable.Arn>"
+    writing = statement("CiPolicy", "WriteGrants")
+    assert writing["Resource"] == "<GrantsTable.Arn>"
+    assert writing["Condition"] == {"ForAllValues:StringNotLike": {"dynamodb:LeadingKeys": ["blocked#*"]}}
+    assert allowed("CiPolicy") == {
+        ("cloudformation:DescribeStacks", f"{ARN}:cloudformation:us-east-1:{ACCOUNT}:stack/hallpass/*"),
+        *(
+            (f"dynamodb:{action}", "<GrantsTable.Arn>")
+            for action in (*READS, "ConditionCheckItem", "DeleteItem", "PutItem")
+        ),
     }
     writes = re.compile(r"dynamodb:.*(Put|Update|Delete|Write)")
     reading = [action for each in statements("ReaderPolicy") for action in listed(each["Action"])]
@@ -943,7 +957,7 @@ def test_the_saved_query_asks_for_what_the_audit_lines_have() -> None:
     query = TEMPLATE.properties("CredentialsIssued")
     assert query["LogGroupNames"] == ["<FunctionLog>"]
     asked = re.search(r"fields @timestamp, (.+)", query["QueryString"])[1].split(", ")
-    written = set(re.findall(r"^    pub (\w+): ", (ROOT / "src/audit/record.rs").read_text(), re.MULTILINE))
+    written = set(re.findall(r"^    pub (\w+): ", (ROOT / "src/audit/record/mod.rs").read_text(), re.MULTILINE))
     assert {"access_key_id", "sts_request_id"} <= set(asked) <= written
 
 

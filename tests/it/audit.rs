@@ -9,12 +9,13 @@ use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
+use hallpass_testing::aws::query;
+use hallpass_testing::aws::sts;
 use hallpass_testing::clock;
 use hallpass_testing::events::{self, Event};
 use hallpass_testing::function::Ended;
 use hallpass_testing::server::Fault;
 use hallpass_testing::signer::TestKey;
-use hallpass_testing::sts;
 use hallpass_testing::world::{BROKER_KEY, World, sign_with};
 
 #[tokio::test]
@@ -47,7 +48,7 @@ async fn a_session_is_recorded_before_and_after() {
     }
     for (what, value) in [
         ("the session's key", sts::access_key_id(0)),
-        ("STS's request", sts::REQUEST_ID.to_owned()),
+        ("STS's request", query::REQUEST_ID.to_owned()),
         ("the subject", "carol".to_owned()),
         ("the federated name", mint.name().to_owned()),
     ] {
@@ -92,7 +93,7 @@ async fn every_request_has_one_outcome_with_its_code() {
     for (request, code) in &requests {
         assert_eq!(function.call(request.clone()).await.json()["code"], *code);
     }
-    world.sts.server.fail_always(&Fault::Answers(sts::error(400, "Throttling")));
+    world.sts.server.fail_always(&Fault::Answers(query::error(400, "Throttling")));
     function.call(world.request()).await.refusal(503, "temporarily_unavailable");
     let ended = function.end().await;
     let outcomes = ended.audit("outcome");

@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
-use hallpass_testing::secrets;
+use hallpass_testing::aws::query;
+use hallpass_testing::aws::secretsmanager;
+use hallpass_testing::aws::sts::Mint;
 use hallpass_testing::server::Fault;
-use hallpass_testing::sts::{self, Mint};
 use hallpass_testing::world::{BROKER_KEY, FUNCTION_KEY, World};
 
 /// The key after a rotation.
@@ -53,7 +54,7 @@ async fn a_key_that_is_refused_also_after_a_refetch_is_named() {
     for code in ["InvalidClientTokenId", "SignatureDoesNotMatch"] {
         let world = World::new().await;
         let function = world.start().await;
-        world.sts.server.fail_always(&Fault::Answers(sts::error(403, code)));
+        world.sts.server.fail_always(&Fault::Answers(query::error(403, code)));
         function.call(world.request()).await.refusal(500, "broker_key_refused");
         world.sts.server.heal();
         function.call(world.request()).await.credentials();
@@ -79,7 +80,7 @@ async fn while_sts_does_not_know_a_new_key_the_one_before_it_serves() {
     world.secrets.hold_key(NEXT_KEY, NEXT_SECRET);
     world.sts.refuse_key(NEXT_KEY);
     // So that the function reads the secret now, and not in five minutes.
-    world.sts.server.fail_times(1, &Fault::Answers(sts::error(403, "InvalidClientTokenId")));
+    world.sts.server.fail_times(1, &Fault::Answers(query::error(403, "InvalidClientTokenId")));
     function.call(world.request()).await.refusal(500, "broker_key_refused");
     world.secrets.server.forget_calls();
     for _ in 0..10 {
@@ -173,7 +174,7 @@ async fn a_secret_that_was_spoilt_leaves_the_held_key_in_use() {
     let function = world.start().await;
     function.call(world.request()).await.credentials();
     world.secrets.hold("spoilt");
-    world.sts.server.fail_times(1, &Fault::Answers(sts::error(403, "InvalidClientTokenId")));
+    world.sts.server.fail_times(1, &Fault::Answers(query::error(403, "InvalidClientTokenId")));
     function.call(world.request()).await.refusal(500, "broker_key_refused");
     function.call(world.request()).await.credentials();
 }
@@ -181,11 +182,14 @@ async fn a_secret_that_was_spoilt_leaves_the_held_key_in_use() {
 #[tokio::test]
 async fn a_function_that_may_not_read_the_secret_says_nothing_of_it() {
     let world = World::new().await;
-    world.secrets.server.fail_always(&Fault::Answers(secrets::error(400, "AccessDeniedException")));
+    world.secrets.server.fail_always(&Fault::Answers(secretsmanager::error(400, "AccessDeniedException")));
     let function = world.start().await;
     let answer = function.call(world.request()).await;
     assert!(answer.status >= 500, "{answer:?}");
-    assert!(!answer.body.contains(secrets::UPSTREAM_TEXT) && !answer.body.contains("AccessDenied"), "{answer:?}");
+    assert!(
+        !answer.body.contains(secretsmanager::UPSTREAM_TEXT) && !answer.body.contains("AccessDenied"),
+        "{answer:?}"
+    );
 }
 
 fn keys_used(world: &World) -> Vec<String> {

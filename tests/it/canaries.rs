@@ -5,10 +5,10 @@ use data_encoding::{BASE64, HEXLOWER};
 use serde_json::json;
 
 use hallpass_testing::answer::Answer;
+use hallpass_testing::aws::secretsmanager;
+use hallpass_testing::aws::sts;
 use hallpass_testing::events::Event;
-use hallpass_testing::secrets;
 use hallpass_testing::server::{Fault, Reply};
-use hallpass_testing::sts;
 use hallpass_testing::world::{BROKER_KEY, BROKER_SECRET, FUNCTION_SECRET, FUNCTION_SESSION_TOKEN, World};
 
 /// The secret half of a key that comes later.
@@ -146,7 +146,7 @@ async fn an_upstream_error_with_a_secret_in_it_is_not_passed_on() {
     world.dynamodb.server.fail_times(2, &Fault::Answers(quoting));
     let mut said = spoken(&function.call(world.request()).await);
     world.dynamodb.server.heal();
-    world.secrets.server.fail_always(&Fault::Answers(secrets::error(400, STRAY)));
+    world.secrets.server.fail_always(&Fault::Answers(secretsmanager::error(400, STRAY)));
     world.sts.refuse_key(BROKER_KEY);
     said += &spoken(&function.call(world.request()).await);
     assert_eq!(found(&[STRAY], &said), Vec::<String>::new(), "{said}");

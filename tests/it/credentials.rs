@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
+use hallpass_testing::aws::sts;
 use hallpass_testing::clock;
 use hallpass_testing::events::Event;
-use hallpass_testing::sts;
 use hallpass_testing::world::World;
 
 #[tokio::test]

@@ -6,11 +6,12 @@ use serde_json::json;
 
 use hallpass_testing::answer::Answer;
 use hallpass_testing::aws::dynamodb;
+use hallpass_testing::aws::query;
+use hallpass_testing::aws::secretsmanager;
 use hallpass_testing::events::Event;
 use hallpass_testing::function::Function;
 use hallpass_testing::server::{Fault, Reply, Server};
 use hallpass_testing::world::World;
-use hallpass_testing::{secrets, sts};
 
 /// DESIGN's 1.5 s for a whole request and a margin for a busy machine: botocore gives up at 2 s.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
@@ -50,9 +51,9 @@ impl Upstream {
                 dynamodb::error(500, "InternalServerError"),
             ],
             Self::SecretsManager => {
-                [secrets::error(400, "ThrottlingException"), secrets::error(500, "InternalServiceError")]
+                [secretsmanager::error(400, "ThrottlingException"), secretsmanager::error(500, "InternalServiceError")]
             }
-            Self::Sts => [sts::error(400, "Throttling"), sts::error(500, "InternalFailure")],
+            Self::Sts => [query::error(400, "Throttling"), query::error(500, "InternalFailure")],
         }
     }
 
@@ -110,7 +111,7 @@ async fn secrets_manager_failing_when_a_key_is_refused_is_told_in_time() {
         let world = World::new().await;
         let function = world.start().await;
         world.secrets.server.fail_always(&fault);
-        world.sts.server.fail_times(1, &Fault::Answers(sts::error(403, "InvalidClientTokenId")));
+        world.sts.server.fail_times(1, &Fault::Answers(query::error(403, "InvalidClientTokenId")));
         let answer = function.call(world.request()).await;
         assert!([500, 503].contains(&answer.status), "{fault:?}: {answer:?}");
         assert!(answer.took < ANSWERED_WITHIN, "{fault:?}: {answer:?}");

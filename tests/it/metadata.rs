@@ -41,6 +41,51 @@ async fn everyone_may_read_where_to_sign_in() {
 }
 
 #[tokio::test]
+async fn a_client_is_told_as_it_is_configured_and_an_issuer_without_one_is_told_too() {
+    let mut world = World::new().await;
+    let mut corp = world.issuer();
+    corp["cli"] = json!({
+        "client_id": "hallpass-cli",
+        "scope": "openid offline_access",
+        "token": "id_token",
+        "parameters": {"audience": "hallpass", "prompt": "consent"},
+        "redirect_uri": "http://localhost:8250/callback",
+    });
+    corp["browser"] = json!({"client_id": "hallpass-portal"});
+    let partner = json!({
+        "id": "partner", "issuer": "https://partner.example.com/", "audiences": ["hallpass"], "cli": {"client_id": "c"},
+    });
+    let machines = json!({"id": "ci", "issuer": "https://ci.example.com", "audiences": ["hallpass"], "cli": null});
+    world.trust(&[corp.clone(), partner, machines]);
+    let function = world.spawn().await;
+    let answer = function.call(Event::get(PATH)).await;
+    let issuer = world.provider.issuer();
+    let body = described(&answer);
+    let servers = json!([issuer, "https://partner.example.com/", "https://ci.example.com"]);
+    assert_eq!(body["authorization_servers"], servers);
+    let mut cli = corp["cli"].clone();
+    (cli["issuer_id"], cli["issuer"]) = (json!("corp"), json!(issuer));
+    let partner = json!({
+        "issuer_id": "partner",
+        "issuer": "https://partner.example.com/",
+        "client_id": "c",
+        "scope": "openid",
+        "token": "access_token",
+        "parameters": {},
+        "redirect_uri": "http://127.0.0.1/callback",
+    });
+    let browser = json!({
+        "issuer_id": "corp",
+        "issuer": issuer,
+        "client_id": "hallpass-portal",
+        "scope": "openid",
+        "token": "access_token",
+        "parameters": {},
+    });
+    assert_eq!(body["hallpass_clients"], json!({"cli": [cli, partner], "browser": [browser]}));
+}
+
+#[tokio::test]
 async fn a_head_has_the_headers_and_no_body() {
     let world = World::new().await;
     let function = world.start().await;

@@ -4,10 +4,10 @@ use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
+use hallpass_testing::aws::query;
 use hallpass_testing::clock;
 use hallpass_testing::events::Event;
 use hallpass_testing::server::Fault;
-use hallpass_testing::sts;
 use hallpass_testing::world::World;
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn a_disabled_item_and_the_time_come_before_the_duration() {
 async fn the_duration_comes_before_sts() {
     let world = World::new().await;
     let function = world.start().await;
-    world.sts.server.fail_always(&Fault::Answers(sts::error(400, "MalformedPolicyDocument")));
+    world.sts.server.fail_always(&Fault::Answers(query::error(400, "MalformedPolicyDocument")));
     world.sts.server.forget_calls();
     function.call(world.request().query("duration=7200")).await.refusal(400, "invalid_request");
     assert!(world.sts.mints().is_empty());
@@ -115,7 +115,7 @@ async fn every_refusal_comes_in_its_turn() {
     let terms = json!({"name_claim": "/preferred_username", "name_owners": "registered", "single_use": true});
     world.trust_with(&terms);
     let function = world.start().await;
-    world.sts.server.fail_always(&Fault::Answers(sts::error(400, "MalformedPolicyDocument")));
+    world.sts.server.fail_always(&Fault::Answers(query::error(400, "MalformedPolicyDocument")));
     // All that can be wrong is, and is mended step by step.
     let mut item = json!({
         "unknown": 1,

@@ -4,9 +4,10 @@ use aws_lc_rs::digest;
 use data_encoding::BASE32_NOPAD;
 use serde_json::{Value, json};
 
+use hallpass_testing::aws::query;
+use hallpass_testing::aws::sts::{self, Mint};
 use hallpass_testing::clock;
 use hallpass_testing::server::Fault;
-use hallpass_testing::sts::{self, Mint};
 use hallpass_testing::world::{World, policy, statement};
 
 #[tokio::test]
@@ -245,7 +246,7 @@ async fn a_session_that_sts_calls_malformed_is_the_grants_fault() {
     for code in ["MalformedPolicyDocument", "PackedPolicyTooLarge"] {
         let world = World::new().await;
         let function = world.start().await;
-        world.sts.server.fail_always(&Fault::Answers(sts::error(400, code)));
+        world.sts.server.fail_always(&Fault::Answers(query::error(400, code)));
         function.call(world.request()).await.refusal(500, "grant_unusable");
         assert_eq!(world.sts.mints().len(), 1, "{code} is not worth a retry");
     }
@@ -256,10 +257,10 @@ async fn another_error_of_sts_is_ours() {
     for (status, code) in [(403, "AccessDenied"), (400, "ValidationError"), (403, "RegionDisabledException")] {
         let world = World::new().await;
         let function = world.start().await;
-        world.sts.server.fail_always(&Fault::Answers(sts::error(status, code)));
+        world.sts.server.fail_always(&Fault::Answers(query::error(status, code)));
         let answer = function.call(world.request()).await;
         assert_eq!(answer.status, 500, "{answer:?}");
-        assert!(!answer.body.contains(sts::UPSTREAM_TEXT) && !answer.body.contains(code), "{answer:?}");
+        assert!(!answer.body.contains(query::UPSTREAM_TEXT) && !answer.body.contains(code), "{answer:?}");
         world.sts.server.heal();
         function.call(world.request()).await.credentials();
     }

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use hallpass_testing::answer::Answer;
 use hallpass_testing::aws::dynamodb::{self, STATE};
+use hallpass_testing::aws::query;
 use hallpass_testing::clock;
 use hallpass_testing::events::Event;
 use hallpass_testing::server::Fault;
-use hallpass_testing::sts;
 use hallpass_testing::world::World;
 
 /// Seconds that a record is kept beyond its token's end.
@@ -106,7 +106,7 @@ async fn a_token_that_is_used_many_times_at_once_is_good_once() {
 async fn a_token_is_spent_also_if_sts_then_fails() {
     let world = spending().await;
     let function = world.start().await;
-    world.sts.server.fail_always(&Fault::Answers(sts::error(400, "Throttling")));
+    world.sts.server.fail_always(&Fault::Answers(query::error(400, "Throttling")));
     function.call(request(&world)).await.refusal(503, "temporarily_unavailable");
     world.sts.server.heal();
     world.sts.server.forget_calls();

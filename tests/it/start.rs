@@ -101,8 +101,16 @@ async fn a_wrong_issuer_stops_the_start() {
         (with("audience", json!("hallpass")), "audience"),
         (json!([world.issuer(), world.issuer()]), "id"),
         (json!([world.issuer(), other(&world.provider.issuer())]), "issuer"),
-        (with("groups_separator", json!(";")), r#"groups_separator must be a comma, a space or null; it is `\";\"`"#),
+        (with("groups_separator", json!(";")), r#"groups_separator must be a comma, a space or null: `\";\"`"#),
         (with("audiences", json!(["a".repeat(3_500)])), "HALLPASS_ISSUERS"),
+        (with("cli", json!({})), "HALLPASS_ISSUERS/0/cli/client_id must be a non-empty string"),
+        (with("cli", json!({"client_id": "x", "redirect_uri": "https://evil.example"})), "cli/redirect_uri must be"),
+        (
+            with("browser", json!({"client_id": "x", "redirect_uri": "http://127.0.0.1/"})),
+            "browser/redirect_uri is always",
+        ),
+        (with("cli", json!({"client_id": "x", "parameters": {"state": "x"}})), "cli/parameters/state is set by the"),
+        (with("browser", json!({"client_id": "x", "client_secret": "x"})), "browser/client_secret is not a setting"),
     ] {
         let mut wrong = World::new().await;
         wrong.set("HALLPASS_ISSUERS", &issuers.to_string());

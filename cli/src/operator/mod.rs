@@ -4,6 +4,8 @@
 
 pub(crate) mod grants;
 #[cfg(feature = "operator")]
+mod interrupt;
+#[cfg(feature = "operator")]
 pub(crate) mod key;
 #[cfg(feature = "operator")]
 mod refused;

@@ -22,6 +22,31 @@ pub(crate) struct Target {
     /// The stack's name
     #[arg(long, env = "HALLPASS_STACK", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     stack: String,
+    #[command(flatten)]
+    account: Account,
+}
+
+/// The options of every command that needs no more of a stack than its tables.
+#[derive(Debug, Args)]
+pub(crate) struct Tables {
+    /// The stack's name; its outputs name the tables [env: `HALLPASS_STACK`]
+    // Not clap's `env`: an option must win over the variable of another option, or `--stack staging` would change the
+    // table that `HALLPASS_TABLE` names.
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    stack: Option<String>,
+    /// The table of grants, for people who may not ask CloudFormation [env: `HALLPASS_TABLE`]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    grants_table: Option<String>,
+    /// The table of names, which only some commands read [env: `HALLPASS_STATE`]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    state_table: Option<String>,
+    #[command(flatten)]
+    account: Account,
+}
+
+/// Where AWS is asked, and as whom.
+#[derive(Debug, Args)]
+pub(crate) struct Account {
     /// The stack's region [default: from the environment or the profile]
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     region: Option<String>,
@@ -45,6 +70,51 @@ pub(crate) struct Stack {
 impl Target {
     /// The SDK's settings, with credentials that were there just now.
     pub(crate) async fn sdk(&self) -> Result<SdkConfig, Failure> {
+        self.account.sdk().await
+    }
+}
+
+impl Tables {
+    /// The SDK's settings, with credentials that were there just now, and the name of the table of grants.
+    pub(crate) async fn grants(&self) -> Result<(SdkConfig, String), Failure> {
+        let named = named(&[
+            (Named::Table, self.grants_table.as_deref(), None),
+            (Named::Stack, self.stack.as_deref(), None),
+            (Named::Table, None, Some("HALLPASS_TABLE")),
+            (Named::Stack, None, Some("HALLPASS_STACK")),
+        ]);
+        let Some((kind, name)) = named else {
+            let text = "which stack? Use --stack or set HALLPASS_STACK, or use --grants-table or set HALLPASS_TABLE";
+            return Err(Failure::Usage(text.into()));
+        };
+        let sdk = self.account.sdk().await?;
+        let table = match kind {
+            Named::Table => name,
+            Named::Stack => needed(&describe(&name, &sdk).await?, &name, "GrantsTable")?,
+        };
+        Ok((sdk, table))
+    }
+}
+
+/// What a name is the name of.
+#[derive(Debug, Clone, Copy)]
+enum Named {
+    Table,
+    Stack,
+}
+
+/// The first of these that is there: an option, or a variable that is not empty.
+fn named(candidates: &[(Named, Option<&str>, Option<&str>)]) -> Option<(Named, String)> {
+    #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
+    let read = |variable: &str| std::env::var(variable).ok().filter(|value| !value.is_empty());
+    candidates.iter().find_map(|(kind, option, variable)| {
+        let value = option.map(str::to_owned).or_else(|| variable.and_then(read))?;
+        Some((*kind, value))
+    })
+}
+
+impl Account {
+    async fn sdk(&self) -> Result<SdkConfig, Failure> {
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build());
         if let Some(region) = &self.region {
@@ -74,29 +144,12 @@ impl Stack {
     /// Asks CloudFormation for the stack's outputs.
     pub(crate) async fn find(target: &Target, sdk: &SdkConfig) -> Result<Self, Failure> {
         let name = &target.stack;
-        let asked = aws_sdk_cloudformation::Client::new(sdk).describe_stacks().stack_name(name).send().await;
-        let region = sdk.region().map(ToString::to_string).unwrap_or_default();
-        let stacks = asked
-            .map_err(|error| {
-                // What CloudFormation answers for a name that it does not know.
-                let unknown =
-                    error.as_service_error().is_some_and(|error| error.meta().code() == Some("ValidationError"));
-                let failure =
-                    Failure::to(format!("find the stack `{name}` in {region}"), "cloudformation:DescribeStacks")(error);
-                if unknown { Failure::new(format!("{failure}; is it in this region and account?")) } else { failure }
-            })?
-            .stacks
-            .unwrap_or_default();
-        let stack = stacks.first().ok_or_else(|| Failure::new(format!("there is no stack `{name}` in {region}")))?;
-        let needed = |key: &str| {
-            output(stack, key)
-                .ok_or_else(|| Failure::new(format!("the stack `{name}` has no output `{key}`: is it Hallpass?")))
-        };
+        let stack = describe(name, sdk).await?;
         Ok(Self {
             name: name.clone(),
-            secret: needed("BrokerKey")?,
-            user: needed("BrokerUser")?,
-            rotator_log: output(stack, "RotatorLog"),
+            secret: needed(&stack, name, "BrokerKey")?,
+            user: needed(&stack, name, "BrokerUser")?,
+            rotator_log: output(&stack, "RotatorLog"),
         })
     }
 
@@ -104,6 +157,26 @@ impl Stack {
     pub(crate) fn rotator_log(&self) -> String {
         self.rotator_log.as_ref().map_or("the rotator's log group".into(), |name| format!("the log group `{name}`"))
     }
+}
+
+async fn describe(name: &str, sdk: &SdkConfig) -> Result<Description, Failure> {
+    let asked = aws_sdk_cloudformation::Client::new(sdk).describe_stacks().stack_name(name).send().await;
+    let region = sdk.region().map(ToString::to_string).unwrap_or_default();
+    let stacks = asked.map_err(|error| {
+        // What CloudFormation answers for a name that it does not know.
+        let unknown = error.as_service_error().is_some_and(|error| error.meta().code() == Some("ValidationError"));
+        let failure =
+            Failure::to(format!("find the stack `{name}` in {region}"), "cloudformation:DescribeStacks")(error);
+        if unknown { Failure::new(format!("{failure}; is it in this region and account?")) } else { failure }
+    })?;
+    let stack = stacks.stacks.unwrap_or_default().into_iter().next();
+    stack.ok_or_else(|| Failure::new(format!("there is no stack `{name}` in {region}")))
+}
+
+/// An output that every stack of Hallpass has.
+fn needed(stack: &Description, name: &str, key: &str) -> Result<String, Failure> {
+    let missing = || Failure::new(format!("the stack `{name}` has no output `{key}`: is it Hallpass?"));
+    output(stack, key).ok_or_else(missing)
 }
 
 fn output(stack: &Description, key: &str) -> Option<String> {

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use hallpass_testing::aws::account::{State, Step};
+use hallpass_testing::aws::cloudformation::STACK;
+use hallpass_testing::aws::iam::{BROKER_USER, Key};
+use hallpass_testing::aws::secretsmanager::{self, SECRET_ARN};
 use hallpass_testing::clock;
-use hallpass_testing::operator::{
-    Account, DAY, Deployed, KEY, LOG, OLD_KEY, OLD_VERSION, OPERATOR_KEY, SECRET, STACK, Step, USER, VERSION,
-};
-use hallpass_testing::secrets;
+use hallpass_testing::operator::{DAY, Deployed, KEY, LOG, OLD_KEY, OLD_VERSION, OPERATOR_KEY, VERSION};
 use hallpass_testing::server::Fault;
 
 const STATUS: [&str; 2] = ["key", "status"];
@@ -17,7 +18,7 @@ const ROTATE: [&str; 2] = ["key", "rotate"];
 const DEACTIVATE: [&str; 3] = ["key", "rotate", "--deactivate-old"];
 
 /// What is made wrong.
-type Change = fn(&mut Account);
+type Change = fn(&mut State);
 
 /// The rotator makes one key, and finishes.
 const ROTATES: Step = Step::Promotes(&[true]);
@@ -28,11 +29,11 @@ async fn a_key_that_is_well_is_told_of_without_being_read() {
     let run = deployed.run(&STATUS).await;
     let expected = format!(
         "stack     {STACK}\n\
-         secret    {SECRET}\n\
+         secret    {SECRET_ARN}\n\
          rotation  every 30 days, last 12 days ago, next in 18 days\n\
          version   {VERSION}  AWSCURRENT   made 12 days ago\n\
          version   {OLD_VERSION}  AWSPREVIOUS  made 42 days ago\n\
-         user      {USER}\n\
+         user      {BROKER_USER}\n\
          key       {KEY}  active    made 12 days ago, last used 3 min ago (sts in eu-central-1)\n\
          key       {OLD_KEY}  inactive  made 42 days ago, last used 12 days ago (sts in eu-central-1)\n\
          problems  none\n"
@@ -48,30 +49,30 @@ async fn a_key_that_is_well_is_told_of_without_being_read() {
         "GetAccessKeyLastUsed",
     ];
     assert_eq!(deployed.operations(), operations);
-    assert!(deployed.server.calls().iter().all(|call| call.access_key() == OPERATOR_KEY));
+    assert!(deployed.account.server.calls().iter().all(|call| call.access_key() == OPERATOR_KEY));
 }
 
 #[tokio::test]
 async fn the_same_is_told_to_programs() {
     let deployed = Deployed::new().await;
-    deployed.account().keys[1].used = None;
+    key(&mut deployed.state(), KEY).used = None;
     let status: Value = serde_json::from_str(deployed.run(&STATUS_JSON).await.exits(0)).unwrap();
-    let account = deployed.account();
-    let time = |seconds: &Value| json!(clock::rfc3339(seconds.as_u64().unwrap()));
+    let state = deployed.state();
+    let secret = &state.secret;
     let at = |seconds: u64| json!(clock::rfc3339(seconds));
-    let [old_version, version] = account.versions.as_slice() else { panic!("two versions") };
-    let [old_key, key] = account.keys.as_slice() else { panic!("two keys") };
+    let (old_version, version) = (&secret.versions[OLD_VERSION], &secret.versions[VERSION]);
+    let (old_key, key) = (&state.user.keys[OLD_KEY], &state.user.keys[KEY]);
     let expected = json!({
         "stack": STACK,
-        "secret": SECRET,
-        "user": USER,
+        "secret": SECRET_ARN,
+        "user": BROKER_USER,
         "rotation": {
             "enabled": true,
             "interval": "every 30 days",
-            "last": time(&account.secret["LastRotatedDate"]),
-            "next": time(&account.secret["NextRotationDate"]),
+            "last": at(secret.rotated.unwrap()),
+            "next": at(secret.next_rotation.unwrap()),
         },
-        "last_changed": time(&account.secret["LastChangedDate"]),
+        "last_changed": at(secret.changed),
         "versions": [
             {"id": VERSION, "stages": ["AWSCURRENT"], "created": at(version.created)},
             {"id": OLD_VERSION, "stages": ["AWSPREVIOUS"], "created": at(old_version.created)},
@@ -90,20 +91,20 @@ async fn the_same_is_told_to_programs() {
 async fn each_problem_is_told_with_its_remedy() {
     let rotate = format!("`hallpass key rotate --stack {STACK}`");
     let cases: [(Change, &str, &str); 6] = [
-        (|account| account.secret["RotationEnabled"] = json!(false), "rotation is off", &rotate),
+        (|state| state.secret.is_rotated = false, "rotation is off", &rotate),
         (
-            |account| account.versions[0].stages = vec!["AWSPENDING"],
+            |state| state.secret.versions.get_mut(OLD_VERSION).unwrap().stages = ["AWSPENDING".into()].into(),
             "a rotation that began 42 days ago has not finished",
             LOG,
         ),
-        (|account| account.keys.clear(), "the stack has not made a key yet", &rotate),
-        (|account| account.keys[1].active = false, "no key is active", &rotate),
-        (|account| account.keys[0].active = true, "2 keys are active, 12 days after the last change", LOG),
-        (|account| account.keys[1].created -= 38 * DAY, "the newest active key is 50 days old", &rotate),
+        (|state| state.user.keys.clear(), "the stack has not made a key yet", &rotate),
+        (|state| key(state, KEY).is_active = false, "no key is active", &rotate),
+        (|state| key(state, OLD_KEY).is_active = true, "2 keys are active, 12 days after the last change", LOG),
+        (|state| key(state, KEY).created -= 38 * DAY, "the newest active key is 50 days old", &rotate),
     ];
     for (change, problem, remedy) in cases {
         let deployed = Deployed::new().await;
-        change(&mut deployed.account());
+        change(&mut deployed.state());
         let run = deployed.run(&STATUS).await;
         let told = run.exits(3).split_once("\n\n").unwrap().1;
         assert!(told.starts_with(&format!("problem   {problem}")) && told.contains("\nremedy    "), "{told}");
@@ -125,23 +126,23 @@ async fn each_problem_is_told_with_its_remedy() {
 async fn what_may_not_be_asked_is_named_with_the_permission_that_it_takes() {
     let cases = [
         (STATUS.as_slice(), "DescribeStacks", "AccessDenied", "cloudformation:DescribeStacks", STACK),
-        (&STATUS, "DescribeSecret", "AccessDeniedException", "secretsmanager:DescribeSecret", SECRET),
-        (&STATUS, "ListSecretVersionIds", "AccessDeniedException", "secretsmanager:ListSecretVersionIds", SECRET),
-        (&STATUS, "ListAccessKeys", "AccessDenied", "iam:ListAccessKeys", USER),
+        (&STATUS, "DescribeSecret", "AccessDeniedException", "secretsmanager:DescribeSecret", SECRET_ARN),
+        (&STATUS, "ListSecretVersionIds", "AccessDeniedException", "secretsmanager:ListSecretVersionIds", SECRET_ARN),
+        (&STATUS, "ListAccessKeys", "AccessDenied", "iam:ListAccessKeys", BROKER_USER),
         (&STATUS, "GetAccessKeyLastUsed", "AccessDenied", "iam:GetAccessKeyLastUsed", KEY),
-        (&ROTATE, "RotateSecret", "AccessDeniedException", "secretsmanager:RotateSecret", SECRET),
-        (&ROTATE, "RotateSecret", "AccessDeniedException", "lambda:InvokeFunction", SECRET),
+        (&ROTATE, "RotateSecret", "AccessDeniedException", "secretsmanager:RotateSecret", SECRET_ARN),
+        (&ROTATE, "RotateSecret", "AccessDeniedException", "lambda:InvokeFunction", SECRET_ARN),
         (&DEACTIVATE, "UpdateAccessKey", "AccessDenied", "iam:UpdateAccessKey", KEY),
     ];
     for (arguments, operation, code, permission, resource) in cases {
         let deployed = Deployed::new().await;
-        deployed.account().refused.insert(operation, code);
-        deployed.account().rotator.push_back(ROTATES);
+        deployed.refuse(operation, code);
+        deployed.state().rotator.push_back(ROTATES);
         let run = deployed.run(arguments).await;
         run.fails(&["cannot ", code, permission, &format!("`{resource}`")]);
         assert_eq!(run.stdout.is_empty(), operation != "UpdateAccessKey", "{run:?}");
-        deployed.account().refused.insert(operation, "SomethingElse");
-        deployed.account().rotator.push_back(ROTATES);
+        deployed.refuse(operation, "SomethingElse");
+        deployed.state().rotator.push_back(ROTATES);
         let run = deployed.run(arguments).await;
         run.fails(&["cannot ", "SomethingElse"]);
         assert!(!run.stderr.contains(permission), "{run:?}");
@@ -155,7 +156,7 @@ async fn a_stack_that_is_not_there_or_not_ours_is_named() {
     deployed.run(&["key", "status", "--region", "us-east-1", "--stack", "other"]).await.fails(&["us-east-1"]);
     for output in ["BrokerKey", "BrokerUser"] {
         let deployed = Deployed::new().await;
-        deployed.account().outputs.remove(output);
+        deployed.state().stack.outputs.remove(output);
         deployed.run(&STATUS).await.fails(&[STACK, &format!("no output `{output}`")]);
     }
 }
@@ -163,7 +164,7 @@ async fn a_stack_that_is_not_there_or_not_ours_is_named() {
 #[tokio::test]
 async fn services_out_of_reach_are_a_failure() {
     let deployed = Deployed::new().await;
-    deployed.server.fail_always(&Fault::Resets);
+    deployed.account.server.fail_always(&Fault::Resets);
     deployed.run(&STATUS).await.fails(&["CloudFormation is throttled or out of reach", STACK]);
 }
 
@@ -176,7 +177,7 @@ async fn a_machine_without_region_or_credentials_is_told_so() {
     let mut deployed = Deployed::new().await;
     deployed.unset("AWS_ACCESS_KEY_ID");
     deployed.run(&STATUS).await.fails(&["no AWS credentials", "`aws sts get-caller-identity`"]);
-    assert!(deployed.server.calls().is_empty());
+    assert!(deployed.account.server.calls().is_empty());
 }
 
 #[tokio::test]
@@ -186,7 +187,7 @@ async fn the_profile_that_is_named_wins_over_the_environment() {
     let mut deployed = Deployed::new().await;
     deployed.set("AWS_CONFIG_FILE", file("cli-profile", profile).to_str().unwrap());
     deployed.run(&["key", "status", "--profile", "ops"]).await.exits(0);
-    assert!(deployed.server.calls().iter().all(|call| call.access_key() == "AKIAPROFILEEXAMPLE00"));
+    assert!(deployed.account.server.calls().iter().all(|call| call.access_key() == "AKIAPROFILEEXAMPLE00"));
     deployed.run(&["key", "status", "--profile", "other"]).await.fails(&["no AWS credentials"]);
     deployed.set(
         "AWS_CONFIG_FILE",
@@ -201,7 +202,7 @@ async fn the_profile_that_is_named_wins_over_the_environment() {
 async fn a_service_may_have_an_endpoint_of_its_own() {
     let mut deployed = Deployed::new().await;
     let other = Deployed::new().await;
-    deployed.set("AWS_ENDPOINT_URL_IAM", &other.server.url());
+    deployed.set("AWS_ENDPOINT_URL_IAM", &other.account.server.url());
     deployed.run(&STATUS).await.exits(0);
     assert_eq!(deployed.operations(), ["DescribeStacks", "DescribeSecret", "ListSecretVersionIds"]);
     assert_eq!(other.operations(), ["ListAccessKeys", "GetAccessKeyLastUsed", "GetAccessKeyLastUsed"]);
@@ -225,18 +226,18 @@ async fn wrong_usage_asks_nothing() {
     deployed.run(&STATUS).await.exits(2);
     deployed.unset("HALLPASS_STACK");
     deployed.run(&STATUS).await.exits(2);
-    assert!(deployed.server.calls().is_empty());
+    assert!(deployed.account.server.calls().is_empty());
 }
 
 #[tokio::test]
 async fn a_rotation_is_started_once_and_waited_for() {
     let deployed = Deployed::new().await;
-    deployed.account().rotator.extend([Step::Works, ROTATES]);
+    deployed.state().rotator.extend([Step::Works, ROTATES]);
     let run = deployed.run(&ROTATE).await;
     let token = token(&deployed);
     assert!(run.exits(0).starts_with(&format!("rotation started: version {token}\ndone after ")), "{run:?}");
     assert_eq!(deployed.operations(), ["DescribeStacks", "RotateSecret", "DescribeSecret", "DescribeSecret"]);
-    let asked = json!({"SecretId": SECRET, "ClientRequestToken": token});
+    let asked = json!({"SecretId": SECRET_ARN, "ClientRequestToken": token});
     assert_eq!(deployed.asked("RotateSecret"), [asked], "and no other schedule");
     let form: Vec<_> = token.split('-').map(str::len).collect();
     assert_eq!(form, [8, 4, 4, 4, 12]);
@@ -248,8 +249,8 @@ async fn a_rotation_is_started_once_and_waited_for() {
 #[tokio::test]
 async fn an_answer_that_was_lost_starts_no_second_rotation() {
     let deployed = Deployed::new().await;
-    deployed.server.fail_operation("RotateSecret", 1, &Fault::LosesAnswer);
-    deployed.account().rotator.extend([Step::Works, ROTATES]);
+    deployed.account.server.fail_operation("RotateSecret", 1, &Fault::LosesAnswer);
+    deployed.state().rotator.extend([Step::Works, ROTATES]);
     deployed.run(&ROTATE).await.exits(0);
     let asked = deployed.asked("RotateSecret");
     assert!(asked.len() == 2 && asked[0] == asked[1], "{asked:?}");
@@ -260,14 +261,15 @@ async fn an_earlier_rotation_that_has_not_finished_comes_first() {
     for ending in [ROTATES, Step::GivesUp] {
         let deployed = Deployed::new().await;
         deployed.leave_unfinished("earlier");
-        deployed.account().rotator.extend([Step::Works, ending, ROTATES]);
+        deployed.state().rotator.extend([Step::Works, ending, ROTATES]);
         let run = deployed.run(&ROTATE).await;
         assert!(run.exits(0).starts_with("an earlier rotation has not finished (version earlier)"), "{run:?}");
         let mut operations = deployed.operations();
         operations.dedup();
         let expected = ["DescribeStacks", "RotateSecret", "DescribeSecret", "RotateSecret", "DescribeSecret"];
         assert_eq!(operations, expected);
-        assert_eq!(deployed.account().versions.last().unwrap().stages, ["AWSCURRENT"]);
+        let begun = deployed.asked("RotateSecret").pop().unwrap()["ClientRequestToken"].clone();
+        assert_eq!(deployed.account.version_under("AWSCURRENT").map(Value::from), Some(begun));
     }
 }
 
@@ -275,7 +277,7 @@ async fn an_earlier_rotation_that_has_not_finished_comes_first() {
 async fn an_earlier_rotation_that_ends_between_two_calls_is_no_obstacle() {
     let deployed = Deployed::new().await;
     deployed.leave_unfinished("earlier");
-    deployed.account().rotator.extend([ROTATES, ROTATES]);
+    deployed.state().rotator.extend([ROTATES, ROTATES]);
     deployed.run(&ROTATE).await.exits(0);
     assert_eq!(deployed.asked("RotateSecret").len(), 2);
 }
@@ -289,16 +291,16 @@ async fn a_rotation_that_does_not_end_is_left_to_aws_with_a_hint_where_to_look()
             deployed.leave_unfinished("earlier");
         }
         deployed.run(&["key", "rotate", "--wait", "1"]).await.fails(&hints);
-        deployed.account().outputs.remove("RotatorLog");
+        deployed.state().stack.outputs.remove("RotatorLog");
         deployed.run(&["key", "rotate", "--wait", "1"]).await.fails(&["the rotator's log group"]);
-        assert!(deployed.account().versions.last().unwrap().stages == ["AWSPENDING"]);
+        assert!(deployed.account.version_under("AWSPENDING").is_some());
     }
 }
 
 #[tokio::test]
 async fn a_rotation_that_is_given_up_is_a_failure() {
     let deployed = Deployed::new().await;
-    deployed.account().rotator.extend([Step::Works, Step::GivesUp]);
+    deployed.state().rotator.extend([Step::Works, Step::GivesUp]);
     deployed.run(&DEACTIVATE).await.fails(&["abandoned", "no key was deactivated"]);
     assert_eq!(deployed.asked("UpdateAccessKey"), [json!(null); 0]);
 }
@@ -306,19 +308,23 @@ async fn a_rotation_that_is_given_up_is_a_failure() {
 #[tokio::test]
 async fn a_secret_that_cannot_be_rotated_is_a_failure() {
     let deployed = Deployed::new().await;
-    deployed.server.fail_operation("RotateSecret", 2, &Fault::Answers(secrets::error(400, "InvalidRequestException")));
-    deployed.run(&ROTATE).await.fails(&["cannot rotate", SECRET, "InvalidRequestException"]);
+    deployed.account.server.fail_operation(
+        "RotateSecret",
+        2,
+        &Fault::Answers(secretsmanager::error(400, "InvalidRequestException")),
+    );
+    deployed.run(&ROTATE).await.fails(&["cannot rotate", SECRET_ARN, "InvalidRequestException"]);
 }
 
 #[tokio::test]
 async fn a_key_that_leaked_is_deactivated_once_there_is_a_new_one() {
     let deployed = Deployed::new().await;
-    deployed.account().rotator.push_back(ROTATES);
+    deployed.state().rotator.push_back(ROTATES);
     let run = deployed.run(&DEACTIVATE).await;
     let printed = run.exits(0);
     assert!(printed.contains(&format!("\ndeactivated {KEY}\n")) && printed.contains("Cut sessions off"), "{printed}");
     assert_eq!(deactivated(&deployed), [KEY]);
-    let active: Vec<_> = deployed.account().keys.iter().map(|key| (key.id == KEY, key.active)).collect();
+    let active: Vec<_> = deployed.account.keys().iter().map(|key| (key.id == KEY, key.is_active)).collect();
     assert_eq!(active, [(true, false), (false, true)]);
 }
 
@@ -326,9 +332,9 @@ async fn a_key_that_leaked_is_deactivated_once_there_is_a_new_one() {
 async fn the_key_of_an_earlier_rotation_is_an_old_one_too() {
     let deployed = Deployed::new().await;
     deployed.leave_unfinished("earlier");
-    deployed.account().rotator.extend([ROTATES, ROTATES]);
+    deployed.state().rotator.extend([ROTATES, ROTATES]);
     deployed.run(&DEACTIVATE).await.exits(0);
-    let active: Vec<_> = deployed.account().keys.iter().filter(|key| key.active).map(|key| key.created).collect();
+    let active: Vec<_> = deployed.account.keys().into_iter().filter(|key| key.is_active).collect();
     assert_eq!((deactivated(&deployed).len(), active.len()), (2, 1), "the newest is left");
 }
 
@@ -337,13 +343,13 @@ async fn nothing_is_deactivated_without_exactly_one_new_key_that_is_active() {
     let cases: [(&[bool], &str); 4] = [
         (&[], "has none: "),
         (&[false], " inactive: "),
-        (&[true, true], " active, AKIAROTATED"),
+        (&[true, true], " active, AKIAMADE"),
         (&[true, false], " inactive: "),
     ];
     for (made, found) in cases {
         let deployed = Deployed::new().await;
-        deployed.account().rotator.push_back(Step::Promotes(made));
-        deployed.run(&DEACTIVATE).await.fails(&[USER, "one new access key", found, "no key was deactivated"]);
+        deployed.state().rotator.push_back(Step::Promotes(made));
+        deployed.run(&DEACTIVATE).await.fails(&[BROKER_USER, "one new access key", found, "no key was deactivated"]);
         assert!(deactivated(&deployed).is_empty());
     }
 }
@@ -352,7 +358,7 @@ async fn nothing_is_deactivated_without_exactly_one_new_key_that_is_active() {
 async fn nothing_is_deactivated_unasked_and_no_command_reads_the_key() {
     let deployed = Deployed::new().await;
     for arguments in [STATUS.as_slice(), &ROTATE, &STATUS_JSON] {
-        deployed.account().rotator.push_back(ROTATES);
+        deployed.state().rotator.push_back(ROTATES);
         deployed.run(arguments).await.exits(0);
     }
     assert!(deactivated(&deployed).is_empty());
@@ -372,6 +378,10 @@ async fn nothing_is_deactivated_unasked_and_no_command_reads_the_key() {
     assert_eq!(operations, expected);
 }
 
+fn key<'a>(state: &'a mut State, id: &str) -> &'a mut Key {
+    state.user.keys.get_mut(id).unwrap()
+}
+
 /// The id of the version that the command has asked for.
 fn token(deployed: &Deployed) -> String {
     deployed.asked("RotateSecret")[0]["ClientRequestToken"].as_str().unwrap().to_owned()
@@ -380,7 +390,10 @@ fn token(deployed: &Deployed) -> String {
 /// The keys that the command has deactivated.
 fn deactivated(deployed: &Deployed) -> Vec<String> {
     let updates = deployed.asked("UpdateAccessKey");
-    assert!(updates.iter().all(|asked| asked["Status"] == "Inactive" && asked["UserName"] == USER), "{updates:?}");
+    assert!(
+        updates.iter().all(|asked| asked["Status"] == "Inactive" && asked["UserName"] == BROKER_USER),
+        "{updates:?}"
+    );
     updates.iter().map(|asked| asked["AccessKeyId"].as_str().unwrap().to_owned()).collect()
 }
 

@@ -1,4 +1,6 @@
 //! The command line as people meet it: its options, its exit codes and what it prints, against services of our own.
 
 #[cfg(test)]
+mod grants;
+#[cfg(test)]
 mod key;

@@ -17,7 +17,6 @@ const MAX_TEXT_CHARS: usize = 256;
 pub struct Record {
     /// The gateway's request id, else Lambda's: the one that the caller sees.
     pub request_id: String,
-    /// Lambda's request id.
     pub lambda_request_id: String,
     /// Method and route.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,10 +24,8 @@ pub struct Record {
     /// The caller's address, by the gateway.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_ip: Option<String>,
-    /// The caller's user agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
-    /// SHA-256 of the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_sha256: Option<String>,
     /// The token's `iss`, which nobody vouches for.
@@ -40,10 +37,8 @@ pub struct Record {
     /// The verified caller's issuer id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// The verified caller's subject.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// The token's `jti`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
     /// The grant asked for.
@@ -67,7 +62,6 @@ pub struct Record {
     /// The access key id of the credentials, as CloudTrail has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_key_id: Option<String>,
-    /// STS's request id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sts_request_id: Option<String>,
     /// When the credentials expire.
@@ -83,7 +77,6 @@ pub struct Record {
 pub struct MatchedItem {
     /// Whom it is for.
     pub principal: String,
-    /// Its revision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
 }
@@ -108,15 +101,12 @@ pub struct Measured {
 pub enum Outcome {
     /// A browser was told what it may send.
     Preflight,
-    /// The version.
     Healthy,
     /// What the function says of itself.
     Described,
-    /// Credentials.
     Issued,
     /// What the caller could ask for.
     Listed,
-    /// A refusal.
     Refused {
         /// What the client reads.
         code: Code,
@@ -137,7 +127,6 @@ impl Outcome {
         }
     }
 
-    /// The HTTP status.
     #[must_use]
     pub const fn status(&self) -> u16 {
         match self {

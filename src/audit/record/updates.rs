@@ -13,7 +13,6 @@ use crate::identity::{Identified, UnverifiedToken};
 use crate::time::rfc3339;
 
 impl Record {
-    /// Credentials are asked for.
     pub fn wants_credentials(&mut self) {
         self.measured.wants_credentials = true;
     }
@@ -29,7 +28,6 @@ impl Record {
         (self.unverified_issuer, self.unverified_subject) = (issuer.map(capped), subject.map(capped));
     }
 
-    /// The token was verified.
     pub fn verified(&mut self, identified: &Identified) {
         let caller = &identified.caller;
         (self.unverified_issuer, self.unverified_subject) = (None, None);

@@ -91,12 +91,32 @@ impl fmt::Display for ChangeEffect {
     }
 }
 
-/// What it does that an item is created (`before` is `None`), updated, or deleted (`after` is `None`).
+/// What is known of the other items of a grant that one caller can match together with an item. The item limits those,
+/// too: how long a session lasts, for instance, so that deleting it may widen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Others {
+    /// The longest maximum, and the longest session that is issued if no duration is asked for. `None`: there are none.
+    longest: Option<(SessionDuration, SessionDuration)>,
+}
+
+impl Others {
+    /// Sums up items, as they are and as they will be. If there are others, the item itself may be among them, so that
+    /// all items of a grant can be summed up once. Items of two users, or of two issuers, never meet.
+    #[must_use]
+    pub fn of<'i>(items: impl IntoIterator<Item = &'i Item>) -> Self {
+        let longer = |longest: Option<(SessionDuration, SessionDuration)>, item: &Item| {
+            let (maximum, default) = longest.unwrap_or((SessionDuration::MIN, SessionDuration::MIN));
+            Some((maximum.max(item.max_duration), default.max(item.default())))
+        };
+        Self { longest: items.into_iter().fold(None, longer) }
+    }
+}
+
+/// The effect of creating an item (`before` is `None`), updating it, or deleting it (`after` is `None`).
 ///
-/// `others` are all other items of the grant that one caller can match together with it, as they are and as they will
-/// be. An item also limits those: for how long a session lasts, for instance, so that deleting it may widen.
+/// An item of the table that cannot be read refuses its callers, as a disabled one does.
 #[must_use]
-pub fn effect(before: Option<&Item>, after: Option<&Item>, others: &[&Item]) -> ChangeEffect {
+pub fn effect(before: Option<&Item>, after: Option<&Item>, others: Others) -> ChangeEffect {
     match (before, after) {
         (None, None) => ChangeEffect::Same,
         (None, Some(created)) => created.creation(others),
@@ -106,7 +126,7 @@ pub fn effect(before: Option<&Item>, after: Option<&Item>, others: &[&Item]) -> 
 }
 
 impl Item {
-    fn creation(&self, others: &[&Self]) -> ChangeEffect {
+    fn creation(&self, others: Others) -> ChangeEffect {
         if !self.enabled {
             return ChangeEffect::Narrows;
         }
@@ -119,8 +139,14 @@ impl Item {
         if self.limits(others) { ChangeEffect::Mixed } else { ChangeEffect::Widens }
     }
 
+    /// All that [`effect`] looks at in one of the `others`. Of those that are alike in it, one is enough.
+    #[must_use]
+    pub fn as_other(&self) -> (SessionDuration, SessionDuration) {
+        (self.max_duration, self.default())
+    }
+
     /// Whether it may take something from callers who match others too.
-    fn limits(&self, others: &[&Self]) -> bool {
+    fn limits(&self, others: Others) -> bool {
         let limits_all = self.denies()
             || !self.require.is_empty()
             || self.pin_source_ip
@@ -130,11 +156,11 @@ impl Item {
             || !self.tags.is_empty()
             || !self.claims().is_empty();
         others
-            .iter()
-            .any(|other| limits_all || other.max_duration > self.max_duration || other.default() > self.default())
+            .longest
+            .is_some_and(|(maximum, default)| limits_all || maximum > self.max_duration || default > self.default())
     }
 
-    fn update_of(&self, before: &Self, others: &[&Self]) -> ChangeEffect {
+    fn update_of(&self, before: &Self, others: Others) -> ChangeEffect {
         match (before.enabled, self.enabled) {
             (false, false) => return ChangeEffect::Same,
             (false, true) => return ChangeEffect::Widens,
@@ -161,7 +187,7 @@ impl Item {
         .fold(ChangeEffect::Same, ChangeEffect::and)
     }
 
-    /// Taking away a limit that somebody wrote is never told as less, though the default that is left may be smaller.
+    /// Taking away a limit that somebody wrote is never labelled as less, although the default that is left may be smaller.
     fn update_of_max_duration(&self, before: &Self) -> ChangeEffect {
         if before.states_max_duration && !self.states_max_duration {
             return ChangeEffect::Widens;
@@ -171,7 +197,7 @@ impl Item {
 
     /// In time that is new, the item is as if it were created, and in time that is no longer its, as if it were deleted.
     /// No session lasts longer than an item that it was made from.
-    fn update_of_time(&self, before: &Self, others: &[&Self]) -> ChangeEffect {
+    fn update_of_time(&self, before: &Self, others: Others) -> ChangeEffect {
         let begin = |item: &Self| item.not_before.unwrap_or(i64::MIN);
         let end = |item: &Self| item.not_after.unwrap_or(i64::MAX);
         let begins = ChangeEffect::of_limit(&begin(self), &begin(before));

@@ -13,11 +13,11 @@ use crate::time::{rfc3339, seconds};
 /// The context of a request, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Context {
-    /// By the key's name in lower case, since IAM does not tell cases apart. No values: the key is absent.
+    /// By the key's name in lower case, since case means nothing to IAM. No values: the key is absent.
     keys: BTreeMap<String, Vec<String>>,
 }
 
-/// What is known of every request of a session without being told.
+/// What is known of every request of a session from the session alone.
 #[derive(Debug, Clone)]
 pub struct Circumstances<'a> {
     /// Where the request comes from, if that is known.

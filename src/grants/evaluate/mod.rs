@@ -230,6 +230,15 @@ pub struct Decider {
     pub statement: Option<(usize, String)>,
 }
 
+impl fmt::Display for Decider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.statement {
+            Some((_, pointer)) => write!(f, "{pointer} of {}", self.policy),
+            None => write!(f, "{}, whose document is not known", self.policy),
+        }
+    }
+}
+
 /// What some policies decide.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {

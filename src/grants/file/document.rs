@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Finding;
 use crate::grants::{Attributes, GrantName, Item, Principal};
 use crate::read::json::escaped;
-use crate::read::problems::{Problem, quoted};
+use crate::read::problems::{Problem, Problems, quoted};
 use crate::read::rule::Rule;
 use crate::read::text::{Entry, Node, Place, Source, Span};
 use crate::time::from_rfc3339;
@@ -93,6 +93,7 @@ impl Document {
 
 /// What became of a document.
 pub(super) struct Read {
+    /// With the findings empty, a well-formed one. Else one that serves only to find more.
     pub(super) document: Option<Document>,
     pub(super) grant: Option<GrantName>,
     pub(super) named: Vec<(String, Span, Principal)>,
@@ -113,7 +114,7 @@ pub(super) fn read(node: Node, index: usize, path: &Arc<Path>, source: &Arc<Sour
         Ok(item) => Some(item),
         Err(problems) => {
             problems.iter().for_each(|problem| reader.wrong(&problem.at, problem.clone()));
-            None
+            rest(&attributes, &problems)
         }
     };
     let findings = reader.findings;
@@ -121,7 +122,7 @@ pub(super) fn read(node: Node, index: usize, path: &Arc<Path>, source: &Arc<Sour
         .iter()
         .map(|(_, span, principal)| Named { principal: principal.clone(), place: source.place(span.start) })
         .collect();
-    let document = grant.clone().zip(item).filter(|_| findings.is_empty()).map(|(grant, item)| Document {
+    let document = grant.clone().zip(item).map(|(grant, item)| Document {
         path: Arc::clone(path),
         source: Arc::clone(source),
         index,
@@ -132,6 +133,24 @@ pub(super) fn read(node: Node, index: usize, path: &Arc<Path>, source: &Arc<Sour
         item,
     });
     Read { document, grant, named, findings }
+}
+
+/// What an item is without what is wrong with it, so that warnings about the rest come in the same run.
+fn rest(attributes: &Attributes, problems: &Problems) -> Option<Item> {
+    let mut rest = attributes.clone();
+    for problem in problems.iter() {
+        let name = problem.at.split('/').nth(1).unwrap_or_default();
+        let statement = problem.at.strip_prefix("/policy/Statement/").and_then(|at| at.split('/').next()?.parse().ok());
+        let place = statement.and_then(|index: usize| rest.get_mut("policy")?.get_mut("Statement")?.get_mut(index));
+        match place {
+            // One about which nothing is to be said keeps the places of those behind it.
+            Some(place) => {
+                *place = json!({"Effect": "Allow", "Action": "none:None", "Resource": "arn:aws:none:::none"})
+            }
+            None => drop(rest.remove(name)),
+        }
+    }
+    Item::read(&rest).ok()
 }
 
 struct Reader<'a> {
@@ -223,7 +242,7 @@ impl Reader<'_> {
 }
 
 /// The very part of a document that a problem is about: a value, or the key if that is what is wrong.
-fn span(node: &Node, problem: &Problem) -> Span {
+pub(in crate::grants) fn span(node: &Node, problem: &Problem) -> Span {
     let found = node.find(&problem.at);
     let is_about_key = matches!(
         problem.rule,

@@ -24,7 +24,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn new(path: &Arc<Path>, source: &Arc<Source>, span: Span, problem: Problem) -> Self {
+    pub(in crate::grants) fn new(path: &Arc<Path>, source: &Arc<Source>, span: Span, problem: Problem) -> Self {
         let place = source.place(span.start);
         Self { path: Arc::clone(path), place, span, source: Arc::clone(source), problem }
     }

@@ -28,7 +28,7 @@ impl Files {
     #[must_use]
     pub fn lint(&self, issuers: Option<&[Issuer]>) -> Vec<Finding> {
         let mut findings = self.findings().to_vec();
-        for document in self.documents() {
+        for document in self.documents().iter().chain(&self.damaged) {
             document.lint(issuers, &mut findings);
         }
         size::lint(self.documents(), &mut findings);

@@ -16,11 +16,11 @@
 //! ```
 
 mod carried;
-mod document;
+pub(in crate::grants) mod document;
 mod finding;
 pub mod format;
 mod lint;
-mod paths;
+pub(in crate::grants) mod paths;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -40,6 +40,8 @@ use crate::read::text::{Comment, Language, Mistake, Source, Span, Text, read_fil
 #[derive(Debug, Default)]
 pub struct Files {
     documents: Vec<Document>,
+    /// Documents without what is wrong with them, which serve to find more.
+    damaged: Vec<Document>,
     findings: Vec<Finding>,
     files: Vec<File>,
     skipped: Vec<PathBuf>,
@@ -63,7 +65,7 @@ impl Files {
     /// `*.schema.json` and `*.test.yaml`. A path may be a file, too. A file that is reached in two ways is read once.
     #[must_use]
     pub fn read(paths: &[PathBuf]) -> Self {
-        let Collected { files, skipped, unreadable } = paths::collect(paths);
+        let Collected { files, skipped, unreadable, .. } = paths::collect(paths, paths::is_grant_file);
         let mut read = Reading::default();
         for path in files {
             match read_file(&path) {
@@ -168,6 +170,7 @@ impl Reading {
         for (index, node) in text.documents.into_iter().enumerate() {
             self.files.grants = self.files.grants.saturating_add(1);
             let read = document::read(node, index, &path, &source);
+            let is_whole = read.findings.is_empty();
             self.files.findings.extend(read.findings);
             for (at, span, principal) in &read.named {
                 let Some(grant) = &read.grant else { continue };
@@ -184,7 +187,8 @@ impl Reading {
                     self.known.insert(key, here);
                 }
             }
-            self.files.documents.extend(read.document);
+            let documents = if is_whole { &mut self.files.documents } else { &mut self.files.damaged };
+            documents.extend(read.document);
         }
         self.files.files.push(File { path, source, comments: text.comments });
     }

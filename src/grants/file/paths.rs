@@ -12,23 +12,24 @@ const MAX_LEVELS: usize = 64;
 
 /// What is under some paths.
 #[derive(Default)]
-pub(super) struct Collected {
-    /// Grant files, sorted.
-    pub(super) files: Vec<PathBuf>,
-    /// Files that were named and are not grant files.
-    pub(super) skipped: Vec<PathBuf>,
+pub(in crate::grants) struct Collected {
+    /// Those that are wanted, sorted.
+    pub(in crate::grants) files: Vec<PathBuf>,
+    /// Files that were named and are not wanted.
+    pub(in crate::grants) skipped: Vec<PathBuf>,
     /// What cannot be looked at, and why.
-    pub(super) unreadable: Vec<(PathBuf, String)>,
+    pub(in crate::grants) unreadable: Vec<(PathBuf, String)>,
+    wanted: Option<fn(&Path) -> bool>,
 }
 
-/// Finds the grant files under `paths`.
-pub(super) fn collect(paths: &[PathBuf]) -> Collected {
-    let mut collected = Collected::default();
+/// Finds the files under `paths` that are `wanted` by their names.
+pub(in crate::grants) fn collect(paths: &[PathBuf], wanted: fn(&Path) -> bool) -> Collected {
+    let mut collected = Collected { wanted: Some(wanted), ..Collected::default() };
     let mut found = Vec::new();
     for path in paths {
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => collected.walk(path, &mut Vec::new(), &mut found),
-            Ok(_) if is_grant_file(path) => found.push(path.clone()),
+            Ok(_) if wanted(path) => found.push(path.clone()),
             Ok(_) => collected.skipped.push(path.clone()),
             Err(error) => collected.cannot(path, &error),
         }
@@ -46,6 +47,10 @@ pub(super) fn collect(paths: &[PathBuf]) -> Collected {
 }
 
 impl Collected {
+    fn wants(&self, path: &Path) -> bool {
+        self.wanted.is_some_and(|wanted| wanted(path))
+    }
+
     fn walk(&mut self, directory: &Path, above: &mut Vec<PathBuf>, found: &mut Vec<PathBuf>) {
         let entries = match fs::canonicalize(directory).and_then(|real| Ok((real, fs::read_dir(directory)?))) {
             Ok((real, _)) if above.contains(&real) || above.len() >= MAX_LEVELS => {
@@ -69,11 +74,11 @@ impl Collected {
     }
 
     fn entry(&mut self, path: &Path, above: &mut Vec<PathBuf>, found: &mut Vec<PathBuf>) {
-        // Of what is not a grant file by its name, only directories matter.
+        // Of what is not wanted by its name, only directories matter.
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => self.walk(path, above, found),
-            Ok(_) if is_grant_file(path) => found.push(path.into()),
-            Err(error) if is_grant_file(path) => self.cannot(path, &error),
+            Ok(_) if self.wants(path) => found.push(path.into()),
+            Err(error) if self.wants(path) => self.cannot(path, &error),
             Ok(_) | Err(_) => {}
         }
     }
@@ -87,7 +92,16 @@ fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
-fn is_grant_file(path: &Path) -> bool {
-    let ends = |end: &[u8]| path.file_name().is_some_and(|name| name.as_encoded_bytes().ends_with(end));
-    language(path).is_some() && !is_hidden(path) && !ends(b".schema.json") && !ends(b".test.yaml")
+/// Whether a file has grants, by its name.
+pub(super) fn is_grant_file(path: &Path) -> bool {
+    language(path).is_some() && !is_hidden(path) && !ends(path, b".schema.json") && !is_test_file(path)
+}
+
+/// Whether a file has tests of grants, by its name.
+pub(in crate::grants) fn is_test_file(path: &Path) -> bool {
+    ends(path, b".test.yaml") && !is_hidden(path)
+}
+
+fn ends(path: &Path, end: &[u8]) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().ends_with(end))
 }

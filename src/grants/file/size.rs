@@ -3,7 +3,7 @@
 //! STS accepts 2,048 characters. Claims are counted with 64 of them, the federated name with its 32, and an address with
 //! the longest that there is. Each document is printed once, so that this costs what reading the files does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -77,7 +77,12 @@ impl Matching<'_> {
         let mut everyone = Statements::new();
         self.everyone.iter().for_each(|one| everyone.extend(one.statements.clone()));
         let before = findings.len();
+        let mut seen = BTreeSet::new();
         for one in self.groups.iter().chain(&self.users) {
+            // A document for both groups and users is one.
+            if !seen.insert((one.document.path(), one.document.index())) {
+                continue;
+            }
             let together = characters_with(&everyone, one.statements);
             if together > SessionPolicy::MAX_CHARS {
                 let says = format!("is up to {together} characters together with what everyone has");

@@ -103,6 +103,17 @@ fn what_cannot_be_read_is_told_once() {
 }
 
 #[test]
+fn warnings_about_the_rest_come_with_the_errors() {
+    let text = "grant: a\nprincipals: [corp/everyone]\nmax_duration: 7\nduration: 900\ncolour: red\npolicy:\n  Statement:\n    \
+                - {Effect: allow, Action: \"*\", Resource: \"*\"}\n    - {Effect: Allow, Action: \"sts:*\", Resource: \"*\"}\n";
+    let files = read(&[("a.yaml", text)]);
+    let rules: Vec<String> =
+        files.lint(None).iter().map(|it| format!("{} {}", it.place.line, it.problem.rule)).collect();
+    assert_eq!(rules, ["3 duration", "4 short-session", "5 unknown-member", "8 effect", "9 sts-action"]);
+    assert!(files.documents().is_empty());
+}
+
+#[test]
 fn the_files_that_count_are_found_once_and_in_order() {
     let root = std::env::temp_dir().join(format!("hallpass-files-{}", std::process::id()));
     let at = |path: &str| root.join(path);

@@ -126,13 +126,11 @@ impl Policy {
         Some(Self { statements, listed })
     }
 
-    /// Whether a statement denies.
     #[must_use]
     pub fn denies(&self) -> bool {
         self.statements.iter().any(|statement| statement.effect == Effect::Deny)
     }
 
-    /// The statements.
     #[must_use]
     pub fn statements(&self) -> &[Statement] {
         &self.statements

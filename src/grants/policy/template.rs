@@ -49,7 +49,6 @@ pub enum TemplateError {
     Foreign {
         /// What it holds.
         text: String,
-        /// The tool.
         tool: &'static str,
         /// What to write.
         instead: &'static str,

@@ -104,10 +104,9 @@ pub(in crate::grants) fn is_date(text: &str) -> bool {
 /// The moments that a date can mean, in nanoseconds since the epoch. Four digits are a year or seconds, and AWS does not
 /// say which. A day that no calendar has, and a year of more than four digits, mean none.
 pub(in crate::grants) fn moments(date: &str) -> Vec<i128> {
-    const NANOSECONDS: i128 = 1_000_000_000;
     let seconds = date.bytes().all(|byte| byte.is_ascii_digit()).then(|| date.parse::<i64>().ok()).flatten();
     let year = if seconds.is_some() && date.len() != 4 { None } else { iso8601(date) };
-    let seconds = seconds.map(|seconds| i128::from(seconds).saturating_mul(NANOSECONDS));
+    let seconds = seconds.map(|seconds| i128::from(seconds).saturating_mul(1_000_000_000));
     seconds.into_iter().chain(year).collect()
 }
 

@@ -24,8 +24,15 @@ fn read(item: &Value) -> Item {
 
 fn label(before: Option<&Value>, after: Option<&Value>, others: &[&Value]) -> ChangeEffect {
     let others: Vec<Item> = others.iter().map(|item| read(item)).collect();
-    let others: Vec<&Item> = others.iter().collect();
-    effect(before.map(read).as_ref(), after.map(read).as_ref(), &others)
+    let (before, after) = (before.map(read), after.map(read));
+    let label = effect(before.as_ref(), after.as_ref(), Others::of(&others));
+    if !others.is_empty() {
+        // The item may be summed up with the others: what is shown then still holds.
+        let all = others.iter().chain(&before).chain(&after);
+        let with_itself = effect(before.as_ref(), after.as_ref(), Others::of(all));
+        assert!(with_itself == label || with_itself == MIXED, "{label} is {with_itself}");
+    }
+    label
 }
 
 /// Of a policy of these statements that becomes one of those; the change back has the opposite effect.
@@ -89,7 +96,7 @@ fn less_that_is_allowed_narrows_and_less_that_is_denied_widens() {
     for (before, after) in [
         (vec![allow("s3:Get*"), allow("sqs:*")], vec![allow("sqs:*")]),
         (vec![allow("s3:Get*")], vec![allow("s3:GetObject")]),
-        (vec![allow("s3:Get*")], vec![allow("s3:Get?bject*")]),
+        (vec![allow("s3:Get*")], vec![allow("s3:Get?*ject*")]),
         (vec![allow("*")], vec![allow("s3:*")]),
         (vec![allow("*")], vec![all_but(&"s3:*".into())]),
         (vec![all_but(&"s3:Get*".into())], vec![all_but(&"s3:*".into())]),
@@ -566,14 +573,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn what_is_told_as_narrowing_or_the_same_never_widens(change in any_change()) {
+    fn what_is_labelled_narrows_or_same_never_widens(change in any_change()) {
         if !change.label().may_widen() {
             prop_assert_eq!(widening(&change), None, "{}", change.label());
         }
     }
 
     #[test]
-    fn what_is_told_as_the_same_changes_nothing(change in any_change()) {
+    fn what_is_labelled_same_changes_nothing(change in any_change()) {
         if change.label() == SAME {
             let back = Change { before: change.after.clone(), after: change.before.clone(), ..change.clone() };
             prop_assert_eq!(widening(&back), None);

@@ -27,7 +27,7 @@ use hallpass_testing::signer::{TestKey, valid_claims};
 const ISSUER: &str = "https://login.example.com";
 const NOW: u64 = 1_800_000_000;
 
-fn now() -> SystemTime {
+pub(super) fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(NOW)
 }
 
@@ -46,7 +46,7 @@ fn caller() -> Caller {
 }
 
 /// One who is as `caller` is, but for these claims; what is `null` is left out.
-fn caller_claiming(more: &Value, changed: &Value) -> Caller {
+pub(super) fn caller_claiming(more: &Value, changed: &Value) -> Caller {
     caller_with(more, &claims_of(changed))
 }
 

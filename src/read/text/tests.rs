@@ -173,6 +173,11 @@ fn what_could_be_understood_in_two_ways_is_refused_at_its_place() {
         ("a: *none\n", &["1:4 Alias"]),
         ("a: *\n", &["1:4 Alias"]),
         ("a: [s3:*, *]\n", &["1:11 Alias"]),
+        (
+            "  a: *\n  b: [*c, &d x, *]\n  e: *\n  e: 1\n",
+            &["1:6 Alias", "2:7 Alias", "2:11 Anchor", "2:17 Alias", "3:6 Alias", "4:3 Duplicate"],
+        ),
+        ("x: 1\n--- # c\n*: a\nb: *\nb: 2\n---\nc: *\n", &["3:1 Alias", "4:4 Alias", "5:1 Duplicate", "7:4 Alias"]),
         ("a: !Sub x\n", &["1:4 YamlTag"]),
         ("a: !!int 7\n", &["1:4 YamlTag"]),
         ("a: ! 7\n", &["1:4 YamlTag"]),
@@ -250,6 +255,13 @@ fn a_billion_laughs_cost_nothing() {
     let (_, read) = yaml(&text);
     assert_eq!(read.mistakes.len(), 64 + 63 * 4);
     assert_eq!(read.documents[0].value()["a63"], json!([null, null, null, null]));
+}
+
+#[test]
+fn many_mistakes_that_stop_the_parser_are_told_up_to_a_bound() {
+    for text in ["é: *\n".repeat(10_000), "---\né: @\n".repeat(10_000), "- *\n".repeat(100_000)] {
+        assert!((1..=MAX_MISTAKES).contains(&yaml(&text).1.mistakes.len()));
+    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! The parser's events become a tree of our own, since ready-made trees drop duplicate keys. Nothing is recursive, and no
 //! alias is ever followed, so that a hostile file costs no more than its size.
 
+use std::borrow::Cow;
+
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, StrInput};
 use serde_json::Value;
 
@@ -13,6 +15,9 @@ use super::{Source, Span, Text};
 use crate::read::json::MAX_DEPTH;
 use crate::read::problems::{Problem, quoted};
 use crate::read::rule::Rule;
+
+/// How often reading goes on behind a mistake that stops the parser. Each time costs what reading the rest costs.
+const MAX_RECOVERIES: usize = 64;
 
 /// A comment of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,16 +36,31 @@ pub(super) fn read(source: &Source, text: &mut Text) {
         text.note(Span::new(at, at.saturating_add(c.len_utf8())), Problem::new(Rule::Syntax, says));
         return;
     }
+    let mut whole = Cow::Borrowed(whole);
+    let mut repaired = Vec::new();
     let mut from = 0;
-    while let Some(rest) = whole.get(from..) {
-        let mut reader = Reader::new(source, from, rest, text);
+    for _ in 0..MAX_RECOVERIES {
+        let mut reader = Reader::new(source, from, whole.get(from..).unwrap_or_default(), &repaired, text);
         let Err((at, error)) = reader.documents() else { return };
-        reader.note_error(at, &error);
         // In a list without an end, the parser stumbles only behind the next document's mark.
-        let begun = reader.begun;
-        let Some(next) = next_document(whole, begun) else { return };
+        let (begun, kept) = (reader.begun, reader.kept);
+        if let Some(star) = reader.star(at) {
+            // A lonely `*` would hide every other mistake of its document: it is read again, with something else there.
+            text.documents.truncate(kept.0);
+            text.comments.truncate(kept.1);
+            text.mistakes.truncate(kept.2);
+            repaired.push(star);
+            whole.to_mut().replace_range(star..star.saturating_add(1), "~");
+            let line = whole.get(..begun).and_then(|before| before.rfind('\n')).map_or(0, |at| at.saturating_add(1));
+            let is_first = whole.get(line..begun).is_some_and(|before| before.trim().is_empty());
+            from = if is_first { line } else { begun };
+            continue;
+        }
+        reader.note_error(at, &error);
+        let Some(next) = next_document(&whole, begun) else { return };
         from = next;
     }
+    text.note(Span::at(from), Problem::new(Rule::Syntax, "is not read, since so much before it is wrong"));
 }
 
 /// Where the next line `---` begins. Such a line is never part of a document.
@@ -72,6 +92,10 @@ struct Reader<'a> {
     cursor: usize,
     /// Where the document begins.
     begun: usize,
+    /// Documents, comments and mistakes before it.
+    kept: (usize, usize, usize),
+    /// Where something was put in place of a `*`.
+    repaired: &'a [usize],
     root: Option<Node>,
 }
 
@@ -97,7 +121,8 @@ enum Key {
 }
 
 impl<'a> Reader<'a> {
-    fn new(source: &'a Source, base: usize, rest: &'a str, text: &'a mut Text) -> Self {
+    fn new(source: &'a Source, base: usize, rest: &'a str, repaired: &'a [usize], text: &'a mut Text) -> Self {
+        let kept = (text.documents.len(), text.comments.len(), text.mistakes.len());
         Self {
             source,
             parser: Parser::new_from_str(rest),
@@ -107,6 +132,8 @@ impl<'a> Reader<'a> {
             skipped: 0,
             cursor: base,
             begun: base,
+            kept,
+            repaired,
             root: None,
         }
     }
@@ -121,6 +148,7 @@ impl<'a> Reader<'a> {
                 Event::DocumentStart(_) => {
                     self.root = None;
                     self.begun = span.start;
+                    self.kept = (self.text.documents.len(), self.text.comments.len(), self.text.mistakes.len());
                 }
                 Event::DocumentEnd => {
                     let is_empty = |node: &Node| node.content == Content::Scalar(Value::Null) && !node.is_damaged;
@@ -180,6 +208,13 @@ impl<'a> Reader<'a> {
     fn scalar(&mut self, value: &str, style: ScalarStyle, span: Span, has_properties: bool) {
         let span = self.extent(span, style, value.is_empty(), has_properties);
         let is_plain = style == ScalarStyle::Plain;
+        if is_plain && self.repaired.contains(&span.start) {
+            let span = Span::new(span.start, span.start.saturating_add(1));
+            let says = "is an alias, since it begins with `*`";
+            self.text.note(span, Problem::new(Rule::Alias, says).help("put it in quotes: \"*\""));
+            self.add(Node::damaged(span), None);
+            return;
+        }
         if self.awaits_key() {
             self.key(value, is_plain, span);
             return;
@@ -380,16 +415,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The `*` at which the parser stopped, because it is no alias, or one of nothing.
+    fn star(&self, at: usize) -> Option<usize> {
+        let bytes = self.source.text().as_bytes();
+        let before = at.checked_sub(1);
+        [Some(at), before].into_iter().flatten().find(|at| bytes.get(*at) == Some(&b'*') && !self.repaired.contains(at))
+    }
+
     fn note_error(&mut self, at: usize, error: &ScanError) {
-        let rest = self.source.text().get(at..).unwrap_or_default();
-        let before = self.source.text().get(..at).unwrap_or_default();
         let span = Span::at(at);
-        if rest.starts_with('*') || before.ends_with('*') {
-            let start = if rest.starts_with('*') { at } else { at.saturating_sub(1) };
-            let help = "put it in quotes: \"*\"";
-            let says = "is an alias, since it begins with `*`";
-            self.text.note(Span::new(start, start.saturating_add(1)), Problem::new(Rule::Alias, says).help(help));
-        } else if error.info().contains("recursion limit") {
+        if error.info().contains("recursion limit") {
             self.text.note_depth(span);
         } else {
             self.text.note(span, Problem::new(Rule::Syntax, format_args!("is not YAML: {}", error.info())));

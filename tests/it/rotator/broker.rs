@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Rotation, STEPS, Start};
-use hallpass_testing::sts;
+use hallpass_testing::aws::sts;
 use hallpass_testing::world::World;
 
 #[tokio::test]

@@ -27,7 +27,7 @@ impl Crash {
     /// At every call that this rotation makes.
     async fn everywhere(start: Start) -> Vec<Self> {
         let rotation = Rotation::new(start).await;
-        rotation.play(&rotation.rotator().await, &STEPS).await;
+        rotation.play(&rotation.in_process(), &STEPS).await;
         rotation.assert_finished();
         Self::at_each_of(rotation.account.operations().len())
     }
@@ -47,7 +47,7 @@ impl Crash {
     /// Plays steps until the crash, and says which are to be played again; all of them where there was none.
     async fn befalls<'a>(&self, rotation: &Rotation, steps: &'a [&'a str]) -> Option<&'a [&'a str]> {
         rotation.account.server.fail_call(self.number, &self.at);
-        let rotator = rotation.rotator().await;
+        let rotator = rotation.in_process();
         let mut step = 0;
         while step < steps.len() {
             tokio::select! {
@@ -58,7 +58,7 @@ impl Crash {
                 () = rotation.account.server.held() => break,
             }
         }
-        rotator.end().await;
+        drop(rotator);
         match self.again {
             _ if step == steps.len() => None,
             Again::FromTheStepThatFailed => Some(&steps[step..]),
@@ -67,32 +67,32 @@ impl Crash {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_first_rotation_survives_a_crash_at_any_call() {
     survives(Start::Placeholder).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_first_rotation_with_orphans_of_earlier_crashes_survives_a_crash_at_any_call() {
     survives(Start::PlaceholderAndOrphans).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_rotation_of_the_only_key_survives_a_crash_at_any_call() {
     survives(Start::OneKey).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_rotation_with_two_keys_survives_a_crash_at_any_call() {
     survives(Start::TwoKeys).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_rotation_with_an_orphan_of_an_earlier_crash_survives_a_crash_at_any_call() {
     survives(Start::OneKeyAndOrphan).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_rotation_after_a_crash_is_an_ordinary_one() {
     let crashes = Crash::everywhere(Start::TwoKeys).await.into_iter().step_by(AGAIN.len());
     each(crashes.map(|crash| {
@@ -101,19 +101,19 @@ async fn the_rotation_after_a_crash_is_an_ordinary_one() {
             recovers(&rotation, &crash).await;
             rotation.assert_finished();
             let rotation = rotation.next();
-            rotation.play(&rotation.rotator().await, &STEPS).await;
+            rotation.play(&rotation.in_process(), &STEPS).await;
             rotation.assert_finished();
         })
     }))
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn creating_a_key_survives_a_crash_at_any_call_and_another_at_any_call_of_the_repetition() {
     // The other steps make no key: a crash in them leaves what they began with, or what they end in.
     let only = &STEPS[..1];
     let rotation = Rotation::new(Start::TwoKeys).await;
-    rotation.play(&rotation.rotator().await, only).await;
+    rotation.play(&rotation.in_process(), only).await;
     let calls = rotation.account.operations().len();
     // The repetition may have one thing more to do: to delete the key that the crash left behind.
     let [first, second] = [calls, calls + 1].map(|calls| Crash::at_each_of(calls).into_iter().step_by(AGAIN.len()));
@@ -127,7 +127,7 @@ async fn creating_a_key_survives_a_crash_at_any_call_and_another_at_any_call_of_
             second.befalls(&rotation, only).await;
             rotation.account.server.heal();
             rotation.account.age(ABANDONED);
-            rotation.play(&rotation.rotator().await, &STEPS).await;
+            rotation.play(&rotation.in_process(), &STEPS).await;
             rotation.assert_finished();
             assert_eq!(rotation.account.over_quota(), 0);
         })
@@ -162,7 +162,7 @@ async fn survives(start: Start) {
         (crash.clone(), async move {
             let rotation = Rotation::new(start).await;
             recovers(&rotation, &crash).await;
-            let rotator = rotation.rotator().await;
+            let rotator = rotation.in_process();
             rotation.ends(&rotator).await;
         })
     }))
@@ -172,7 +172,7 @@ async fn survives(start: Start) {
 /// Lets a rotation crash, and plays it to its end.
 async fn recovers(rotation: &Rotation, crash: &Crash) {
     let again = crash.befalls(rotation, &STEPS).await.expect("a crash: this call was never made");
-    rotation.play_on(&rotation.rotator().await, again).await;
+    rotation.play_on(&rotation.in_process(), again).await;
     rotation.assert_current();
     assert_eq!(rotation.account.over_quota(), 0);
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::steps::{SHORT, deleted};
-use super::{ABANDONED, CASES_AT_ONCE, Rotation, STEPS, Start, TOO_YOUNG, each_of};
-use hallpass_testing::secrets;
+use super::{ABANDONED, CASES_AT_ONCE, Rotates as _, Rotation, STEPS, Start, TOO_YOUNG, each_of};
+use hallpass_testing::aws::query;
+use hallpass_testing::aws::secretsmanager;
 use hallpass_testing::server::{Call, Fault, Reply};
-use hallpass_testing::sts;
 
 /// Enough to give up in when something hangs.
 const TIME_LIMIT: Duration = Duration::from_secs(45);
@@ -47,8 +47,8 @@ impl Failure {
     fn of(self, call: &Call) -> Fault {
         let error = |status, [json, xml]: [&str; 2]| {
             Fault::Answers(match call.service() {
-                "secretsmanager" => secrets::error(status, json),
-                _ => sts::error(status, xml),
+                "secretsmanager" => secretsmanager::error(status, json),
+                _ => query::error(status, xml),
             })
         };
         match self {
@@ -68,32 +68,32 @@ impl Failure {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_call_that_fails_once_costs_a_first_rotation_a_repetition_at_most() {
     fails_once(Start::Placeholder).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_call_that_fails_once_costs_a_rotation_with_two_keys_a_repetition_at_most() {
     fails_once(Start::TwoKeys).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_call_that_fails_once_costs_a_rotation_with_an_orphan_a_repetition_at_most() {
     fails_once(Start::OneKeyAndOrphan).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_call_that_goes_on_failing_fails_a_first_rotation_until_it_is_mended() {
     goes_on_failing(Start::Placeholder).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_call_that_goes_on_failing_fails_a_rotation_with_two_keys_until_it_is_mended() {
     goes_on_failing(Start::TwoKeys).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_call_that_goes_on_failing_fails_a_rotation_with_an_orphan_until_it_is_mended() {
     goes_on_failing(Start::OneKeyAndOrphan).await;
 }
@@ -101,7 +101,7 @@ async fn a_call_that_goes_on_failing_fails_a_rotation_with_an_orphan_until_it_is
 /// Every call of a rotation, with the step that makes it.
 async fn calls(start: Start) -> Vec<(usize, usize, Call)> {
     let rotation = Rotation::new(start).await;
-    let rotator = rotation.rotator().await;
+    let rotator = rotation.in_process();
     let mut calls = Vec::new();
     for (step, name) in STEPS.iter().enumerate() {
         rotation.play(&rotator, &[name]).await;
@@ -130,8 +130,8 @@ async fn fails_once(start: Start) {
     each_failure(start, async |_, number, call, failure| {
         let rotation = Rotation::new(start).await;
         rotation.account.server.fail_call(number, &failure.of(&call));
-        let rotator = rotation.rotator().await;
-        rotator.runtime.set_time_limit(TIME_LIMIT);
+        let rotator = rotation.in_process();
+        rotator.set_time_limit(TIME_LIMIT);
         let mut failed = 0;
         for step in STEPS {
             while let Err(error) = rotation.step(&rotator, step).await {
@@ -156,13 +156,13 @@ async fn goes_on_failing(start: Start) {
         let operation = call.operation().unwrap();
         let rotation = Rotation::new(start).await;
         rotation.account.server.fail_operation_from(number, operation, 10_000, &failure.of(&call));
-        let rotator = rotation.rotator().await;
+        let rotator = rotation.in_process();
         // STS is asked until time is over, whatever it says.
-        rotator.runtime.set_time_limit(if operation == "GetFederationToken" { SHORT } else { TIME_LIMIT });
+        rotator.set_time_limit(if operation == "GetFederationToken" { SHORT } else { TIME_LIMIT });
         rotation.play(&rotator, &STEPS[..step]).await;
         let deletions = deleted(&rotation).len();
         let error = rotation.step(&rotator, STEPS[step]).await.expect_err("a failure");
-        for upstream in [sts::UPSTREAM_TEXT, secrets::UPSTREAM_TEXT, "Welcome"] {
+        for upstream in [query::UPSTREAM_TEXT, secretsmanager::UPSTREAM_TEXT, "Welcome"] {
             assert!(!error.to_string().contains(upstream), "upstream text in {error}");
         }
         rotation.account.assert_sound();

@@ -5,13 +5,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Rotation, STEPS, Start, each, environment, rotator};
-use hallpass_testing::account::Account;
+use hallpass_testing::aws::account::Account;
+use hallpass_testing::aws::query;
+use hallpass_testing::aws::secretsmanager;
 use hallpass_testing::clock;
 use hallpass_testing::function::{Ended, Function};
 use hallpass_testing::runtime_api::Outcome;
-use hallpass_testing::secrets;
 use hallpass_testing::server::Fault;
-use hallpass_testing::sts;
 
 /// The time that functions have to learn of the new key.
 const OVERLAP: Duration = Duration::from_mins(15);
@@ -173,7 +173,7 @@ async fn a_current_key_that_does_not_work_is_an_error_and_the_previous_one_stays
 async fn a_previous_version_of_the_current_key_is_no_reason_to_deactivate_it() {
     let (account, rotator) = after(Start::OneKey, Duration::ZERO).await;
     let current = account.keys()[0].clone();
-    account.hold(secrets::access_key(&current.id, &current.secret));
+    account.hold(secretsmanager::access_key(&current.id, &current.secret));
     account.age(2 * OVERLAP);
     assert_eq!(account.key_under("AWSPREVIOUS"), account.key_under("AWSCURRENT"));
     is_left_alone(&account, &rotator).await;
@@ -238,8 +238,8 @@ async fn any_failing_call_is_an_error_and_deactivates_nothing_but_the_previous_k
     let calls = account.server.calls();
     let cases = calls.iter().enumerate().flat_map(|(number, call)| {
         let denied = match call.service() {
-            "iam" => sts::error(403, "AccessDenied"),
-            _ => secrets::error(400, "AccessDeniedException"),
+            "iam" => query::error(403, "AccessDenied"),
+            _ => secretsmanager::error(400, "AccessDeniedException"),
         };
         [Fault::Answers(denied), Fault::Resets, Fault::Hangs].map(|fault| (number, call.operation().unwrap(), fault))
     });

@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 use super::steps::SHORT;
 use super::{ABANDONED, Rotation, STEPS, Start, each, environment, hourly, stack};
 use crate::canaries::found;
-use hallpass_testing::account::Account;
+use hallpass_testing::aws::account::Account;
+use hallpass_testing::aws::query;
+use hallpass_testing::aws::secretsmanager;
+use hallpass_testing::aws::sts;
 use hallpass_testing::function::{Ended, Function};
 use hallpass_testing::runtime_api::Outcome;
-use hallpass_testing::secrets;
 use hallpass_testing::server::{Fault, Reply};
-use hallpass_testing::sts;
 use hallpass_testing::world::{FUNCTION_SECRET, FUNCTION_SESSION_TOKEN};
 
 /// What is planted where no key of the account is: it is no secret's right place.
@@ -53,7 +54,7 @@ fn assert_silent(account: &Account, ended: &Ended, said: &str) {
     let mut canaries: Vec<&str> = keys.iter().map(|key| key.secret.as_str()).collect();
     let session = sts::access_key_id(0);
     canaries.extend([&session, sts::SESSION_SECRET, sts::SESSION_TOKEN, FUNCTION_SECRET, FUNCTION_SESSION_TOKEN]);
-    canaries.extend([STRAY, sts::UPSTREAM_TEXT, secrets::UPSTREAM_TEXT]);
+    canaries.extend([STRAY, query::UPSTREAM_TEXT, secretsmanager::UPSTREAM_TEXT]);
     assert_eq!(found(&canaries, &ended.log), Vec::<String>::new(), "in the log: {}", ended.log);
     canaries.extend(keys.iter().map(|key| key.id.as_str()));
     assert_eq!(found(&canaries, said), Vec::<String>::new(), "in an answer: {said}");
@@ -110,7 +111,7 @@ async fn every_key_that_is_made_turned_off_or_deleted_is_named_in_the_log() {
     rotation.account.delete_key(&previous);
     rotation.account.make_orphan();
     rotation = rotation.next();
-    let denied = Fault::Answers(secrets::error(400, "AccessDeniedException"));
+    let denied = Fault::Answers(secretsmanager::error(400, "AccessDeniedException"));
     rotation.account.server.fail_operation("PutSecretValue", 1, &denied);
     assert!(rotation.step(&rotator, "createSecret").await.is_err());
 
@@ -191,7 +192,7 @@ async fn no_secret_is_written_or_answered_where_a_service_says_something_else() 
         Fault::Answers(Reply::new(400, "text/xml", made)),
         Fault::Answers(Reply::new(200, "application/x-amz-json-1.1", secret)),
         Fault::Answers(Reply::new(400, "application/x-amz-json-1.1", error)),
-        Fault::Answers(sts::error(403, "AccessDenied")),
+        Fault::Answers(query::error(403, "AccessDenied")),
     ];
     let calls = [
         (0, &["GetSecretValue", "ListAccessKeys", "CreateAccessKey", "PutSecretValue"][..]),

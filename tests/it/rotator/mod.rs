@@ -5,6 +5,7 @@ mod broker;
 mod crashes;
 mod faults;
 mod hourly;
+mod in_process;
 mod logs;
 mod overlaps;
 mod repeats;
@@ -22,10 +23,12 @@ use std::time::Duration;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use serde_json::{Value, json};
 
-use hallpass_testing::account::{Account, BROKER_USER};
+use self::in_process::InProcess;
+use hallpass_testing::aws::account::Account;
+use hallpass_testing::aws::iam::BROKER_USER;
+use hallpass_testing::aws::secretsmanager::SECRET_ARN;
 use hallpass_testing::function::Function;
 use hallpass_testing::runtime_api::Outcome;
-use hallpass_testing::secrets::SECRET_ARN;
 use hallpass_testing::world::{FUNCTION_KEY, FUNCTION_SECRET, FUNCTION_SESSION_TOKEN};
 
 /// The steps of a rotation, in their order.
@@ -95,6 +98,24 @@ impl Start {
     }
 }
 
+/// What plays the steps: a process of the rotator, or the same code in the test's own.
+trait Rotates {
+    async fn invoke(&self, event: &Value) -> Outcome;
+
+    /// The time that one event has, from the next one on.
+    fn set_time_limit(&self, limit: Duration);
+}
+
+impl Rotates for Function {
+    async fn invoke(&self, event: &Value) -> Outcome {
+        self.invoke(event).await
+    }
+
+    fn set_time_limit(&self, limit: Duration) {
+        self.runtime.set_time_limit(limit);
+    }
+}
+
 /// A rotation that Secrets Manager has just begun.
 struct Rotation {
     account: Account,
@@ -130,17 +151,22 @@ impl Rotation {
         rotator(&self.environment).await
     }
 
+    /// A rotator without a process of its own.
+    fn in_process(&self) -> InProcess {
+        InProcess::new(&self.account)
+    }
+
     /// The event of a step.
     fn event(&self, step: &str) -> Value {
         json!({"Step": step, "SecretId": SECRET_ARN, "ClientRequestToken": self.token})
     }
 
-    async fn step(&self, rotator: &Function, step: &str) -> Outcome {
+    async fn step(&self, rotator: &impl Rotates, step: &str) -> Outcome {
         rotator.invoke(&self.event(step)).await
     }
 
     /// Plays these steps, each of which succeeds.
-    async fn play(&self, rotator: &Function, steps: &[&str]) {
+    async fn play(&self, rotator: &impl Rotates, steps: &[&str]) {
         for step in steps {
             let outcome = self.step(rotator, step).await;
             assert!(outcome.is_ok(), "{step}: {outcome:?}\n{:#?}", self.account.operations());
@@ -149,7 +175,7 @@ impl Rotation {
 
     /// The same after something went wrong, which may have left a key that is too young to be deleted: then nothing
     /// happens until it is not.
-    async fn play_on(&self, rotator: &Function, steps: &[&str]) {
+    async fn play_on(&self, rotator: &impl Rotates, steps: &[&str]) {
         let before = self.account.sight();
         match self.step(rotator, steps[0]).await {
             Err(error) if error.to_string().contains(TOO_YOUNG) => {
@@ -165,7 +191,7 @@ impl Rotation {
     }
 
     /// Asserts that the rotation has finished, and that the next one leaves no other key than its own and the one before.
-    async fn ends(self, rotator: &Function) {
+    async fn ends(self, rotator: &impl Rotates) {
         self.assert_current();
         self.account.age(ABANDONED);
         let next = self.next();
@@ -182,8 +208,17 @@ impl Rotation {
         (rotation, rotator)
     }
 
+    /// The same without a process of its own.
+    async fn played_in_process(start: Start, steps: &[&str]) -> (Self, InProcess) {
+        let rotation = Self::new(start).await;
+        let rotator = rotation.in_process();
+        rotation.play(&rotator, steps).await;
+        rotation.account.server.forget_calls();
+        (rotation, rotator)
+    }
+
     /// Asserts that a step fails, and that nothing has changed.
-    async fn refuses(&self, rotator: &Function, event: &Value) {
+    async fn refuses(&self, rotator: &impl Rotates, event: &Value) {
         let before = self.account.sight();
         let outcome = rotator.invoke(event).await;
         assert!(outcome.is_err(), "{event}: {outcome:?}");

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::steps::{SHORT, changes_nothing};
 use super::{ABANDONED, Rotation, STEPS, Start, each, environment, rotator};
-use hallpass_testing::account::Account;
-use hallpass_testing::secrets::{self, SECRET, SECRET_ARN};
+use hallpass_testing::aws::account::Account;
+use hallpass_testing::aws::secretsmanager::{self, SECRET, SECRET_ARN};
 
 #[tokio::test]
 async fn a_step_that_comes_again_changes_nothing() {
@@ -165,7 +165,7 @@ async fn a_test_without_a_key_does_not_let_a_rotation_finish() {
     let (rotation, rotator) = Rotation::played(Start::TwoKeys, &[]).await;
     rotation.play(&rotator, &["testSecret"]).await;
     rotation.refuses(&rotator, &rotation.event("finishSecret")).await;
-    rotation.account.spoil("AWSPENDING", Some(&secrets::access_key("", "")));
+    rotation.account.spoil("AWSPENDING", Some(&secretsmanager::access_key("", "")));
     assert!(rotation.step(&rotator, "finishSecret").await.is_err());
     assert_eq!(rotation.account.version_under("AWSPENDING"), None, "every later rotation would be refused");
     rotation.account.assert_sound();

@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Start, each, environment, rotator};
-use hallpass_testing::account::{Account, BROKER_USER};
+use hallpass_testing::aws::account::Account;
+use hallpass_testing::aws::iam::BROKER_USER;
+use hallpass_testing::aws::query;
 use hallpass_testing::function::Function;
 use hallpass_testing::server::{Call, Fault, Handle, Reply, Server, lock};
-use hallpass_testing::sts;
 
 /// Where CloudFormation waits for the answer: an object of S3, by a signed address.
 pub(super) struct Bucket {
@@ -131,7 +132,7 @@ async fn deleting_goes_well_where_the_user_is_gone() {
 #[tokio::test]
 async fn a_key_that_somebody_else_deletes_at_the_same_time_is_no_failure() {
     let (account, bucket, rotator) = set_up(Start::TwoKeys).await;
-    let gone = Fault::Answers(sts::error(404, "NoSuchEntity"));
+    let gone = Fault::Answers(query::error(404, "NoSuchEntity"));
     account.server.fail_operation("DeleteAccessKey", 1, &gone);
     answered(&rotator, &event("Delete", &bucket), &bucket, "SUCCESS").await;
 }
@@ -153,9 +154,9 @@ async fn another_user_is_none_of_its_business() {
 #[tokio::test]
 async fn what_fails_in_the_account_is_told_without_its_words() {
     let faults = [
-        Fault::Answers(sts::error(403, "AccessDenied")),
-        Fault::Answers(sts::error(400, "Throttling")),
-        Fault::Answers(sts::error(500, "ServiceFailure")),
+        Fault::Answers(query::error(403, "AccessDenied")),
+        Fault::Answers(query::error(400, "Throttling")),
+        Fault::Answers(query::error(500, "ServiceFailure")),
         Fault::Resets,
         Fault::Hangs,
     ];
@@ -166,7 +167,7 @@ async fn what_fails_in_the_account_is_told_without_its_words() {
             let (account, bucket, rotator) = set_up(Start::TwoKeys).await;
             account.server.fail_operation(operation, 1_000, fault);
             let answer = answered(&rotator, &event("Delete", &bucket), &bucket, "FAILED").await;
-            assert!(!answer.to_string().contains(sts::UPSTREAM_TEXT), "{answer}");
+            assert!(!answer.to_string().contains(query::UPSTREAM_TEXT), "{answer}");
             account.server.heal();
             lock(&bucket.puts).clear();
             answered(&rotator, &event("Delete", &bucket), &bucket, "SUCCESS").await;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{environment, rotator, spawn};
 use crate::start::refused;
-use hallpass_testing::account::Account;
+use hallpass_testing::aws::account::Account;
 
 #[tokio::test]
 async fn a_start_asks_for_nothing_and_reports_nothing() {

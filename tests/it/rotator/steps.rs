@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{ABANDONED, Rotation, STEPS, Start, each, environment, rotator};
-use hallpass_testing::account::{Account, Sight};
+use hallpass_testing::aws::account::{Account, Sight};
+use hallpass_testing::aws::query;
+use hallpass_testing::aws::secretsmanager::{self, SECRET};
+use hallpass_testing::aws::sts;
 use hallpass_testing::function::Function;
-use hallpass_testing::secrets::{self, SECRET};
 use hallpass_testing::server::{Fault, Reply};
-use hallpass_testing::sts;
 
 /// Time for some trials of a key that STS does not take, and for what comes after them.
 pub(super) const SHORT: Duration = Duration::from_secs(6);
@@ -134,7 +135,7 @@ async fn a_label_without_a_value_is_no_empty_secret() {
 #[tokio::test]
 async fn the_value_of_another_version_than_the_one_asked_for_is_none() {
     let (rotation, rotator) = Rotation::played(Start::TwoKeys, &[]).await;
-    let value = secrets::access_key("AKIAANOTHERVERSIONEX", "of/another/VERSION");
+    let value = secretsmanager::access_key("AKIAANOTHERVERSIONEX", "of/another/VERSION");
     let answer = json!({"VersionId": "5c2b6a1e-0000-4000-8000-ffffffffffff", "SecretString": value}).to_string();
     let fault = Fault::Answers(Reply::new(200, "application/x-amz-json-1.1", answer));
     // That of the version that is being made, of the current one, and of the previous one.
@@ -255,10 +256,10 @@ async fn a_pending_version_of_no_use_makes_way_for_the_next_rotation() {
     let spoil: [(&str, Spoil); 5] = [
         ("its key is gone", |account, key| account.delete_key(key)),
         ("its key is inactive", |account, key| account.change_key(key, |key| key.is_active = false)),
-        ("it is the placeholder", |account, _| account.spoil("AWSPENDING", Some(&secrets::access_key("", "")))),
+        ("it is the placeholder", |account, _| account.spoil("AWSPENDING", Some(&secretsmanager::access_key("", "")))),
         ("it is no key", |account, _| account.spoil("AWSPENDING", Some("not json"))),
         ("STS refuses its key still, after an hour", |account, key| {
-            account.spoil("AWSPENDING", Some(&secrets::access_key(key, "another/SECRET+OF+ANOTHER+KEY")));
+            account.spoil("AWSPENDING", Some(&secretsmanager::access_key(key, "another/SECRET+OF+ANOTHER+KEY")));
             account.age(Duration::from_hours(1));
         }),
     ];
@@ -297,7 +298,7 @@ async fn a_pending_key_with_another_secret_never_becomes_current() {
     let (rotation, rotator) = Rotation::played(Start::OneKey, &STEPS[..1]).await;
     rotator.runtime.set_time_limit(SHORT);
     let pending = rotation.account.key_under("AWSPENDING").unwrap();
-    rotation.account.spoil("AWSPENDING", Some(&secrets::access_key(&pending, "another/SECRET+OF+ANOTHER+KEY")));
+    rotation.account.spoil("AWSPENDING", Some(&secretsmanager::access_key(&pending, "another/SECRET+OF+ANOTHER+KEY")));
     for step in ["testSecret", "finishSecret"] {
         rotation.refuses(&rotator, &rotation.event(step)).await;
     }
@@ -334,8 +335,8 @@ async fn finishing_moves_one_label_and_nothing_else() {
 #[tokio::test]
 async fn a_key_is_asked_for_once_in_an_invocation_whatever_comes_back() {
     for fault in [
-        Fault::Answers(sts::error(500, "ServiceFailure")),
-        Fault::Answers(sts::error(400, "Throttling")),
+        Fault::Answers(query::error(500, "ServiceFailure")),
+        Fault::Answers(query::error(400, "Throttling")),
         Fault::Resets,
         Fault::LosesAnswer,
         Fault::Truncates,

@@ -1,9 +1,36 @@
-//! What can be done with grant files?
+//! What can be done with grants that are kept as files?
 
+#[cfg(feature = "operator")]
+mod apply;
+#[cfg(feature = "operator")]
+mod command;
+#[cfg(feature = "operator")]
+mod difference;
+#[cfg(feature = "operator")]
+mod export;
+#[cfg(feature = "operator")]
+mod files;
 mod fmt;
+#[cfg(feature = "operator")]
+mod history;
 mod lint;
+#[cfg(feature = "operator")]
+mod order;
+#[cfg(feature = "operator")]
+mod plan;
+#[cfg(feature = "operator")]
+mod set;
+#[cfg(feature = "operator")]
+mod show;
+#[cfg(feature = "operator")]
+mod table;
+#[cfg(all(test, feature = "operator"))]
+mod tests;
+#[cfg(feature = "operator")]
+mod write;
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
 
@@ -17,14 +44,47 @@ pub(crate) enum Command {
     Lint(lint::Arguments),
     /// Bring grant files into their one form
     Fmt(fmt::Arguments),
+    /// Show what `apply` would change, and change nothing
+    #[cfg(feature = "operator")]
+    Plan(command::Plan),
+    /// Make the table say what the files say
+    #[cfg(feature = "operator")]
+    Apply(command::Apply),
+    /// Write files that say what the table says
+    #[cfg(feature = "operator")]
+    Export(export::Export),
+    /// List who changed which grant, and when
+    #[cfg(feature = "operator")]
+    History(history::History),
+    /// Bring an old content of a grant back, as a new revision
+    #[cfg(feature = "operator")]
+    Rollback(history::Rollback),
 }
 
 impl Command {
     /// Runs the command.
-    pub(crate) fn run(self) -> Result<Outcome, Failure> {
+    #[cfg_attr(
+        not(feature = "operator"),
+        expect(
+            clippy::unused_async,
+            unused_variables,
+            reason = "what works without AWS neither waits nor writes times"
+        )
+    )]
+    pub(crate) async fn run(self, now: SystemTime) -> Result<Outcome, Failure> {
         match self {
             Self::Lint(arguments) => arguments.run(),
             Self::Fmt(arguments) => arguments.run(),
+            #[cfg(feature = "operator")]
+            Self::Plan(plan) => plan.run().await,
+            #[cfg(feature = "operator")]
+            Self::Apply(apply) => apply.run(now).await,
+            #[cfg(feature = "operator")]
+            Self::Export(export) => export.run().await,
+            #[cfg(feature = "operator")]
+            Self::History(history) => history.run().await,
+            #[cfg(feature = "operator")]
+            Self::Rollback(rollback) => rollback.run(now).await,
         }
     }
 }

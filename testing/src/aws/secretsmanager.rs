@@ -9,11 +9,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 
 use crate::clock;
-use crate::secrets::{self, SECRET, SECRET_ARN};
 use crate::server::Reply;
 
+/// The secret's name.
+pub const SECRET: &str = "hallpass/broker-key";
+
+/// The secret's ARN.
+pub const SECRET_ARN: &str = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:hallpass/broker-key-a1b2c3";
+
+/// The text of Secrets Manager's own errors, which no client may ever see.
+pub const UPSTREAM_TEXT: &str = "text of secrets manager";
+
 /// No two versions of a test have one id.
-static NEXT_VERSION: AtomicUsize = AtomicUsize::new(1);
+static NEXT_VERSION: AtomicUsize = AtomicUsize::new(1_000);
 
 /// One version of the secret.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,19 +29,23 @@ pub struct Version {
     /// None until it is put.
     pub value: Option<String>,
     pub stages: BTreeSet<String>,
+    /// In seconds since the epoch, as all times here.
+    pub created: u64,
 }
 
 /// The secret.
 #[derive(Debug)]
 pub struct Secret {
     /// By their ids.
-    pub(super) versions: BTreeMap<String, Version>,
-    pub(super) is_rotated: bool,
+    pub versions: BTreeMap<String, Version>,
+    pub is_rotated: bool,
+    /// How often the secret is rotated, in days.
+    pub interval: Option<u32>,
+    pub next_rotation: Option<u64>,
     /// Whether AWSPENDING goes from the version to which AWSCURRENT comes.
     pub(super) takes_pending_along: bool,
-    /// In seconds since the epoch.
-    pub(super) changed: u64,
-    pub(super) rotated: Option<u64>,
+    pub changed: u64,
+    pub rotated: Option<u64>,
 }
 
 impl Default for Secret {
@@ -41,6 +53,8 @@ impl Default for Secret {
         Self {
             versions: BTreeMap::new(),
             is_rotated: true,
+            interval: None,
+            next_rotation: None,
             takes_pending_along: true,
             changed: clock::now(),
             rotated: None,
@@ -60,34 +74,35 @@ impl Secret {
     }
 
     /// What `RotateSecret` does before it invokes the rotator.
-    pub(super) fn rotate(&mut self) -> Result<String, &'static str> {
+    pub(super) fn rotate(&mut self, id: &str) -> Result<(), &'static str> {
         let pending = self.holder("AWSPENDING");
         if pending.is_some() && pending != self.holder("AWSCURRENT") {
-            return Err("a previous rotation isn't complete");
+            return Err("InvalidRequestException");
         }
-        Ok(self.add(None, "AWSPENDING"))
+        self.add(id, None, "AWSPENDING");
+        Ok(())
     }
 
     /// Makes a version.
-    pub(super) fn add(&mut self, value: Option<String>, stage: &str) -> String {
-        let id = format!("5c2b6a1e-0000-4000-8000-{:012}", NEXT_VERSION.fetch_add(1, Ordering::SeqCst));
-        self.versions.insert(id.clone(), Version { value, stages: BTreeSet::new() });
-        self.label(stage, &id);
-        id
+    pub fn add(&mut self, id: &str, value: Option<String>, stage: &str) {
+        self.versions.insert(id.to_owned(), Version { value, stages: BTreeSet::new(), created: clock::now() });
+        self.label(stage, id);
     }
 
     pub(super) fn answer(&mut self, operation: &str, asked: &Value) -> Reply {
         if asked["SecretId"] != SECRET && asked["SecretId"] != SECRET_ARN {
-            return secrets::error(400, "ResourceNotFoundException");
+            return error(400, "ResourceNotFoundException");
         }
         let answer = match operation {
             "DescribeSecret" => Ok(self.describe()),
             "GetSecretValue" => self.read(asked),
             "PutSecretValue" => self.put(asked),
             "UpdateSecretVersionStage" => self.update_stage(asked),
+            "ListSecretVersionIds" => Ok(self.list()),
+            "RotateSecret" => self.rotate_as_asked(asked),
             _ => Err("InvalidRequestException"),
         };
-        answer.map_or_else(|code| secrets::error(400, code), |body| secrets::ok(&body))
+        answer.map_or_else(|code| error(400, code), |body| ok(&body))
     }
 
     fn describe(&self) -> Value {
@@ -101,10 +116,28 @@ impl Secret {
             "LastChangedDate": self.changed,
             "VersionIdsToStages": stages,
         });
-        if let Some(rotated) = self.rotated {
-            described["LastRotatedDate"] = rotated.into();
+        let rotation = [
+            ("LastRotatedDate", self.rotated.map(Value::from)),
+            ("NextRotationDate", self.next_rotation.map(Value::from)),
+            ("RotationRules", self.interval.map(|days| json!({ "AutomaticallyAfterDays": days }))),
+        ];
+        for (member, value) in rotation {
+            described.as_object_mut().unwrap().extend(value.map(|value| (member.to_owned(), value)));
         }
         described
+    }
+
+    /// Versions without a label are listed only if they are asked for.
+    fn list(&self) -> Value {
+        let labelled = self.versions.iter().filter(|(_, version)| !version.stages.is_empty());
+        let version = |(id, version): (&String, &Version)| json!({"VersionId": id, "VersionStages": version.stages, "CreatedDate": version.created});
+        json!({"ARN": SECRET_ARN, "Versions": labelled.map(version).collect::<Vec<_>>()})
+    }
+
+    fn rotate_as_asked(&mut self, asked: &Value) -> Result<Value, &'static str> {
+        let id = asked["ClientRequestToken"].as_str().ok_or("InvalidParameterException")?;
+        self.rotate(id)?;
+        Ok(json!({"ARN": SECRET_ARN, "VersionId": id}))
     }
 
     fn read(&self, asked: &Value) -> Result<Value, &'static str> {
@@ -124,7 +157,7 @@ impl Secret {
             "VersionId": id,
             "SecretString": value,
             "VersionStages": version.stages,
-            "CreatedDate": self.changed,
+            "CreatedDate": version.created,
         }))
     }
 
@@ -134,7 +167,8 @@ impl Secret {
         };
         let stages = asked["VersionStages"].as_array().cloned().unwrap_or_else(|| vec!["AWSCURRENT".into()]);
         let stages: Vec<&str> = stages.iter().map(|stage| stage.as_str().unwrap()).collect();
-        let version = self.versions.entry(id.to_owned()).or_default();
+        let new = Version { created: clock::now(), ..Version::default() };
+        let version = self.versions.entry(id.to_owned()).or_insert(new);
         match &version.value {
             Some(held) if held == value => {}
             Some(_) => return Err("ResourceExistsException"),
@@ -165,7 +199,7 @@ impl Secret {
     }
 
     /// Moves a label to a version, with all that Secrets Manager does of its own accord when it is AWSCURRENT.
-    fn label(&mut self, stage: &str, id: &str) {
+    pub(super) fn label(&mut self, stage: &str, id: &str) {
         let before = self.holder(stage).map(str::to_owned);
         self.take(stage);
         self.versions.get_mut(id).unwrap().stages.insert(stage.to_owned());
@@ -190,4 +224,24 @@ impl Secret {
             version.stages.remove(stage);
         }
     }
+}
+
+/// An id for a version.
+pub(super) fn new_version_id() -> String {
+    format!("5c2b6a1e-0000-4000-8000-{:012}", NEXT_VERSION.fetch_add(1, Ordering::SeqCst))
+}
+
+/// The secret's text for an access key.
+pub fn access_key(id: &str, secret: &str) -> String {
+    json!({"AccessKeyId": id, "SecretAccessKey": secret}).to_string()
+}
+
+fn ok(body: &Value) -> Reply {
+    Reply::new(200, "application/x-amz-json-1.1", body.to_string())
+}
+
+/// An error as Secrets Manager words it.
+pub fn error(status: u16, code: &str) -> Reply {
+    let body = json!({"__type": code, "Message": UPSTREAM_TEXT});
+    Reply::new(status, "application/x-amz-json-1.1", body.to_string()).header("x-amzn-errortype", code)
 }

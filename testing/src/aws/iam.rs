@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::query;
 use crate::clock;
 use crate::server::Reply;
-use crate::sts;
 
 /// The broker user's name.
 pub const BROKER_USER: &str = "hallpass-broker-user";
@@ -20,8 +20,9 @@ pub struct Key {
     pub id: String,
     pub secret: String,
     pub is_active: bool,
-    /// In seconds since the epoch.
+    /// In seconds since the epoch, as all times here.
     pub created: u64,
+    pub used: Option<u64>,
     /// Whether `CreateAccessKey` made it, and not the test.
     pub is_made_by_call: bool,
     /// Not where the key is another user's, whom STS takes just as well.
@@ -35,7 +36,7 @@ pub struct Key {
 pub struct User {
     pub(super) is_deleted: bool,
     /// By their ids, which is the order in which they were made.
-    pub(super) keys: BTreeMap<String, Key>,
+    pub keys: BTreeMap<String, Key>,
     pub(super) ever: Vec<Key>,
     /// The most keys of one page.
     pub(super) page_size: Option<usize>,
@@ -47,13 +48,20 @@ pub struct User {
 
 impl User {
     /// Makes a key, whatever the quota says.
-    pub(super) fn make(&mut self) -> Key {
+    pub fn make(&mut self) -> Key {
         let number = self.ever.len();
+        let secret = format!("made-secret-{number:05}/EXAMPLE+KEY00000000000000");
+        self.add(&format!("AKIAMADE{number:05}EXAMPLE"), &secret)
+    }
+
+    /// Adds a key of a test's own.
+    pub fn add(&mut self, id: &str, secret: &str) -> Key {
         let key = Key {
-            id: format!("AKIAMADE{number:05}EXAMPLE"),
-            secret: format!("made-secret-{number:05}/EXAMPLE+KEY00000000000000"),
+            id: id.to_owned(),
+            secret: secret.to_owned(),
             is_active: true,
             created: clock::now(),
+            used: None,
             is_made_by_call: false,
             is_listed: true,
             known: self.known.clone(),
@@ -63,16 +71,22 @@ impl User {
         key
     }
 
+    /// Whether this key is, or was, one of the user's.
+    pub(super) fn made(&self, id: &str) -> bool {
+        self.ever.iter().any(|key| key.id == id)
+    }
+
     pub(super) fn answer(&mut self, operation: &str, fields: &BTreeMap<String, String>) -> Reply {
         if self.is_deleted {
-            return sts::error(404, "NoSuchEntity");
+            return query::error(404, "NoSuchEntity");
         }
         let named = |fields: &BTreeMap<String, String>| fields.get("AccessKeyId").cloned().unwrap_or_default();
         match operation {
             "ListAccessKeys" => self.list(fields),
+            "GetAccessKeyLastUsed" => self.last_used(&named(fields)),
             "CreateAccessKey" if self.keys.len() >= MAX_KEYS => {
                 self.over_quota += 1;
-                sts::error(409, "LimitExceeded")
+                query::error(409, "LimitExceeded")
             }
             "CreateAccessKey" => {
                 let key = self.make();
@@ -80,22 +94,34 @@ impl User {
                 let secret = &key.secret;
                 let made =
                     format!("<AccessKey>{}<SecretAccessKey>{secret}</SecretAccessKey></AccessKey>", metadata(&key));
-                answered(operation, &made)
+                query::answer(operation, &made)
             }
             "DeleteAccessKey" => match self.keys.remove(&named(fields)) {
-                Some(_) => answered(operation, ""),
-                None => sts::error(404, "NoSuchEntity"),
+                Some(_) => query::answer(operation, ""),
+                None => query::error(404, "NoSuchEntity"),
             },
             "UpdateAccessKey" => match (self.keys.get_mut(&named(fields)), fields.get("Status").map(String::as_str)) {
-                (None, _) => sts::error(404, "NoSuchEntity"),
+                (None, _) => query::error(404, "NoSuchEntity"),
                 (Some(key), Some(status @ ("Active" | "Inactive"))) => {
                     key.is_active = status == "Active";
-                    answered(operation, "")
+                    query::answer(operation, "")
                 }
-                _ => sts::error(400, "ValidationError"),
+                _ => query::error(400, "ValidationError"),
             },
-            _ => sts::error(400, "InvalidAction"),
+            _ => query::error(400, "InvalidAction"),
         }
+    }
+
+    fn last_used(&self, id: &str) -> Reply {
+        let Some(key) = self.keys.get(id) else { return query::error(404, "NoSuchEntity") };
+        let used = key.used.map_or_else(
+            || "<ServiceName>N/A</ServiceName><Region>N/A</Region>".to_owned(),
+            |at| {
+                let at = clock::rfc3339(at);
+                format!("<LastUsedDate>{at}</LastUsedDate><ServiceName>sts</ServiceName><Region>eu-central-1</Region>")
+            },
+        );
+        query::answer("GetAccessKeyLastUsed", &format!("<AccessKeyLastUsed>{used}</AccessKeyLastUsed>"))
     }
 
     fn list(&self, fields: &BTreeMap<String, String>) -> Reply {
@@ -107,7 +133,7 @@ impl User {
         let members: Vec<String> = page.iter().map(|key| format!("<member>{}</member>", metadata(key))).collect();
         let is_truncated = page.len() < rest.len();
         let marker = page.last().filter(|_| is_truncated).map(|key| format!("<Marker>{}</Marker>", key.id));
-        answered(
+        query::answer(
             "ListAccessKeys",
             &format!(
                 "<AccessKeyMetadata>{}</AccessKeyMetadata><IsTruncated>{is_truncated}</IsTruncated>{}",
@@ -126,13 +152,4 @@ fn metadata(key: &Key) -> String {
          <CreateDate>{created}</CreateDate>",
         key.id
     )
-}
-
-fn answered(operation: &str, result: &str) -> Reply {
-    let body = format!(
-        "<{operation}Response xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><{operation}Result>{result}\
-         </{operation}Result><ResponseMetadata><RequestId>{}</RequestId></ResponseMetadata></{operation}Response>",
-        sts::REQUEST_ID
-    );
-    Reply::new(200, "text/xml", body)
 }

@@ -6,7 +6,7 @@
 use aws_lc_rs::{digest, hmac};
 use data_encoding::HEXLOWER;
 
-use super::server::Call;
+use crate::server::Call;
 
 /// Whether this call was signed with this secret access key.
 pub fn is_signed_with(call: &Call, secret: &str) -> bool {

@@ -1,0 +1,11 @@
+"""Where is what is built, and what is run?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+ARTIFACT = BUILD / "lambda" / "broker" / "bootstrap"
+ROTATOR = BUILD / "lambda" / "rotator" / "bootstrap"
+BIN = ROOT / ".venv" / "bin"
