@@ -33,14 +33,14 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value, json};
 
 use hallpass_testing::answer::Answer;
-use hallpass_testing::aws::dynamodb;
+use hallpass_testing::aws::{dynamodb, sts};
 use hallpass_testing::clock;
 use hallpass_testing::corpus::Corpus;
 use hallpass_testing::events::Event;
 use hallpass_testing::function::Function;
 use hallpass_testing::provider::Provider;
 use hallpass_testing::server::{Call, Fault};
-use hallpass_testing::sts;
+
 use hallpass_testing::world::{World, policy};
 
 /// Names the earlier build.
