@@ -33,14 +33,13 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value, json};
 
 use hallpass_testing::answer::Answer;
-use hallpass_testing::aws::dynamodb;
+use hallpass_testing::aws::{dynamodb, query};
 use hallpass_testing::clock;
 use hallpass_testing::corpus::Corpus;
 use hallpass_testing::events::Event;
 use hallpass_testing::function::Function;
 use hallpass_testing::provider::Provider;
 use hallpass_testing::server::{Call, Fault};
-use hallpass_testing::sts;
 use hallpass_testing::world::{World, policy};
 
 /// Names the earlier build.
@@ -424,7 +423,7 @@ impl Trouble {
     fn strike(self, service: Service, world: &World) {
         let (server, error): (_, fn(u16, &str) -> _) = match service {
             Service::DynamoDb => (&world.dynamodb.server, dynamodb::error),
-            Service::Sts => (&world.sts.server, sts::error),
+            Service::Sts => (&world.sts.server, query::error),
         };
         match self {
             Self::ResetsOnce => server.fail_times(1, &Fault::Resets),
