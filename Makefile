@@ -43,11 +43,10 @@ help: ## This list
 ##### Trying it
 
 .PHONY: run up
-up: person
-run: artifact $(NODE) ## A guided tour: sign in, get credentials, use them, on a local stack that is removed afterwards; about 3 GB of disk
+run: artifact command $(NODE) ## A guided tour: sign in, get credentials, use them, on a local stack that is removed afterwards; about 3 GB of disk
 	@python dev/run.py run
 
-up: artifact $(NODE) ## The same stack, running until Ctrl-C, with commands to try
+up: artifact command person $(NODE) ## The same stack, running until Ctrl-C, with commands to try
 	@python dev/run.py up
 
 ##### Testing it
@@ -140,8 +139,7 @@ compare: ## Asks the functions of this checkout and of BASE=COMMIT the same, and
 	HALLPASS_COMPARE_BASE="$$CARGO_TARGET_DIR/base/debug/broker" cargo bench --locked --profile dev --bench compare
 
 .PHONY: e2e
-e2e: artifact person $(NODE) ## The whole system, with the artifact that would be deployed
-	cargo build --quiet --locked --package hallpass-cli
+e2e: artifact command person $(NODE) ## The whole system, with the artifact that would be deployed
 	pytest tests/e2e
 
 .PHONY: sam-local
@@ -177,6 +175,11 @@ artifact-arm64: $(CARGO_LAMBDA)/cargo-lambda ## The same for arm64: build/lambda
 cli: ## The command line for operators, hallpass; prints where it is
 	cargo build --release --locked --package hallpass-cli
 	@printf '\n%s\n' "$$CARGO_TARGET_DIR/release/hallpass"
+
+# For trying and testing it: quick to build, and not small.
+.PHONY: command
+command:
+	cargo build --quiet --locked --package hallpass-cli
 
 # Where `make up` shows it: a build of the whole command line is the same file in the target directory.
 .PHONY: person

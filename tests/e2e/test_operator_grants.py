@@ -6,7 +6,6 @@ The command is the binary that people run. CloudFormation, DynamoDB, STS and IAM
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +14,11 @@ from typing import Any
 
 import pytest
 from deploy import STACK_NAME, Deployment
+from paths import COMMAND
 from permissions import user_with
 from seed import ACCOUNT, REGION, REPORTS, Aws, Key
 from stack import ROOT, Stack
 
-CLI = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "hallpass"
 SAMPLES = str(ROOT / "grants")
 
 
@@ -34,7 +33,7 @@ def run(stack: Stack, key: Key, *arguments: str, named: bool = True) -> subproce
     }
     if named:
         environment["HALLPASS_STACK"] = STACK_NAME
-    command = [str(CLI), "grants", *arguments]
+    command = [str(COMMAND), "grants", *arguments]
     return subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
@@ -72,7 +71,7 @@ def table(stack: Stack, deployed: Deployment) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module", autouse=True)
 def cli() -> None:
-    assert CLI.exists(), "`make e2e` builds it"
+    assert COMMAND.exists(), "`make e2e` builds it"
 
 
 def test_a_pipeline_applies_and_a_reader_sees_that_nothing_is_left(
