@@ -143,15 +143,15 @@ e2e: artifact command person $(NODE) ## The whole system, with the artifact that
 	pytest tests/e2e
 
 .PHONY: sam-local
-sam-local: artifact $(SAM_VENV) $(NODE) ## The function in containers, as SAM builds and starts it: every event, and some requests
+sam-local: artifact command $(SAM_VENV) $(NODE) ## The function in containers, as SAM builds and starts it: every event, and some requests
 	@python dev/sam_local.py test
 
 .PHONY: sam-up
-sam-up: artifact $(SAM_VENV) $(NODE) ## The same containers for one event at a time, by hand, until Ctrl-C
+sam-up: artifact command $(SAM_VENV) $(NODE) ## The same containers for one event at a time, by hand, until Ctrl-C
 	@python dev/sam_local.py up
 
 .PHONY: arm64
-arm64: artifact artifact-arm64 $(NODE) ## The function for arm64, built and tried under QEMU
+arm64: artifact artifact-arm64 command $(NODE) ## The function for arm64, built and tried under QEMU
 	@python dev/arm64.py
 
 ##### Building it
