@@ -131,6 +131,14 @@ fuzz-smoke: cargo-fuzz ## Each fuzz target for a few seconds; prints only findin
 mutants: cargo-nextest cargo-mutants ## Removes each check of the core in turn, and expects a test to fail; takes hours
 	cargo mutants --jobs 2 --output build
 
+# The earlier build has a target directory of its own, or each build would replace the other's broker.
+.PHONY: compare
+compare: ## Asks the functions of this checkout and of BASE=COMMIT the same, and prints each difference; some minutes
+	@[[ -n "$(BASE)" ]] || { echo 'make compare BASE=COMMIT'; exit 2; }
+	rm -rf build/base && git clone --quiet . build/base && git -C build/base checkout --quiet "$(BASE)"
+	cargo build --locked --manifest-path build/base/Cargo.toml --target-dir "$$CARGO_TARGET_DIR/base" --bin broker
+	HALLPASS_COMPARE_BASE="$$CARGO_TARGET_DIR/base/debug/broker" cargo bench --locked --profile dev --bench compare
+
 .PHONY: e2e
 e2e: artifact $(NODE) ## The whole system, with the artifact that would be deployed
 	cargo build --quiet --locked --package hallpass-cli
