@@ -121,6 +121,8 @@ impl Issuer {
             session_ends_with_token: false,
             single_use: false,
             insecure_http: false,
+            cli: None,
+            browser: None,
         })
     }
 
