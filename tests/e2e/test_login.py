@@ -201,7 +201,9 @@ def test_a_command_under_exec_lists_what_the_grant_allows(person) -> None:
     carol = person("carol")
     carol.login()
     (carol.home / ".aws").mkdir()
-    (carol.home / ".aws" / "credentials").write_text("[default]\naws_access_key_id=AKIAOLD\naws_secret_access_key=old\n")
+    (carol.home / ".aws" / "credentials").write_text(
+        "[default]\naws_access_key_id=AKIAOLD\naws_secret_access_key=old\n"
+    )
     winning = {"AWS_ACCESS_KEY_ID": "AKIAOLD", "AWS_SECRET_ACCESS_KEY": "old", "AWS_PROFILE": "none"}
     for static in ([], ["--static"]):
         assert carol.output("exec", *static, "--", PYTHON, *LIST, REPORTS, **winning) == "1\n"
