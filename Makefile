@@ -43,11 +43,10 @@ help: ## This list
 ##### Trying it
 
 .PHONY: run up
-up: person
-run: artifact $(NODE) ## A guided tour: sign in, get credentials, use them, on a local stack that is removed afterwards; about 3 GB of disk
+run: artifact command $(NODE) ## A guided tour: sign in, get credentials, use them, on a local stack that is removed afterwards; about 3 GB of disk
 	@python dev/run.py run
 
-up: artifact $(NODE) ## The same stack, running until Ctrl-C, with commands to try
+up: artifact command person $(NODE) ## The same stack, running until Ctrl-C, with commands to try
 	@python dev/run.py up
 
 ##### Testing it
@@ -131,21 +130,28 @@ fuzz-smoke: cargo-fuzz ## Each fuzz target for a few seconds; prints only findin
 mutants: cargo-nextest cargo-mutants ## Removes each check of the core in turn, and expects a test to fail; takes hours
 	cargo mutants --jobs 2 --output build
 
+# The earlier build has a target directory of its own, or each build would replace the other's broker.
+.PHONY: compare
+compare: ## Asks the functions of this checkout and of BASE=COMMIT the same, and prints each difference; some minutes
+	@[[ -n "$(BASE)" ]] || { echo 'make compare BASE=COMMIT'; exit 2; }
+	rm -rf build/base && git clone --quiet . build/base && git -C build/base checkout --quiet "$(BASE)"
+	cargo build --locked --manifest-path build/base/Cargo.toml --target-dir "$$CARGO_TARGET_DIR/base" --bin broker
+	HALLPASS_COMPARE_BASE="$$CARGO_TARGET_DIR/base/debug/broker" cargo bench --locked --profile dev --bench compare
+
 .PHONY: e2e
-e2e: artifact person $(NODE) ## The whole system, with the artifact that would be deployed
-	cargo build --quiet --locked --package hallpass-cli
+e2e: artifact command person $(NODE) ## The whole system, with the artifact that would be deployed
 	pytest tests/e2e
 
 .PHONY: sam-local
-sam-local: artifact $(SAM_VENV) $(NODE) ## The function in containers, as SAM builds and starts it: every event, and some requests
+sam-local: artifact command $(SAM_VENV) $(NODE) ## The function in containers, as SAM builds and starts it: every event, and some requests
 	@python dev/sam_local.py test
 
 .PHONY: sam-up
-sam-up: artifact $(SAM_VENV) $(NODE) ## The same containers for one event at a time, by hand, until Ctrl-C
+sam-up: artifact command $(SAM_VENV) $(NODE) ## The same containers for one event at a time, by hand, until Ctrl-C
 	@python dev/sam_local.py up
 
 .PHONY: arm64
-arm64: artifact artifact-arm64 $(NODE) ## The function for arm64, built and tried under QEMU
+arm64: artifact artifact-arm64 command $(NODE) ## The function for arm64, built and tried under QEMU
 	@python dev/arm64.py
 
 ##### Building it
@@ -169,6 +175,11 @@ artifact-arm64: $(CARGO_LAMBDA)/cargo-lambda ## The same for arm64: build/lambda
 cli: ## The command line for operators, hallpass; prints where it is
 	cargo build --release --locked --package hallpass-cli
 	@printf '\n%s\n' "$$CARGO_TARGET_DIR/release/hallpass"
+
+# For trying and testing it: quick to build, and not small.
+.PHONY: command
+command:
+	cargo build --quiet --locked --package hallpass-cli
 
 # Where `make up` shows it: a build of the whole command line is the same file in the target directory.
 .PHONY: person

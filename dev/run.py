@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def tour(stack: Stack) -> int:
-    """The product in six steps. The exit status says whether S3 answered as the grants promise."""
+    """The product in seven steps. The exit status says whether S3 answered as the grants promise."""
     _step("carol, an analyst, signs in at the company's identity provider: authorization code with PKCE.")
     token = sign_in(stack.issuer, "carol", narrate=_tell).access_token
     claims = {name: value for name, value in claims_of(token).items() if name in ("iss", "sub", "aud", "groups", "exp")}
@@ -74,7 +74,14 @@ def tour(stack: Stack) -> int:
     _step("Without any client code: with two environment variables, an AWS SDK fetches and renews credentials.")
     listed = _container_provider(stack, token)
 
-    good = opened == [seed.OBJECTS[seed.REPORTS]] and refused == "AccessDenied" and listed
+    _step("Why may carol do that? `hallpass grants explain` asks the table, and decides as the function does.")
+    asked = ["explain", "--issuer", "corp", "--subject", claims["sub"]]
+    asked += [argument for group in claims["groups"] for argument in ("--group", group)]
+    _tell(f"$ hallpass grants {' '.join(asked)}")
+    explained = seed.command(stack.aws, stack.table, *asked)
+    _tell("\n".join(line for line in explained.splitlines() if line[:1] in "cdi"))
+
+    good = opened == [seed.OBJECTS[seed.REPORTS]] and refused == "AccessDenied" and listed and "issued" in explained
     if not good:
         return _fail(f"\nNOT AS PROMISED: see above, and the logs:\n{stack.tails()}")
     _step(f"As promised: {seed.REPORTS} was listed, {seed.PAYROLL} was refused. Stopping everything.")

@@ -7,15 +7,16 @@ the function's role and the broker user only because they are not root.
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import boto3
-import yaml
 from boto3.dynamodb.types import TypeSerializer
 from botocore.client import BaseClient
 from botocore.config import Config
+from paths import COMMAND
 
 ACCOUNT = "111122223333"
 REGION = "us-east-1"
@@ -104,18 +105,32 @@ def _buckets(aws: Aws) -> None:
         s3.create_bucket(Bucket=bucket)
 
 
-def put_grants(aws: Aws, directory: Path, table: str) -> None:
-    """Writes every grant file of `directory` to the table: one item for each principal of each document."""
-    items: dict[tuple[str, str], dict[str, Any]] = {}
-    for path in sorted(directory.glob("*.yaml")):
-        for document in yaml.safe_load_all(path.read_text()):
-            name, principals = document.pop("grant"), document.pop("principals")
-            for principal in principals:
-                if (principal, name) in items:
-                    raise ValueError(f"{path}: {principal} has two documents for the grant {name}")
-                items[principal, name] = document
-    for (principal, name), attributes in items.items():
-        put_item(aws, principal, name, attributes, table)
+def apply_grants(aws: Aws, directory: Path, table: str) -> None:
+    """Writes the grant files of `directory` to the table, as an operator does it."""
+    command(aws, table, "apply", "--yes", str(directory))
+
+
+def command(aws: Aws, table: str, *arguments: str) -> str:
+    """Runs `hallpass grants` on a table, and answers what it prints."""
+    environment = {
+        "AWS_ENDPOINT_URL": aws.endpoint,
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": ROOT.id,
+        "AWS_SECRET_ACCESS_KEY": ROOT.secret,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "HALLPASS_TABLE": table,
+    }
+    done = subprocess.run(
+        [str(COMMAND), "grants", *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"hallpass grants {' '.join(arguments)}: {done.stderr}")
+    return done.stdout
 
 
 def put_item(aws: Aws, principal: str, grant: str, attributes: dict[str, Any], table: str) -> None:

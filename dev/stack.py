@@ -158,7 +158,7 @@ class Stack:
             "IssuersJson": json.dumps([self.issuer_terms()]),
         }
         deployment = deploy.create(self.aws, parameters, name=LOCAL)
-        seed.put_grants(self.aws, ROOT / "grants", deployment.outputs["GrantsTable"])
+        seed.apply_grants(self.aws, ROOT / "grants", deployment.outputs["GrantsTable"])
         deploy.rotate(self.aws, deployment)
         return deployment
 

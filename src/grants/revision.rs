@@ -21,26 +21,31 @@ const HASH_DIGITS: usize = 16;
 
 /// The content of an item, in the one form that all equal contents have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Content(Value);
+pub struct Content {
+    // First, since two contents that differ mostly differ here.
+    hash: String,
+    canonical: Value,
+}
 
 impl Content {
     /// The content of an item, which may be malformed.
     #[must_use]
     pub fn of(attributes: &Attributes) -> Self {
         let content = attributes.iter().filter(|(name, _)| is_content(name));
-        Self(object(content.map(|(name, value)| (name.clone(), canonical(name, value)))))
+        let canonical = object(content.map(|(name, value)| (name.clone(), canonical(name, value))));
+        Self { hash: hash(&canonical), canonical }
     }
 
     /// The canonical form as JSON.
     #[must_use]
     pub const fn as_value(&self) -> &Value {
-        &self.0
+        &self.canonical
     }
 
     /// The first 16 hexadecimal digits of the SHA-256 of the canonical form.
     #[must_use]
-    pub fn hash(&self) -> String {
-        hash(&self.0)
+    pub fn hash(&self) -> &str {
+        &self.hash
     }
 }
 
@@ -61,7 +66,7 @@ impl Revision {
     /// The revision number `sequence`, with this content; none if it is a deletion.
     #[must_use]
     pub fn new(sequence: u64, content: Option<&Content>) -> Self {
-        Self { sequence, hash: content.map_or_else(|| hash(&Value::Null), Content::hash) }
+        Self { sequence, hash: content.map_or_else(|| hash(&Value::Null), |content| content.hash.clone()) }
     }
 
     /// Reads a revision in the form in which it is displayed, and in no other.
@@ -83,7 +88,7 @@ impl Revision {
     /// Whether it is a revision with this content.
     #[must_use]
     pub fn names(&self, content: &Content) -> bool {
-        self.hash == content.hash()
+        self.hash == content.hash
     }
 }
 

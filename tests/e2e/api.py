@@ -97,7 +97,7 @@ class Api:
 
 def serving(stack: Stack, deployment: Deployment) -> Api:
     """The API of a stack, which has the sample grants, and its first broker key as AWS makes it."""
-    seed.put_grants(stack.aws, ROOT / "grants", deployment.outputs["GrantsTable"])
+    seed.apply_grants(stack.aws, ROOT / "grants", deployment.outputs["GrantsTable"])
     deploy.rotate(stack.aws, deployment)
     return front_of(stack, deployment)
 

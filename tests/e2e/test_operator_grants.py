@@ -6,7 +6,6 @@ The command is the binary that people run. CloudFormation, DynamoDB, STS and IAM
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +14,11 @@ from typing import Any
 
 import pytest
 from deploy import STACK_NAME, Deployment
+from paths import COMMAND
 from permissions import user_with
-from seed import ACCOUNT, REGION, Aws, Key
+from seed import ACCOUNT, REGION, REPORTS, Aws, Key
 from stack import ROOT, Stack
 
-CLI = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "hallpass"
 SAMPLES = str(ROOT / "grants")
 
 
@@ -34,7 +33,7 @@ def run(stack: Stack, key: Key, *arguments: str, named: bool = True) -> subproce
     }
     if named:
         environment["HALLPASS_STACK"] = STACK_NAME
-    command = [str(CLI), "grants", *arguments]
+    command = [str(COMMAND), "grants", *arguments]
     return subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
@@ -72,7 +71,7 @@ def table(stack: Stack, deployed: Deployment) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module", autouse=True)
 def cli() -> None:
-    assert CLI.exists(), "`make e2e` builds it"
+    assert COMMAND.exists(), "`make e2e` builds it"
 
 
 def test_a_pipeline_applies_and_a_reader_sees_that_nothing_is_left(
@@ -111,6 +110,35 @@ def test_an_operator_brings_an_old_content_back(stack: Stack, deployed: Deployme
         grant.write_text("grant: other\nprincipals: [corp/everyone]\n")
         told(run(stack, operator, "apply", "--yes", "--set", "rolled", "--allow-changes", "1", str(grant)))
         assert [item for item in table(stack, deployed) if item["grant"]["S"] == "rolled"] == []
+
+
+def test_a_reader_learns_what_a_caller_would_get_and_why(stack: Stack, deployed: Deployment, tmp_path: Path) -> None:
+    grant = tmp_path / "grants.yaml"
+    grant.write_text(EXPLAINED)
+    with user_with(stack.aws, deployed.outputs["OperatorPolicy"]) as operator:
+        told(run(stack, operator, "apply", "--yes", "--set", "explained", str(grant)))
+    asked = ("explain", "--json", "--issuer", "corp", "--subject", "carol", "--grant", "explained")
+    action = ("--action", "s3:GetObject", "--resource", f"arn:aws:s3:::{REPORTS}/2026/q3.csv")
+    with user_with(stack.aws, deployed.outputs["ReaderPolicy"]) as reader:
+        answer = json.loads(told(run(stack, reader, *asked, *action)))
+        assert (answer["code"], answer["decision"]["session"]) == ("issued", "allow"), answer
+        assert answer["decision"]["ceiling"] in ("allow", "implicit_deny"), answer
+        (item,) = answer["items"]
+        assert (item["principal"], item["used"]) == ("corp/everyone", True)
+        refused = json.loads(told(run(stack, reader, *asked[:-1], "nothing")))
+        assert (refused["code"], refused["session"]) == ("access_denied", None)
+    for sid, operation in (("ReadCeiling", "iam:List"), ("ReadPoliciesOfCeiling", "iam:GetPolicy")):
+        with user_without(stack.aws, deployed.outputs["ReaderPolicy"], sid) as key:
+            assert operation in run(stack, key, *asked, *action).stderr, sid
+
+
+EXPLAINED = f"""\
+grant: explained
+principals: [corp/everyone]
+policy:
+  Version: "2012-10-17"
+  Statement: [{{Effect: Allow, Action: "s3:GetObject", Resource: "arn:aws:s3:::{REPORTS}/*"}}]
+"""
 
 
 def test_each_statement_is_needed(stack: Stack, deployed: Deployment, tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_the_first_key_is_made_without_anybody(stack: Stack, deployed: Deploymen
     secret = stack.aws.client("secretsmanager").get_secret_value(SecretId=deployed.outputs["BrokerKey"])
     assert json.loads(secret["SecretString"]) == {"AccessKeyId": "", "SecretAccessKey": ""}
     assert keys(stack.aws, deployed) == {}
-    seed.put_grants(stack.aws, deploy.ROOT / "grants", deployed.outputs["GrantsTable"])
+    seed.apply_grants(stack.aws, deploy.ROOT / "grants", deployed.outputs["GrantsTable"])
     front = front_of(stack, deployed)
     answer = front.ask(token=token("carol"))
     assert (answer.status, answer.code) == (503, "temporarily_unavailable")
@@ -413,7 +413,9 @@ def test_who_looks_after_the_key_rotates_it_and_turns_keys_off_and_no_more(
         assert {what for what, do in work.items() if refusal(do, key=key) is None} == may
     for policy in ("OperatorPolicy", "ReaderPolicy", "CiPolicy"):
         with user_with(stack.aws, deployed.outputs[policy]) as key:
-            assert {what for what, do in work.items() if refusal(do, key=key) is None} <= {"grants", "the parts"}, policy
+            assert {what for what, do in work.items() if refusal(do, key=key) is None} <= {"grants", "the parts"}, (
+                policy
+            )
 
 
 # The stack comes and goes

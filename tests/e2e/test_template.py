@@ -29,6 +29,12 @@ WILDCARDS = {
         "FindTheParts",
         f"{ARN}:cloudformation:us-east-1:{ACCOUNT}:stack/hallpass/*",
     ): "a request names the stack by its name, and is judged without its id",
+    **{
+        (policy, "FindTheTables", f"{ARN}:cloudformation:us-east-1:{ACCOUNT}:stack/hallpass/*"): (
+            "a request names the stack by its name, and is judged without its id"
+        )
+        for policy in ("CiPolicy", "OperatorPolicy", "ReaderPolicy")
+    },
     ("ReaderPolicy", "FetchResultsOfQueries", "*"): "results of queries are known by an id, and by no resource",
     (
         "ApiMayInvoke",
@@ -985,6 +991,11 @@ def test_outputs_name_what_an_operator_needs() -> None:
     for name, output in outputs.items():
         assert output["Description"].strip(), name
         assert TEMPLATE.resolve(output["Value"]), name
+
+
+def test_the_output_says_of_the_issuers_what_the_function_reads() -> None:
+    variables = TEMPLATE.resources["Function"]["Properties"]["Environment"]["Variables"]
+    assert TEMPLATE.body["Outputs"]["Issuers"]["Value"] == variables["HALLPASS_ISSUERS"]
 
 
 def test_each_suppression_of_a_check_has_its_reason() -> None:

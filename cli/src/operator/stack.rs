@@ -74,9 +74,57 @@ impl Target {
     }
 }
 
+/// The parts of a stack that explanations need, as far as they can be named.
+#[derive(Debug, Default)]
+pub(crate) struct Explained {
+    pub(crate) grants: String,
+    /// The table of names.
+    pub(crate) state: Option<String>,
+    /// The configured issuers, as JSON.
+    pub(crate) issuers: Option<String>,
+    /// The broker user, whose permissions are the ceiling.
+    pub(crate) user: Option<String>,
+    /// Partition and account.
+    pub(crate) account: Option<(String, String)>,
+}
+
 impl Tables {
+    /// The SDK's settings, and what can be known of the stack.
+    pub(crate) async fn explained(&self) -> Result<(SdkConfig, Explained), Failure> {
+        let state = named(&[
+            (Named::Table, self.state_table.as_deref(), None),
+            (Named::Table, None, Some("HALLPASS_STATE").filter(|_| self.stack.is_none())),
+        ]);
+        let state = state.map(|(_, name)| name);
+        let (sdk, kind, name) = self.named_and_sdk().await?;
+        if matches!(kind, Named::Table) {
+            return Ok((sdk, Explained { grants: name, state, ..Explained::default() }));
+        }
+        let stack = describe(&name, &sdk).await?;
+        let explained = Explained {
+            grants: needed(&stack, &name, "GrantsTable")?,
+            state: state.or_else(|| output(&stack, "StateTable")),
+            issuers: output(&stack, "Issuers"),
+            user: output(&stack, "BrokerUser"),
+            account: stack.stack_id().and_then(|arn| {
+                let mut parts = arn.split(':').map(str::to_owned);
+                Some((parts.nth(1)?, parts.nth(2)?))
+            }),
+        };
+        Ok((sdk, explained))
+    }
+
     /// The SDK's settings, with credentials that were there just now, and the name of the table of grants.
     pub(crate) async fn grants(&self) -> Result<(SdkConfig, String), Failure> {
+        let (sdk, kind, name) = self.named_and_sdk().await?;
+        let table = match kind {
+            Named::Table => name,
+            Named::Stack => needed(&describe(&name, &sdk).await?, &name, "GrantsTable")?,
+        };
+        Ok((sdk, table))
+    }
+
+    async fn named_and_sdk(&self) -> Result<(SdkConfig, Named, String), Failure> {
         let named = named(&[
             (Named::Table, self.grants_table.as_deref(), None),
             (Named::Stack, self.stack.as_deref(), None),
@@ -87,12 +135,7 @@ impl Tables {
             let text = "which stack? Use --stack or set HALLPASS_STACK, or use --grants-table or set HALLPASS_TABLE";
             return Err(Failure::Usage(text.into()));
         };
-        let sdk = self.account.sdk().await?;
-        let table = match kind {
-            Named::Table => name,
-            Named::Stack => needed(&describe(&name, &sdk).await?, &name, "GrantsTable")?,
-        };
-        Ok((sdk, table))
+        Ok((self.account.sdk().await?, kind, name))
     }
 }
 

@@ -7,6 +7,8 @@ mod fmt;
 mod lint;
 #[cfg(test)]
 mod mistakes;
+#[cfg(test)]
+mod test;
 
 #[cfg(test)]
 mod run {

@@ -210,7 +210,7 @@ impl Expected<'_> {
         let findings = report["findings"].as_array().unwrap();
         let [finding] = findings.as_slice() else { return Err(report.to_string()) };
         let severity = finding["severity"].as_str().unwrap();
-        let is = |value: &Value, expected: usize| value.as_u64() == Some(expected as u64);
+        let is = |value: &Value, expected: usize| value.as_u64() == u64::try_from(expected).ok();
         let holds = [
             finding["file"] == *file,
             finding["rule"] == *rule,

@@ -229,7 +229,7 @@ async fn what_is_applied_is_in_the_table_its_history_and_its_manifest() {
     let world = World::new().await;
     world.files(&[("a", 900), ("b", 900)]);
     let run = world.apply(&["--yes", "--source", "commit 1"]).await;
-    assert!(run.exits(0).ends_with("Applied 2 changes.\n") && run.stderr.is_empty(), "{run:?}");
+    assert!(run.exits(0).ends_with("Applied 2 changes.\n"), "{run:?}");
     let item = &world.partition(WHO)["a"];
     let revision = item["revision"].as_str().unwrap();
     assert!(revision.starts_with("1-") && revision.len() == 18);
@@ -367,9 +367,9 @@ async fn every_part_of_a_change_is_conditional() {
 #[tokio::test]
 async fn a_lost_answer_is_met_by_the_same_write() {
     let world = World::with(&[("a", 900)]).await;
-    world.files(&[("a", 1_800)]);
-    for fault in [Fault::LosesAnswer, Fault::Answers(error(500, "InternalServerError")), Fault::Resets] {
-        world.files(&[("a", world.table()["a"] + 1)]);
+    let faults = [Fault::LosesAnswer, Fault::Answers(error(500, "InternalServerError")), Fault::Resets];
+    for (fault, duration) in faults.into_iter().zip(901..) {
+        world.files(&[("a", duration)]);
         world.deployed.dynamodb.server.fail_operation("TransactWriteItems", 1, &fault);
         world.apply(&["--yes"]).await.exits(0);
     }
@@ -413,12 +413,12 @@ async fn an_end_in_the_middle_is_finished_by_the_next_run() {
     let expired = Fault::Answers(error(400, "ExpiredTokenException"));
     let before: Vec<(&str, u64)> = vec![("a", 1_800), ("b", 1_800), ("c", 900), ("d", 900)];
     let after: Vec<(&str, u64)> = vec![("a", 900), ("c", 1_800), ("d", 1_800), ("e", 900)];
-    for stop in 0..5 {
+    // The scan is the first call.
+    for first in 1..6 {
         let world = World::with(&before).await;
         world.files(&after);
         let server = &world.deployed.dynamodb.server;
-        // The scan is the first call.
-        server.fail_operation_from(1 + stop, "TransactWriteItems", 100, &expired);
+        server.fail_operation_from(first, "TransactWriteItems", 100, &expired);
         let run = world.apply(&["--yes"]).await;
         ends(&run, 1, &["ExpiredTokenException", "of 5 changes are done"]);
         assert!(run.stdout.contains("Not done:"), "{run:?}");
@@ -440,7 +440,7 @@ async fn who_may_not_write_is_told_what_is_missing() {
     ends(&world.apply(&["--yes"]).await, 1, &["AccessDeniedException", "dynamodb:PutItem"]);
     world.deployed.dynamodb.server.fail_operation("Scan", 1, &denied);
     ends(&world.plan(&[]).await, 1, &["AccessDeniedException", "dynamodb:Scan"]);
-    world.deployed.account().refused.insert("GetCallerIdentity", "AccessDenied");
+    world.deployed.refuse("GetCallerIdentity", "AccessDenied");
     ends(&world.apply(&["--yes"]).await, 1, &["STS", "sts:GetCallerIdentity"]);
     assert!(world.deployed.dynamodb.grants().is_empty());
 }

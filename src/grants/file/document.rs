@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Finding;
 use crate::grants::{Attributes, GrantName, Item, Principal};
@@ -145,7 +145,7 @@ fn rest(attributes: &Attributes, problems: &Problems) -> Option<Item> {
         match place {
             // One about which nothing is to be said keeps the places of those behind it.
             Some(place) => {
-                *place = json!({"Effect": "Allow", "Action": "none:None", "Resource": "arn:aws:none:::none"})
+                *place = json!({"Effect": "Allow", "Action": "none:None", "Resource": "arn:aws:none:::none"});
             }
             None => drop(rest.remove(name)),
         }
@@ -252,8 +252,5 @@ pub(in crate::grants) fn span(node: &Node, problem: &Problem) -> Span {
 }
 
 fn found(node: &Node) -> String {
-    match node.value() {
-        Value::String(text) => quoted(text),
-        other => quoted(other),
-    }
+    node.as_str().map_or_else(|| quoted(node.value()), quoted)
 }

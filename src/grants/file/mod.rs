@@ -43,7 +43,7 @@ pub struct Files {
     /// Documents without what is wrong with them, which serve to find more.
     damaged: Vec<Document>,
     findings: Vec<Finding>,
-    files: Vec<File>,
+    read: Vec<File>,
     skipped: Vec<PathBuf>,
     is_unreadable: bool,
     grants: usize,
@@ -114,7 +114,7 @@ impl Files {
     /// The files that were read, sorted by their paths.
     #[must_use]
     pub fn files(&self) -> &[File] {
-        &self.files
+        &self.read
     }
 
     /// Paths that were given, and are not grant files.
@@ -190,7 +190,7 @@ impl Reading {
             let documents = if is_whole { &mut self.files.documents } else { &mut self.files.damaged };
             documents.extend(read.document);
         }
-        self.files.files.push(File { path, source, comments: text.comments });
+        self.files.read.push(File { path, source, comments: text.comments });
     }
 
     fn unreadable(&mut self, path: PathBuf, says: &str) {

@@ -7,12 +7,15 @@ mod command;
 #[cfg(feature = "operator")]
 mod difference;
 #[cfg(feature = "operator")]
+mod explain;
+#[cfg(feature = "operator")]
 mod export;
 #[cfg(feature = "operator")]
 mod files;
 mod fmt;
 #[cfg(feature = "operator")]
 mod history;
+mod inputs;
 mod lint;
 #[cfg(feature = "operator")]
 mod order;
@@ -24,6 +27,7 @@ mod set;
 mod show;
 #[cfg(feature = "operator")]
 mod table;
+mod test;
 #[cfg(all(test, feature = "operator"))]
 mod tests;
 #[cfg(feature = "operator")]
@@ -44,12 +48,17 @@ pub(crate) enum Command {
     Lint(lint::Arguments),
     /// Bring grant files into their one form
     Fmt(fmt::Arguments),
+    /// Run the tests beside grant files, without asking AWS
+    Test(test::Arguments),
     /// Show what `apply` would change, and change nothing
     #[cfg(feature = "operator")]
     Plan(command::Plan),
     /// Make the table say what the files say
     #[cfg(feature = "operator")]
     Apply(command::Apply),
+    /// Show what a caller would get, and why
+    #[cfg(feature = "operator")]
+    Explain(explain::Arguments),
     /// Write files that say what the table says
     #[cfg(feature = "operator")]
     Export(export::Export),
@@ -65,20 +74,19 @@ impl Command {
     /// Runs the command.
     #[cfg_attr(
         not(feature = "operator"),
-        expect(
-            clippy::unused_async,
-            unused_variables,
-            reason = "what works without AWS neither waits nor writes times"
-        )
+        expect(clippy::unused_async, reason = "what works without AWS does not wait")
     )]
     pub(crate) async fn run(self, now: SystemTime) -> Result<Outcome, Failure> {
         match self {
             Self::Lint(arguments) => arguments.run(),
             Self::Fmt(arguments) => arguments.run(),
+            Self::Test(arguments) => arguments.run(now),
             #[cfg(feature = "operator")]
             Self::Plan(plan) => plan.run().await,
             #[cfg(feature = "operator")]
             Self::Apply(apply) => apply.run(now).await,
+            #[cfg(feature = "operator")]
+            Self::Explain(explain) => explain.run(now).await,
             #[cfg(feature = "operator")]
             Self::Export(export) => export.run().await,
             #[cfg(feature = "operator")]

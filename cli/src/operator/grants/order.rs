@@ -12,7 +12,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use hallpass::grants::{Attributes, ChangeEffect, Content, Item, Revision, effect, is_content};
+use hallpass::grants::{Attributes, ChangeEffect, Content, Item, Others, Revision, effect, is_content};
 use hallpass::read::json;
 use serde_json::Value;
 
@@ -155,9 +155,9 @@ fn is_between(plan: &Plan<'_>, change: &Change<'_>, middle: &Attributes) -> bool
     let before = change.before.map(Stored::item);
     let (false, Ok(middle)) = (before == Some(None), Item::read(middle)) else { return false };
     let (before, after) = (before.flatten(), change.after.map(|after| &after.item));
-    let others = plan.meetings.others(change.key, before.as_ref(), after);
-    let first = effect(before.as_ref(), Some(&middle), &others);
-    let second = effect(Some(&middle), after, &others);
+    let others = Others::of(plan.meetings.others(change.key, before.as_ref(), after));
+    let first = effect(before.as_ref(), Some(&middle), others);
+    let second = effect(Some(&middle), after, others);
     matches!(first, ChangeEffect::Narrows | ChangeEffect::Same)
         && matches!(second, ChangeEffect::Widens | ChangeEffect::Same)
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use data_encoding::HEXLOWER;
-use hallpass::grants::{Attributes, ChangeEffect, Content, Item, Revision, effect};
+use hallpass::grants::{Attributes, ChangeEffect, Content, Item, Others, Revision, effect};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -241,7 +241,9 @@ fn label(before: Option<&Stored>, after: Option<&Wanted>, others: &[&Item]) -> C
     }
     match before.map(Stored::item) {
         Some(None) => ChangeEffect::Mixed,
-        before => effect(before.flatten().as_ref(), after.map(|wanted| &wanted.item), others),
+        before => {
+            effect(before.flatten().as_ref(), after.map(|wanted| &wanted.item), Others::of(others.iter().copied()))
+        }
     }
 }
 
@@ -345,7 +347,7 @@ impl<'a> Plan<'a> {
             }
             let seen = stored.map(|stored| (stored.revision_text(), stored.content.as_value()));
             let wanted = wanted.map(|wanted| &wanted.attributes);
-            add(&mut id, &json!([key.principal, key.grant, seen, managed, other, wanted, written]));
+            add(&mut id, &(key, seen, managed, other, wanted, written));
         }
         plan.id = HEXLOWER.encode(&id.finalize());
         plan

@@ -341,7 +341,7 @@ fn many_changes_at_once_are_an_excess() {
         let plan = plan(&files, &table, &options);
         assert_eq!(plan.excess().is_some(), excess, "{deleted} {updated}");
         assert_eq!(plan.text().contains("--allow-changes"), excess);
-        assert_eq!(plan.excess().is_none_or(|excess| excess.changed == deleted + updated), true);
+        assert!(plan.excess().is_none_or(|excess| excess.changed == deleted + updated));
     }
     let few = applied(&[("corp/everyone", "a", item(900)), ("corp/everyone", "b", item(900))]);
     let only =
@@ -364,11 +364,8 @@ fn a_table_cannot_write_to_the_terminal_or_into_markdown() {
 #[test]
 fn markdown_fits_into_a_comment() {
     let grants: Vec<String> = (0..2_000).map(|number| format!("grant-{number}")).collect();
-    let items: Vec<_> = grants
-        .iter()
-        .enumerate()
-        .map(|(index, grant)| ("corp/everyone", grant.as_str(), item(900 + index as u64)))
-        .collect();
+    let items = grants.iter().zip(900..).map(|(grant, duration)| ("corp/everyone", grant.as_str(), item(duration)));
+    let items: Vec<_> = items.collect();
     let (files, table, options) = (desired(&items), Snapshot::default(), options("default"));
     let plan = plan(&files, &table, &options);
     let text = plan.markdown();

@@ -87,13 +87,33 @@ impl Body {
     fn sort(&mut self, place: Place) {
         match self {
             Self::Scalar(_) => {}
-            Self::List(items, _) => items.iter_mut().for_each(|item| item.value.sort(place.inside())),
+            Self::List(items, _) => {
+                for item in items {
+                    item.value.sort(place.inside());
+                    item.lift();
+                }
+            }
             Self::Map(items, _) => {
                 items.sort_by(|one, two| place.rank(&one.key).cmp(&place.rank(&two.key)));
                 for item in items {
                     item.value.sort(place.at(&item.key));
                 }
             }
+        }
+    }
+}
+
+impl Item {
+    /// Takes over the comments above the first key or value in this one of a list: on their line there is its dash.
+    fn lift(&mut self) {
+        let (Body::List(items, _) | Body::Map(items, _)) = &mut self.value else { return };
+        let Some(first) = items.first_mut() else { return };
+        self.lead.append(&mut first.lead);
+        first.is_apart = false;
+        if let Body::List(items, tail) | Body::Map(items, tail) = &mut first.value
+            && items.is_empty()
+        {
+            self.lead.append(tail);
         }
     }
 }
@@ -127,7 +147,7 @@ impl Reader<'_> {
         let end = self.end_of_document(node.span.end);
         let mut body = self.body(node, 0, end);
         let trail = self.trail(node.span.end, end);
-        let tail = self.lines_before(end);
+        let behind = self.lines_before(end);
         // What silences a finding has to stay above its key.
         if let (Body::Map(items, _), false) = (&mut body, is_apart)
             && let Some(first) = items.first_mut()
@@ -136,10 +156,12 @@ impl Reader<'_> {
                 .iter()
                 .rposition(|line| !line.text.starts_with("# hallpass:"))
                 .map_or(0, |at| at.saturating_add(1));
-            first.lead = head.split_off(stays);
+            let mut above = head.split_off(stays);
+            above.append(&mut first.lead);
+            first.lead = above;
         }
         body.sort(Place::Document);
-        Commented { head, is_apart, body: Some(body), trail, tail }
+        Commented { head, is_apart, body: Some(body), trail, tail: behind }
     }
 
     /// Where the line begins that ends a document: `---` or `...`.
@@ -197,15 +219,8 @@ impl Reader<'_> {
     fn list_item(&mut self, node: &Node, column: usize, limit: usize) -> Item {
         let before = self.comments.peek().map(|comment| comment.span.start).filter(|at| *at < node.span.start);
         let is_apart = self.is_apart(before.unwrap_or(node.span.start));
-        let mut lead = self.lines_before(node.span.start);
-        let mut value = self.body(node, column, limit);
-        // The first line of a map or a list in a list is that of its dash.
-        if let Body::List(items, _) | Body::Map(items, _) = &mut value
-            && let Some(first) = items.first_mut()
-        {
-            lead.append(&mut first.lead);
-            first.is_apart = false;
-        }
+        let lead = self.lines_before(node.span.start);
+        let value = self.body(node, column, limit);
         let trail = self.trail(node.span.end, limit);
         Item { key: String::new(), is_apart, lead, value, trail }
     }

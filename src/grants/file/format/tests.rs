@@ -98,6 +98,9 @@ fn documents_stay_and_empty_ones_go() {
             "a:\n  b:\n    c: 1\n    # in b\n  # in a\n# in the document\nd: 1\n",
         ),
         ("a: |  # b\n  c\n  d\ne: >\n  f\n  g\n", "a: | # b\n  c\n  d\ne: |\n  f g\n"),
+        ("a: \n      # f\n  |\n      text\n\n      more\n", "# f\na: |\n  text\n\n  more\n"),
+        ("- c: |\n    t\n    u\n# d\n  a: 1\n", "# d\n- a: 1\n  c: |\n    t\n    u\n"),
+        ("- b: |\n    t\n    u\n  a: [ # d\n    ]\n", "# d\n- a: []\n  b: |\n    t\n    u\n"),
         ("- # a\n  b: 1\n- - c\n", "# a\n- {b: 1}\n- [c]\n"),
     ] {
         assert_eq!(formatted(text), expected, "{text:?}");

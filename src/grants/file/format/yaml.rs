@@ -227,10 +227,10 @@ fn is_block(text: &str) -> bool {
 }
 
 fn scalar(value: &Value, in_flow: bool) -> String {
-    match value {
-        Value::String(text) if is_plain(text, in_flow) => text.clone(),
-        Value::String(text) => quoted(text),
-        other => other.to_string(),
+    match value.as_str() {
+        Some(text) if is_plain(text, in_flow) => text.to_owned(),
+        Some(text) => quoted(text),
+        None => value.to_string(),
     }
 }
 
@@ -271,7 +271,7 @@ fn quoted(text: &str) -> String {
             '\t' => quoted.push_str("\\t"),
             '\r' => quoted.push_str("\\r"),
             c if is_plain_character(c) => quoted.push(c),
-            c => quoted.push_str(&format!("\\U{:08X}", u32::from(c))),
+            c => quoted.extend(format!("\\U{:08X}", u32::from(c)).chars()),
         }
     }
     quoted.push('"');

@@ -173,6 +173,11 @@ impl DynamoDb {
         lock(&self.tables).items.retain(|key, _| key.table != GRANTS);
     }
 
+    /// Empties the state table.
+    pub fn clear_records(&self) {
+        lock(&self.tables).items.retain(|key, _| key.table != STATE);
+    }
+
     /// Puts a record into the state table. Attributes are plain JSON, as [`attribute`] types them.
     pub fn record(&self, id: &str, attributes: &Value) {
         let (key, record) = Key::record(id).with(typed(attributes));

@@ -1,9 +1,10 @@
 //! How do findings become tests that fail?
 //!
 //! A file is a suite, and a finding a test of it that fails. A file without findings is a test that passes. The format is
-//! that of Ant's JUnit task, which CI systems read.
+//! that of Ant's `JUnit` task, which CI systems read.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use hallpass::grants::file::Finding;
 
@@ -20,18 +21,20 @@ pub(super) fn report(report: &Report) -> String {
     let tests: usize = suites.values().map(|findings| findings.len().max(1)).sum();
     let failures = report.findings.len();
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    out.push_str(&format!(
-        "<testsuites name=\"hallpass grants lint\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\">\n"
-    ));
+    // Writing into memory does not fail.
+    let _ = writeln!(
+        out,
+        "<testsuites name=\"hallpass grants lint\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\">"
+    );
     for (path, findings) in &suites {
         let name = escaped(path);
         let (tests, failures) = (findings.len().max(1), findings.len());
         let head = format!(
             "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" skipped=\"0\""
         );
-        out.push_str(&format!("{head} time=\"0\">\n"));
+        let _ = writeln!(out, "{head} time=\"0\">");
         if findings.is_empty() {
-            out.push_str(&format!("    <testcase name=\"lint\" classname=\"{name}\" time=\"0\"/>\n"));
+            let _ = writeln!(out, "    <testcase name=\"lint\" classname=\"{name}\" time=\"0\"/>");
         }
         for finding in findings {
             out.push_str(&case(finding, &name));
@@ -65,7 +68,9 @@ fn escaped(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&apos;"),
-            '\t' | '\n' | '\r' => out.push_str(&format!("&#{};", u32::from(c))),
+            '\t' => out.push_str("&#9;"),
+            '\n' => out.push_str("&#10;"),
+            '\r' => out.push_str("&#13;"),
             c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
             c => out.push(c),
         }

@@ -10,12 +10,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use hallpass::grants::file::{Files, Finding};
-use hallpass::identity::{Issuer, parse_issuers};
-use hallpass::read::problems::Problems;
 use hallpass::read::rule::Severity;
-use hallpass::read::text::read_file;
 
-use super::Paths;
+use super::{Paths, inputs};
 use crate::failure::Failure;
 use crate::output::{Outcome, note, print};
 
@@ -33,7 +30,7 @@ pub(crate) struct Arguments {
     /// Exit with 3 if there are warnings, too
     #[arg(long)]
     deny_warnings: bool,
-    /// The value of HALLPASS_ISSUERS in a file, to check principals and requirements against the issuers
+    /// A file with the issuers, as the function's variable has them, to check principals and requirements against them
     #[arg(long, value_name = "FILE")]
     issuers: Option<PathBuf>,
     #[command(flatten)]
@@ -66,7 +63,7 @@ pub(super) struct Report {
 
 impl Arguments {
     pub(super) fn run(self) -> Result<Outcome, Failure> {
-        let issuers = self.issuers.as_ref().map(read_issuers).transpose()?;
+        let issuers = self.issuers.as_ref().map(|path| inputs::issuers_of_file(path)).transpose()?;
         let files = Files::read(&self.paths.paths);
         for path in files.skipped() {
             note(&format!("skipped: {} is not a grant file", path.display()));
@@ -111,13 +108,4 @@ impl Report {
     fn count(&self, severity: Severity) -> usize {
         self.findings.iter().filter(|finding| finding.severity() == severity).count()
     }
-}
-
-fn read_issuers(path: &PathBuf) -> Result<Vec<Issuer>, Failure> {
-    let failed = |says: String| Failure::new(format!("{}: {says}", path.display()));
-    let bytes = read_file(path).map_err(|error| failed(error.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|_| failed("is not UTF-8".into()))?;
-    let mut problems = Problems::default();
-    let issuers = parse_issuers(text.trim(), &mut problems);
-    if problems.is_empty() { Ok(issuers) } else { Err(failed(problems.to_string())) }
 }

@@ -86,7 +86,7 @@ fn escaped(name: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            out.extend(format!("%{byte:02X}").chars());
         }
     }
     out

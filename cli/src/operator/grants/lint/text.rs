@@ -1,5 +1,6 @@
 //! How do people read findings?
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use hallpass::grants::file::Finding;
@@ -50,15 +51,17 @@ fn with_line(headline: String, source: &Source, place: Place, span: Span, proble
     let mut text = headline;
     if let Some(line) = source.line(place.line).filter(|_| !source.text().is_empty()) {
         let (shown, before) = window(line, place.column);
-        let marked = source.slice(span).lines().next().unwrap_or_default().chars().count().max(1);
+        let length = source.slice(span).lines().next().unwrap_or_default().chars().count().max(1);
         let room = shown.chars().count().saturating_sub(before).max(1);
         let number = place.line.to_string();
         let margin = " ".repeat(number.len());
-        let marker = format!("{}{}", " ".repeat(before), "^".repeat(marked.min(room)));
-        text.push_str(&format!("\n {margin} |\n {number} | {shown}\n {margin} | {marker}"));
+        let pointed = format!("{}{}", " ".repeat(before), "^".repeat(length.min(room)));
+        // Writing into memory does not fail.
+        let _ = write!(text, "\n {margin} |\n {number} | {shown}\n {margin} | {pointed}");
     }
     if let Some(help) = &problem.help {
-        text.push_str(&plain(&format!("\n  help: {help}")).replacen("\\u{a}", "\n", 1));
+        text += "\n  help: ";
+        text += &plain(help);
     }
     text
 }
