@@ -51,10 +51,8 @@ impl Part {
     }
 
     fn line(&self, sign: char) -> Line {
-        let value = match &self.written {
-            Value::String(text) if self.attribute == "description" => shown(text),
-            value => shown(&value.to_string()),
-        };
+        let description = self.written.as_str().filter(|_| self.attribute == "description");
+        let value = description.map_or_else(|| shown(&self.written.to_string()), shown);
         Line { sign, attribute: shown(&self.attribute), value }
     }
 }

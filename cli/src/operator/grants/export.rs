@@ -176,7 +176,8 @@ fn file_name(grant: &str, index: usize) -> String {
     let before = if DEVICES.contains(&stem) || is_port("com") || is_port("lpt") { "+" } else { "" };
     let number = if index > 0 { format!("+{}", index.saturating_add(1)) } else { String::new() };
     // `*.test.yaml` are tests.
-    let behind = if grant.ends_with(".test") && index == 0 { "+" } else { "" };
+    let is_test = grant.rsplit_once('.').is_some_and(|(_, last)| last == "test");
+    let behind = if is_test && index == 0 { "+" } else { "" };
     format!("{before}{grant}{number}{behind}.yaml")
 }
 

@@ -364,7 +364,7 @@ impl<'a> Plan<'a> {
 
     /// Whether the files and the table differ, also in what is left alone.
     pub(super) fn has_changes(&self) -> bool {
-        !self.changes.is_empty() || !self.drift.is_empty() || self.undone().any(|left| left.differs())
+        !self.changes.is_empty() || !self.drift.is_empty() || self.undone().any(Left::differs)
     }
 
     /// What the files or the manifest name, and the plan leaves alone.

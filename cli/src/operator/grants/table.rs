@@ -253,8 +253,8 @@ impl Snapshot {
 
     /// The other set whose manifest has the item, with the revision there.
     pub(super) fn other_owner(&self, set: &str, key: &Key) -> Option<(&str, &str)> {
-        let others = self.manifests.iter().filter(|(other, _)| *other != set);
-        others.filter_map(|(other, items)| Some((other.as_str(), items.get(key)?.as_str()))).next()
+        let mut others = self.manifests.iter().filter(|(other, _)| *other != set);
+        others.find_map(|(other, items)| Some((other.as_str(), items.get(key)?.as_str())))
     }
 }
 
