@@ -186,8 +186,9 @@ impl Arguments {
         let mut claims = match (&self.claims, &self.token_file) {
             (Some(path), _) => inputs::object(path)?,
             (None, Some(path)) => {
+                let claims = claims_of_token(inputs::text(path)?.trim())?;
                 note("the token is read, not verified");
-                claims_of_token(inputs::text(path)?.trim())?
+                claims
             }
             (None, None) => return Ok(None),
         };
