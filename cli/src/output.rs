@@ -17,7 +17,7 @@ pub(crate) enum Outcome {
     Done,
     /// 3: problems were found.
     Problems,
-    /// 4: there are changes, for those who asked to be told so.
+    /// 4: there are changes, for those who asked for this code.
     #[cfg_attr(not(feature = "files"), expect(dead_code, reason = "operators' commands end so"))]
     Changes,
     /// The exit code of the command that was run.

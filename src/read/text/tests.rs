@@ -216,7 +216,7 @@ fn what_is_not_json_is_refused_at_its_place() {
         ("// c\n{}", &["1:1 Syntax"]),
         ("{} {}", &["1:4 Syntax"]),
         ("{\"a\":\n01}", &["2:1 Syntax"]),
-        ("{\"a\":tru}", &["1:6 Syntax"]),
+        ("{\"a\":nul}", &["1:6 Syntax"]),
         ("{\"a\":1e999}", &["1:6 Syntax"]),
         ("\"a", &["1:1 Syntax"]),
         ("\"\\ud800\"", &["1:1 Syntax"]),

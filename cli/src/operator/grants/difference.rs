@@ -44,7 +44,7 @@ impl PartialEq for Part {
 }
 
 impl Part {
-    /// A part of the attribute `name`, which would mean the same in an item with nothing but `alone` in it.
+    /// A part of the attribute `name`, which would mean the same in an item with only `alone` in it.
     fn new(attribute: impl Into<String>, written: &Value, name: &str, alone: Value) -> Self {
         let canonical = Content::of(&Map::from_iter([(name.to_owned(), alone)]));
         Self { attribute: attribute.into(), written: written.clone(), canonical }

@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::operator::stack::Tables;
 use crate::output::{Outcome, Output, note};
 
-/// A file of grants may have 1 MiB. Some room is left for whoever edits it.
+/// A file of grants may have 1 MiB. Some room is left for edits.
 const LARGEST_FILE: usize = 900_000;
 /// A document with more principals than this could be too large for a file by itself.
 const MOST_PRINCIPALS: usize = 1_000;
@@ -229,7 +229,7 @@ fn put(dir: &Path, texts: &BTreeMap<String, String>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Files beside their places, which are deleted if they do not take them.
+/// Files next to their places, which are deleted if they do not take them.
 #[derive(Debug, Default)]
 struct Made(Vec<(PathBuf, PathBuf)>);
 

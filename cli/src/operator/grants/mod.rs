@@ -50,7 +50,7 @@ pub(crate) enum Command {
     Lint(lint::Arguments),
     /// Bring grant files into their one form
     Fmt(fmt::Arguments),
-    /// Run the tests beside grant files, without asking AWS
+    /// Run the tests next to grant files, without asking AWS
     Test(test::Arguments),
     /// Show what `apply` would change, and change nothing
     #[cfg(feature = "operator")]

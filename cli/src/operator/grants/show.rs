@@ -177,7 +177,7 @@ impl<'a> Plan<'a> {
                 ),
                 keys(&drift),
             ),
-            ("Blocked, whatever is granted:".to_owned(), blocked),
+            ("Blocked, despite all grants:".to_owned(), blocked),
         ];
         notes.into_iter().filter(|(_, notes)| !notes.is_empty()).collect()
     }

@@ -166,7 +166,7 @@ impl Writer {
         .build())
     }
 
-    /// What was found, if the history has not got it, and what comes of it. Forgetting an item that is gone is no change.
+    /// What was found, if the history has not got it, and what comes of it. Forgetting an item that is gone changes nothing.
     fn history(&self, write: &Write<'_>) -> Result<Vec<TransactWriteItem>, BuildError> {
         let mut entries = Vec::new();
         if let (Some(found), Seen::Item(record)) = (&write.found, &write.seen) {
