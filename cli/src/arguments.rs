@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 #[cfg(feature = "files")]
 use crate::operator;
+use crate::pages;
 #[cfg(feature = "person")]
 use crate::person;
 
@@ -51,4 +52,8 @@ pub(crate) enum Command {
     #[cfg(feature = "files")]
     #[command(subcommand)]
     Grants(operator::grants::Command),
+    Completions(pages::Completions),
+    /// For whoever makes a package, so the list of commands is without it.
+    #[command(hide = true)]
+    Man(pages::Man),
 }

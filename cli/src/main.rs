@@ -16,6 +16,7 @@ mod failure;
 #[cfg(feature = "files")]
 mod operator;
 mod output;
+mod pages;
 #[cfg(feature = "person")]
 mod person;
 
@@ -63,6 +64,8 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
         Command::Doctor(command) => command.run(&World::here(now)).await,
         #[cfg(feature = "files")]
         Command::Grants(command) => command.run(now()).await,
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
     }
 }
 
