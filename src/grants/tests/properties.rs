@@ -151,17 +151,6 @@ fn replaced(document: &Value, by: &str) -> Value {
 }
 
 proptest! {
-    #[cfg(feature = "files")]
-    #[test]
-    fn an_explanation_is_what_the_function_decides(case in any_case(), reversed in any::<bool>()) {
-        let explanation = case.explain(reversed);
-        prop_assert_eq!(&explanation.outcome, &case.decide());
-        let used = explanation.items.iter().filter(|item| item.used).count();
-        if let Ok(pending) = &explanation.outcome {
-            prop_assert_eq!(used, pending.describe().matched().len());
-        }
-    }
-
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
@@ -346,6 +335,19 @@ proptest! {
             let caller = caller();
             let name = FederatedName::of(&caller).unwrap();
             prop_assert_eq!(template.fill(&caller, &name), Ok(text));
+        }
+    }
+}
+
+#[cfg(feature = "files")]
+proptest! {
+    #[test]
+    fn an_explanation_is_what_the_function_decides(case in any_case(), reversed in any::<bool>()) {
+        let explanation = case.explain(reversed);
+        prop_assert_eq!(&explanation.outcome, &case.decide());
+        let used = explanation.items.iter().filter(|item| item.used).count();
+        if let Ok(pending) = &explanation.outcome {
+            prop_assert_eq!(used, pending.describe().matched().len());
         }
     }
 }
