@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use aws_config::default_provider::region::DefaultRegionChain;
 use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_cloudformation::types::Stack as Description;
@@ -165,7 +167,14 @@ impl Account {
         }
         if let Some(profile) = &self.profile {
             // The SDK would try the environment first. Who names a profile means its account, as with the AWS CLI.
-            let credentials = ProfileFileCredentialsProvider::builder().profile_name(profile).build();
+            // A profile that assumes a role asks STS in the region that is meant.
+            let region = match &self.region {
+                Some(region) => Some(Region::new(region.clone())),
+                None => DefaultRegionChain::builder().profile_name(profile).build().region().await,
+            };
+            let config = ProviderConfig::without_region().with_region(region);
+            let credentials =
+                ProfileFileCredentialsProvider::builder().configure(&config).profile_name(profile).build();
             loader = loader.profile_name(profile).credentials_provider(credentials);
         }
         let sdk = loader.load().await;

@@ -84,7 +84,6 @@ async fn each_refusal_has_the_code_of_the_api() {
         (&["--duration", "7200"], json!({}), "invalid_request"),
         (&[], json!({"require": {"amr": ["mfa"]}}), "insufficient_user_authentication"),
         (&[], json!({"colour": "red"}), "grant_unusable"),
-        (&[], json!({"pin_source_ip": true}), "invalid_request"),
         (&["--claim", "/groups=7"], json!({}), "groups_unavailable"),
         (&["--from", "203.0.113.7"], json!({"pin_source_ip": true}), "issued"),
         (&["--claim", "/amr=[\"mfa\"]"], json!({"require": {"amr": ["mfa"]}}), "issued"),
@@ -98,6 +97,9 @@ async fn each_refusal_has_the_code_of_the_api() {
         assert_eq!(told["session"].is_null(), code != "issued");
     }
     let deployed = granted().await;
+    deployed.dynamodb.grant("corp/group/analysts", "default", &json!({"pin_source_ip": true}));
+    let pinned = run(&deployed, &CAROL).await;
+    assert!(pinned.code == 2 && pinned.stderr.contains("--from"), "{pinned:?}");
     deployed.dynamodb.block("corp/everyone");
     let told = told(&deployed, &CAROL).await;
     assert_eq!(

@@ -120,7 +120,11 @@ pub fn effect(before: Option<&Item>, after: Option<&Item>, others: Others) -> Ch
     match (before, after) {
         (None, None) => ChangeEffect::Same,
         (None, Some(created)) => created.creation(others),
-        (Some(deleted), None) => deleted.creation(others).reversed(),
+        (Some(deleted), None) => match deleted.creation(others) {
+            // To take a limit away is never labelled as less.
+            ChangeEffect::Mixed if others.longest.is_none() => ChangeEffect::Widens,
+            creation => creation.reversed(),
+        },
         (Some(before), Some(after)) => after.update_of(before, others),
     }
 }
@@ -133,7 +137,8 @@ impl Item {
         let gives = self.allows() || !self.policy_arns.is_empty() || !self.tags.is_empty();
         let only_limits = !gives && (self.denies() || !self.require.is_empty() || self.pin_source_ip);
         if only_limits {
-            return ChangeEffect::Narrows;
+            // With nothing to limit, it makes sessions that were not there, and resource policies may name them.
+            return if others.longest.is_some() { ChangeEffect::Narrows } else { ChangeEffect::Mixed };
         }
         // It makes the grant exist, though it may allow nothing itself.
         if self.limits(others) { ChangeEffect::Mixed } else { ChangeEffect::Widens }
@@ -208,15 +213,10 @@ impl Item {
         lost.and(won).and(ends)
     }
 
-    /// A managed policy may deny, so that a session without it is not known to be narrower.
+    /// A managed policy may deny, so that a session is known to be neither wider with it nor narrower without it.
     fn update_of_arns(&self, before: &Self) -> ChangeEffect {
         let of = |item: &Self| item.policy_arns.iter().cloned().collect::<BTreeSet<PolicyArn>>();
-        let (old, new) = (of(before), of(self));
-        match (new.is_superset(&old), new.is_subset(&old)) {
-            (true, true) => ChangeEffect::Same,
-            (true, false) => ChangeEffect::Widens,
-            (false, _) => ChangeEffect::Mixed,
-        }
+        if of(before) == of(self) { ChangeEffect::Same } else { ChangeEffect::Mixed }
     }
 
     /// Whether whoever meets its requirement meets the other's, and would with any other requirement beside both.

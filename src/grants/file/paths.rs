@@ -78,8 +78,9 @@ impl Collected {
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => self.walk(path, above, found),
             Ok(_) if self.wants(path) => found.push(path.into()),
-            Err(error) if self.wants(path) => self.cannot(path, &error),
-            Ok(_) | Err(_) => {}
+            Ok(_) => {}
+            // A link that leads nowhere may have been a folder of grants, and what is missing would be deleted.
+            Err(error) => self.cannot(path, &error),
         }
     }
 

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 pub use self::file::TestFiles;
 use super::evaluate::{Asked, Circumstances, Context, Decision, Policies, Verdict, evaluate};
 use super::explain::{ISSUED, Known, explain};
-use super::{GrantName, Request, Session};
+use super::{GrantName, Principal, Request, Session};
 use crate::identity::{Issuer, TokenError, put_claim, suppose};
 use crate::read::text::Place;
 use crate::session::SessionDuration;
@@ -104,7 +104,7 @@ impl Test {
     /// Everything that is not as expected.
     pub fn run(
         &self,
-        known: Known,
+        mut known: Known,
         issuers: &[Issuer],
         ceiling: Option<&Policies>,
         now: SystemTime,
@@ -116,6 +116,10 @@ impl Test {
             Err(NoCaller::Token(error)) => return self.compare(error.code().as_str(), error.reason()),
             Err(error) => return Err(vec![error.to_string()]),
         };
+        // Nobody can look the owner of a name up here, so it is supposed to be the caller's.
+        if known.name_owner.is_none() && caller.name_rule().is_some() {
+            known.name_owner = Some(Principal::user(&caller).as_str().to_owned());
+        }
         let explanation = explain(&caller, &request, known, now);
         let pending = match &explanation.outcome {
             Ok(pending) if self.expect == ISSUED => pending,
@@ -182,7 +186,10 @@ impl Expectation {
         let why = match decision {
             Decision::Unknown => {
                 let missing = verdict.missing().iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-                format!("is unknown: give `context` or `absent` for {missing}")
+                match verdict.by() {
+                    Some(by) if missing.is_empty() => format!("is unknown: it depends on {by}"),
+                    _ => format!("is unknown: give `context` or `absent` for {missing}"),
+                }
             }
             Decision::Allow | Decision::Deny | Decision::ImplicitDeny => match verdict.by() {
                 Some(by) => format!("is {decision}, by {by}"),

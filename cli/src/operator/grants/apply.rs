@@ -92,7 +92,11 @@ impl<'a> Applied<'a> {
                         progress.show(done.len());
                     }
                     (Ok(Written::Conflict), Some(Stopped::Conflict(all))) => all.extend(keys()),
-                    (Ok(Written::Conflict), _) => stopped = Some(Stopped::Conflict(keys().collect())),
+                    // What failed says more, and what is perhaps written must be told.
+                    (Ok(Written::Conflict), Some(Stopped::Failed(..))) => {}
+                    (Ok(Written::Conflict), None | Some(Stopped::Interrupted)) => {
+                        stopped = Some(Stopped::Conflict(keys().collect()))
+                    }
                     (Err(Unwritten { is_unknown, .. }), Some(Stopped::Failed(_, all))) => {
                         all.extend(keys().filter(|_| is_unknown));
                     }

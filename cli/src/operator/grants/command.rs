@@ -13,7 +13,7 @@ use super::plan::{self, Desired, Options};
 use super::set::SetName;
 use super::table::{Reader, Snapshot};
 use super::write::Writer;
-use super::{Paths, files};
+use super::{Paths, files, inputs};
 use crate::failure::Failure;
 use crate::operator::stack::Tables;
 use crate::output::{Outcome, Output, note, print, print_json};
@@ -97,8 +97,12 @@ struct Read {
 
 impl Planned {
     async fn read(self) -> Result<Read, Failure> {
-        let desired = files::desired(&self.paths.paths)?;
-        let (sdk, table) = self.tables.grants().await?;
+        let (files, desired) = files::desired(&self.paths.paths)?;
+        let (sdk, stack) = self.tables.explained().await?;
+        if let Some(text) = &stack.issuers {
+            files::check_issuers(&files, &inputs::issuers_of_stack(text)?)?;
+        }
+        let table = stack.grants;
         let snapshot = Reader::new(&sdk, &table).snapshot().await?;
         let options =
             Options { set: self.set.into_string(), take_over: self.take_over, overwrite_drift: self.overwrite_drift };

@@ -140,6 +140,11 @@ impl Arguments {
                     sources.known.name_owner = sources.name_owner(&caller).await?;
                     let Sources { sdk, stack, known } = sources;
                     let explanation = explain(&caller, &request, known, now);
+                    // The gateway always says where a request comes from.
+                    if explanation.reason() == "no_source_address" {
+                        let text = "the grant is pinned to the caller's address; say which with --from";
+                        return Err(Failure::Usage(text.into()));
+                    }
                     let session = explanation.outcome.as_ref().ok().map(|pending| pending.describe());
                     let decided = match (session, &asked) {
                         (Some(session), Some(asked)) => {
@@ -230,10 +235,7 @@ impl Arguments {
     fn issuer(&self, stack: &Explained, claims: Option<&Map<String, Value>>) -> Result<Issuer, Failure> {
         let configured = match (&self.issuers, &stack.issuers) {
             (Some(path), _) => Some(inputs::issuers_of_file(path)?),
-            (None, Some(text)) => {
-                let wrong = |problems| Failure::new(format!("the stack's output `Issuers`: {problems}"));
-                Some(inputs::issuers(text).map_err(wrong)?)
-            }
+            (None, Some(text)) => Some(inputs::issuers_of_stack(text)?),
             (None, None) => None,
         };
         let url = claims.and_then(|claims| claims.get("iss")).and_then(Value::as_str);

@@ -1,9 +1,11 @@
 //! What do the grant files say, if there is no mistake in them?
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use hallpass::grants::file::Files;
+use hallpass::grants::file::{Files, Finding};
+use hallpass::identity::Issuer;
 use hallpass::read::rule::Severity;
 
 use super::lint::text::line;
@@ -13,7 +15,7 @@ use crate::failure::Failure;
 use crate::output::note;
 
 /// Reads the files. A mistake in one of them is a mistake of all: what is missing would be deleted.
-pub(super) fn desired(paths: &[PathBuf]) -> Result<Desired, Failure> {
+pub(super) fn desired(paths: &[PathBuf]) -> Result<(Files, Desired), Failure> {
     let files = Files::read(paths);
     for path in files.skipped() {
         note(&format!("skipped: {} is not a grant file", path.display()));
@@ -44,5 +46,17 @@ pub(super) fn desired(paths: &[PathBuf]) -> Result<Desired, Failure> {
             desired.insert(key, Rc::clone(&wanted));
         }
     }
-    Ok(desired)
+    Ok((files, desired))
+}
+
+/// Finds what only the stack's issuers show, such as a principal of an issuer that is not configured.
+pub(super) fn check_issuers(files: &Files, issuers: &[Issuer]) -> Result<(), Failure> {
+    let known: BTreeSet<String> = files.lint(None).iter().map(line).collect();
+    let more: Vec<Finding> =
+        files.lint(Some(issuers)).into_iter().filter(|finding| !known.contains(&line(finding))).collect();
+    more.iter().for_each(|finding| note(&line(finding)));
+    if more.iter().any(|finding| finding.severity() == Severity::Error) {
+        return Err(Failure::Forbidden("the files do not fit the stack's issuers; nothing else was done".into()));
+    }
+    Ok(())
 }

@@ -5,10 +5,13 @@ use std::time::SystemTime;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use clap::Args;
-use hallpass::grants::{Holder, Item, attributes};
+use hallpass::grants::file::Files;
+use hallpass::grants::{Attributes, Item, attributes};
+use hallpass::read::rule::Severity;
 use serde::Serialize;
 
 use super::apply::stamp;
+use super::lint::text::line;
 use super::order::whole;
 use super::plan::{Change, Wanted, one};
 use super::set::SetName;
@@ -200,9 +203,7 @@ impl Rollback {
         let attributes = attributes(content.clone());
         match Item::read(&attributes) {
             Ok(item) => {
-                item.warnings(Holder::Certain)
-                    .iter()
-                    .for_each(|warning| note(&format!("warning: {}", shown(&warning.to_string()))));
+                self.lint(&attributes)?;
                 Ok(Wanted::new(attributes, item))
             }
             Err(problems) => {
@@ -211,6 +212,23 @@ impl Rollback {
                 Err(Failure::Forbidden(text))
             }
         }
+    }
+}
+
+impl Rollback {
+    /// Finds what the linter of files finds in the content, as if it stood in a file.
+    fn lint(&self, attributes: &Attributes) -> Result<(), Failure> {
+        let mut document = attributes.clone();
+        document.insert("grant".into(), self.grant.as_str().into());
+        document.insert("principals".into(), vec![self.principal.clone()].into());
+        let bytes = serde_json::Value::Object(document).to_string().into_bytes();
+        let findings = Files::of([("revision.json".into(), bytes)]).lint(None);
+        findings.iter().for_each(|finding| note(&line(finding)));
+        if findings.iter().any(|finding| finding.severity() == Severity::Error) {
+            let revision = shown(&self.revision);
+            return Err(Failure::Forbidden(format!("the revision `{revision}` is not accepted any more")));
+        }
+        Ok(())
     }
 }
 

@@ -19,8 +19,14 @@ pub(super) fn issuers_of_file(path: &Path) -> Result<Vec<Issuer>, Failure> {
     issuers(text(path)?.trim()).map_err(|problems| Failure::new(format!("{}: {problems}", path.display())))
 }
 
+/// Reads the output `Issuers` of a stack.
+#[cfg(feature = "operator")]
+pub(super) fn issuers_of_stack(text: &str) -> Result<Vec<Issuer>, Failure> {
+    issuers(text).map_err(|problems| Failure::new(format!("the stack's output `Issuers`: {problems}")))
+}
+
 /// Reads the value of `HALLPASS_ISSUERS`.
-pub(super) fn issuers(text: &str) -> Result<Vec<Issuer>, Problems> {
+fn issuers(text: &str) -> Result<Vec<Issuer>, Problems> {
     let mut problems = Problems::default();
     let issuers = parse_issuers(text, &mut problems);
     if problems.is_empty() { Ok(issuers) } else { Err(problems) }
@@ -45,6 +51,7 @@ pub(super) fn ceiling<P: AsRef<Path>>(paths: &[P]) -> Result<Policies, Failure> 
 }
 
 /// Reads a JSON object from a file.
+#[cfg(feature = "operator")]
 pub(super) fn object(path: &Path) -> Result<serde_json::Map<String, Value>, Failure> {
     let failed = |says: String| Failure::new(format!("{}: {says}", path.display()));
     json::parse_object(text(path)?.as_bytes()).map_err(|error| failed(error.to_string()))

@@ -341,7 +341,9 @@ impl<'a> Plan<'a> {
                     let mut change = case.change(action, &snapshot.last);
                     change.effect = change.label(&plan.meetings);
                     let found = change.found.as_ref().map(ToString::to_string);
-                    written = json!([action.as_str(), found, change.revision.to_string()]);
+                    // The label depends on other sets' items, too, and was reviewed.
+                    let effect = change.effect.as_str();
+                    written = json!([action.as_str(), found, change.revision.to_string(), effect]);
                     plan.changes.push(change);
                 }
             }

@@ -87,7 +87,7 @@ impl<'a> Plan<'a> {
     /// For a comment on a pull request.
     pub(super) fn markdown(&self) -> String {
         let mut text = String::from("### Plan of Hallpass's grants\n");
-        let mut left_out = 0_usize;
+        let (mut left_out, mut may_widen) = (0_usize, 0_usize);
         if self.changes.is_empty() {
             line(&mut text, format_args!("\nNo changes."));
         }
@@ -108,12 +108,15 @@ impl<'a> Plan<'a> {
             }
             if text.len().saturating_add(part.len()) > MARKDOWN_LIMIT {
                 left_out = left_out.saturating_add(changes.len());
+                let widening = changes.iter().filter(|change| change.effect.may_widen()).count();
+                may_widen = may_widen.saturating_add(widening);
             } else {
                 text.push_str(&part);
             }
         }
         if left_out > 0 {
-            line(&mut text, format_args!("\n**{left_out} more changes do not fit here**; run `hallpass grants plan`."));
+            let says = format!("{left_out} more changes do not fit here, of which {may_widen} may widen");
+            line(&mut text, format_args!("\n**{says}**; run `hallpass grants plan`."));
         }
         for (title, notes) in self.notes() {
             let notes: Vec<String> = notes.iter().map(|note| format!("- {}", code(note))).collect();

@@ -140,7 +140,11 @@ pub(super) async fn name_owner(sdk: &SdkConfig, table: &str, name: &str) -> Resu
     let id = AttributeValue::S(format!("name#{name}"));
     let asked = client(sdk).get_item().table_name(table).consistent_read(true).key("id", id).send().await;
     let found = asked.map_err(Failure::to(format!("read the table `{table}`"), "dynamodb:GetItem"))?;
-    Ok(found.item.and_then(|mut record| record.remove("owner")).and_then(|owner| owner.as_s().ok().cloned()))
+    let Some(mut record) = found.item else { return Ok(None) };
+    match record.remove("owner") {
+        Some(AttributeValue::S(owner)) => Ok(Some(owner)),
+        _ => Err(Failure::new(format!("the record `name#{}` of the table `{table}` is malformed", shown(name)))),
+    }
 }
 
 /// The table, for reading.
@@ -245,7 +249,10 @@ impl Snapshot {
             let key = item.map(|(grant, of)| Key { principal: of.to_owned(), grant: grant.to_owned() });
             self.manifests.entry(set.to_owned()).or_default().extend(key.map(|key| (key, revision)));
         } else if let Some(blocked) = principal.strip_prefix(BLOCKED) {
-            self.blocks.push(Block { principal: blocked.to_owned(), reason: text(&record, "reason") });
+            // The function reads no other.
+            if sort == "#blocked" {
+                self.blocks.push(Block { principal: blocked.to_owned(), reason: text(&record, "reason") });
+            }
         } else {
             self.items.insert(Key { principal, grant: sort }, Stored::of(record));
         }
