@@ -38,6 +38,7 @@ def _widen_get_federation_token(template: Template) -> None:
 def _name_the_user_without_his_path(template: Template) -> None:
     user = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:user/${BrokerUser}"}
     _statements(template, "KeyOperatorPolicy")["SeeKeysAndTurnThemOff"]["Resource"] = user
+    _statements(template, "ReaderPolicy")["ReadCeiling"]["Resource"] = user
     (policy,) = template["Resources"]["KeyRotatorRole"]["Properties"]["Policies"]
     (statement,) = [each for each in policy["PolicyDocument"]["Statement"] if each["Sid"] == "MakeAndRemoveKeys"]
     statement["Resource"] = user
@@ -185,7 +186,8 @@ def delete(aws: Aws, deployment: Deployment) -> None:
 
 def _said(template: Template, parameters: dict[str, str]) -> dict[str, Any]:
     return {
-        "TemplateBody": json.dumps(template),
+        # CloudFormation takes 51,200 bytes here, and more only from S3.
+        "TemplateBody": json.dumps(template, separators=(",", ":")),
         "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
         "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     }

@@ -2,7 +2,7 @@
 //!
 //! Results go to standard output, for people or as JSON for programs. Progress, warnings and errors go to standard error.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -17,7 +17,7 @@ pub(crate) enum Outcome {
     Done,
     /// 3: problems were found.
     Problems,
-    /// 4: there are changes, for those who asked to be told so.
+    /// 4: there are changes, for those who asked for this code.
     #[cfg_attr(not(feature = "files"), expect(dead_code, reason = "operators' commands end so"))]
     Changes,
     /// The exit code of the command that was run.
@@ -68,12 +68,4 @@ pub(crate) fn print_json(results: &impl Serialize) -> Result<(), Failure> {
 /// Prints a line to standard error. If nobody can read it any more, the work goes on.
 pub(crate) fn note(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
-}
-
-/// Whether what is written to standard output may have colours (<https://no-color.org>).
-#[cfg_attr(not(feature = "files"), expect(dead_code, reason = "operators' commands have colours"))]
-pub(crate) fn has_colour() -> bool {
-    #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    !refused && io::stdout().is_terminal()
 }

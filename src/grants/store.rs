@@ -398,7 +398,7 @@ fn is_past(expires_at: &AttributeValue, now: SystemTime) -> bool {
 
 /// The attributes of a record that was read from the table of grants, as JSON; `null` for what no item may have.
 #[must_use]
-pub fn attributes(record: HashMap<String, AttributeValue>) -> Attributes {
+pub fn attributes(record: impl IntoIterator<Item = (String, AttributeValue)>) -> Attributes {
     let attributes = record.into_iter().map(|(name, value)| {
         let value = attribute(&name, value);
         (name, value)

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 
 /// Ctrl-C, and what a pipeline sends when it is cancelled. From the moment of listening they do not end the process any
-/// more: whoever listens has to.
+/// more: the listener must.
 #[derive(Debug)]
 pub(crate) struct Interrupt {
     #[cfg(unix)]

@@ -82,7 +82,7 @@ pub(crate) struct Explained {
     pub(crate) state: Option<String>,
     /// The configured issuers, as JSON.
     pub(crate) issuers: Option<String>,
-    /// The broker user, whose permissions are the ceiling.
+    /// The broker user; its permissions are the ceiling.
     pub(crate) user: Option<String>,
     /// Partition and account.
     pub(crate) account: Option<(String, String)>,

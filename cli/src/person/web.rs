@@ -39,6 +39,7 @@ const MAX_BYTES: usize = 1024 * 1024;
 pub(crate) struct Web {
     world: World,
     proxies: Matcher,
+    proxy_is_usable: bool,
     tls: OnceLock<Result<ClientConfig, String>>,
 }
 
@@ -101,10 +102,13 @@ impl Web {
             |lower: &str, upper: &str| world.variable(lower).or_else(|| world.variable(upper)).unwrap_or_default();
         let mut proxies = Matcher::builder().no(either("no_proxy", "NO_PROXY").to_owned());
         let proxy = [either("https_proxy", "HTTPS_PROXY"), either("all_proxy", "ALL_PROXY")];
-        if let Some(proxy) = proxy.into_iter().find(|proxy| !proxy.is_empty()) {
-            proxies = proxies.https(proxy.to_owned());
+        let proxy = proxy.into_iter().find(|proxy| !proxy.is_empty());
+        let is_usable = proxy.is_none_or(is_proxy);
+        if let Some(proxy) = proxy {
+            // Which hosts are excluded is known all the same.
+            proxies = proxies.https(if is_usable { proxy.to_owned() } else { "http://unusable.invalid".to_owned() });
         }
-        Self { world: world.clone(), proxies: proxies.build(), tls: OnceLock::new() }
+        Self { world: world.clone(), proxies: proxies.build(), proxy_is_usable: is_usable, tls: OnceLock::new() }
     }
 
     /// Asks, for [`TIME_LIMIT`] at most.
@@ -153,7 +157,7 @@ impl Web {
             return open(&mut builder(tls).wrap_connector(tcp), address, host, "").await;
         };
         let through = proxy.uri().host().map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
-        if !matches!(proxy.uri().scheme_str(), Some("http" | "https")) {
+        if !self.proxy_is_usable {
             return Err(Trouble::failed("HTTPS_PROXY must be an http or https URL"));
         }
         let mut tunnel = Tunnel::new(proxy.uri().clone(), builder(tls.clone()).wrap_connector(tcp));
@@ -230,6 +234,12 @@ fn deepest(error: &(dyn Error + 'static)) -> String {
     shown(&innermost.to_string())
 }
 
+/// Whether a variable names a proxy that can be asked. Going around one that cannot would surprise its owner.
+fn is_proxy(text: &str) -> bool {
+    let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("http://{text}")) };
+    url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some())
+}
+
 /// `host` or `host:port`, as messages name a server.
 pub(crate) fn host_of(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
@@ -275,6 +285,18 @@ mod tests {
         assert_eq!(via(&[("https_proxy", "http://p:1"), proxy], "https://a.example.com"), Some("http://p:1/".into()));
         assert_eq!(via(&[("ALL_PROXY", "http://p:1")], "https://a.example.com"), Some("http://p:1/".into()));
         assert_eq!(via(&[], "https://a.example.com"), None);
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_cannot_be_asked_is_not_gone_around() {
+        for proxy in ["socks5://proxy.example.com", "http://", "://"] {
+            let web = Web::new(&World::of(&[("HTTPS_PROXY", proxy), ("NO_PROXY", "b.example.com")]));
+            let url = Url::parse("https://a.example.com/").unwrap();
+            let refused = web.ask(Question::get(&url)).await.unwrap_err();
+            assert!(refused.to_string().starts_with("HTTPS_PROXY must be"), "{proxy}: {refused}");
+            assert!(web.proxies.intercept(&"https://b.example.com".parse().unwrap()).is_none());
+        }
+        assert!(is_proxy("proxy.example.com:3128") && is_proxy("https://carol:x@proxy.example.com"));
     }
 
     #[test]

@@ -24,7 +24,7 @@ fn told(report: &Value) -> Vec<String> {
 fn grant(name: &str, principals: &str, characters: usize) -> String {
     let resource = format!("arn:aws:s3:::{name}/{}", "x".repeat(characters));
     format!(
-        "grant: shared\nprincipals: [{principals}]\npolicy:\n  Statement: {{Effect: Allow, Action: \"s3:GetObject\", Resource: \"{resource}\"}}\n"
+        "grant: shared\nprincipals: [{principals}]\npolicy:\n  Version: \"2012-10-17\"\n  Statement: {{Effect: Allow, Action: \"s3:GetObject\", Resource: \"{resource}\"}}\n"
     )
 }
 

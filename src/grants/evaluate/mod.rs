@@ -234,7 +234,7 @@ impl fmt::Display for Decider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.statement {
             Some((_, pointer)) => write!(f, "{pointer} of {}", self.policy),
-            None => write!(f, "{}, whose document is not known", self.policy),
+            None => write!(f, "{}, which is not known", self.policy),
         }
     }
 }

@@ -52,6 +52,39 @@ impl Case {
         authorize(&caller, &request, matches, now())
     }
 
+    /// What is explained, where the items are among those of a table that `reversed` says the other way round.
+    #[cfg(feature = "files")]
+    pub(super) fn explain(&self, reversed: bool) -> crate::grants::explain::Explanation {
+        use crate::grants::explain::{Known, KnownItem, explain};
+
+        let caller = self.caller();
+        let item = |StoredItem { principal, attributes }| KnownItem { principal, grant: "default".into(), attributes };
+        let mut items: Vec<KnownItem> = matches_of(&caller, &self.items).items.into_iter().map(item).collect();
+        let mut others = items.clone();
+        others.iter_mut().for_each(|item| item.grant = "other".into());
+        items.extend(others);
+        for (index, principal) in
+            ["corp/group/strangers", "corp/user/mallory", "other/everyone"].into_iter().enumerate()
+        {
+            let attributes = self.items.get(index).cloned().unwrap_or_else(|| json!({"enabled": false}));
+            let attributes = attributes.as_object().cloned().unwrap();
+            items.push(KnownItem {
+                principal: Principal::parse(principal).unwrap(),
+                grant: "default".into(),
+                attributes,
+            });
+        }
+        if reversed {
+            items.reverse();
+        }
+        let mut blocked = vec![Principal::parse("corp/group/strangers").unwrap()];
+        if self.blocked {
+            blocked.extend(Principal::of(&caller).pop());
+        }
+        let request = Request { source_ip: self.source_ip, ..request(self.asked) };
+        explain(&caller, &request, Known { blocked, items, name_owner: self.owner() }, now())
+    }
+
     /// What is offered, where the items are those of one grant.
     pub(super) fn offers(&self) -> Result<Vec<Offer>, Denied> {
         let caller = self.caller();

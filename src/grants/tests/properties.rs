@@ -338,3 +338,16 @@ proptest! {
         }
     }
 }
+
+#[cfg(feature = "files")]
+proptest! {
+    #[test]
+    fn an_explanation_is_what_the_function_decides(case in any_case(), reversed in any::<bool>()) {
+        let explanation = case.explain(reversed);
+        prop_assert_eq!(&explanation.outcome, &case.decide());
+        let used = explanation.items.iter().filter(|item| item.used).count();
+        if let Ok(pending) = &explanation.outcome {
+            prop_assert_eq!(used, pending.describe().matched().len());
+        }
+    }
+}

@@ -58,7 +58,7 @@ impl<'a> Applied<'a> {
         Self { plan: plan.told(), done: Vec::new(), not_done, stopped: None }
     }
 
-    /// Makes the changes of a plan, until something is in the way.
+    /// Makes the changes of a plan, until something prevents one.
     pub(super) async fn all(plan: &'a Plan<'_>, writer: &Writer) -> Result<Self, Failure> {
         let mut interrupt = Interrupt::listen()?;
         let progress = Progress::of(plan.changes.len());
@@ -183,7 +183,7 @@ pub(super) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Asks, and takes nothing but `yes` for one.
+/// Asks, and takes only `yes` for one.
 pub(super) fn confirm() -> Result<(), Failure> {
     let mut err = io::stderr().lock();
     let mut answer = String::new();

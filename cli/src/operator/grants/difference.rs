@@ -44,17 +44,15 @@ impl PartialEq for Part {
 }
 
 impl Part {
-    /// A part of the attribute `name`, which would mean the same in an item with nothing but `alone` in it.
+    /// A part of the attribute `name`, which would mean the same in an item with only `alone` in it.
     fn new(attribute: impl Into<String>, written: &Value, name: &str, alone: Value) -> Self {
         let canonical = Content::of(&Map::from_iter([(name.to_owned(), alone)]));
         Self { attribute: attribute.into(), written: written.clone(), canonical }
     }
 
     fn line(&self, sign: char) -> Line {
-        let value = match &self.written {
-            Value::String(text) if self.attribute == "description" => shown(text),
-            value => shown(&value.to_string()),
-        };
+        let description = self.written.as_str().filter(|_| self.attribute == "description");
+        let value = description.map_or_else(|| shown(&self.written.to_string()), shown);
         Line { sign, attribute: shown(&self.attribute), value }
     }
 }

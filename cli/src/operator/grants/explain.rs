@@ -186,8 +186,9 @@ impl Arguments {
         let mut claims = match (&self.claims, &self.token_file) {
             (Some(path), _) => inputs::object(path)?,
             (None, Some(path)) => {
+                let claims = claims_of_token(inputs::text(path)?.trim())?;
                 note("the token is read, not verified");
-                claims_of_token(inputs::text(path)?.trim())?
+                claims
             }
             (None, None) => return Ok(None),
         };
@@ -318,7 +319,7 @@ impl Arguments {
     }
 }
 
-/// The body of a JWT (RFC 7519), as it stands. Of a mistake only its kind is told, since a token is a secret.
+/// The body of a JWT (RFC 7519), as it stands. A message has only the kind of a mistake, since a token is a secret.
 fn claims_of_token(token: &str) -> Result<Map<String, Value>, Failure> {
     let token = token.strip_prefix("Bearer ").unwrap_or(token);
     let body = token.split('.').nth(1).and_then(|body| BASE64URL_NOPAD.decode(body.as_bytes()).ok());

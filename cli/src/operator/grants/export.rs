@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::operator::stack::Tables;
 use crate::output::{Outcome, Output, note};
 
-/// A file of grants may have 1 MiB. Some room is left for whoever edits it.
+/// A file of grants may have 1 MiB. Some room is left for edits.
 const LARGEST_FILE: usize = 900_000;
 /// A document with more principals than this could be too large for a file by itself.
 const MOST_PRINCIPALS: usize = 1_000;
@@ -176,7 +176,8 @@ fn file_name(grant: &str, index: usize) -> String {
     let before = if DEVICES.contains(&stem) || is_port("com") || is_port("lpt") { "+" } else { "" };
     let number = if index > 0 { format!("+{}", index.saturating_add(1)) } else { String::new() };
     // `*.test.yaml` are tests.
-    let behind = if grant.ends_with(".test") && index == 0 { "+" } else { "" };
+    let is_test = grant.rsplit_once('.').is_some_and(|(_, last)| last == "test");
+    let behind = if is_test && index == 0 { "+" } else { "" };
     format!("{before}{grant}{number}{behind}.yaml")
 }
 
@@ -228,7 +229,7 @@ fn put(dir: &Path, texts: &BTreeMap<String, String>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Files beside their places, which are deleted if they do not take them.
+/// Files next to their places, which are deleted if they do not take them.
 #[derive(Debug, Default)]
 struct Made(Vec<(PathBuf, PathBuf)>);
 

@@ -19,7 +19,9 @@ pub(super) fn desired(paths: &[PathBuf]) -> Result<Desired, Failure> {
         note(&format!("skipped: {} is not a grant file", path.display()));
     }
     let findings = files.lint(None);
-    findings.iter().for_each(|finding| note(&line(finding)));
+    for finding in &findings {
+        note(&line(finding));
+    }
     if files.is_unreadable() {
         return Err(Failure::new("not every path can be read; nothing else was done"));
     }

@@ -106,7 +106,7 @@ fn formatted(path: &Path, source: &Source) -> Result<String, String> {
     })
 }
 
-/// Writes a file at once: it has the old text or the new one, whatever happens. A link stays a link, and the mode stays.
+/// Writes a file at once: it has the old text or the new one, and never a part. A link stays a link, and the mode stays.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let path = fs::canonicalize(path)?;
     let permissions = fs::metadata(&path)?.permissions();

@@ -185,7 +185,7 @@ impl Rollback {
         self.output.print(&RolledBack { key, revision }, text)
     }
 
-    /// The content of the revision, which has to be one that today's rules accept.
+    /// The content of the revision, which must be one that today's rules accept.
     fn wanted(&self, entries: &[Entry]) -> Result<Wanted, Failure> {
         let revision = shown(&self.revision);
         let Some(entry) = entries.iter().find(|entry| entry.revision == self.revision) else {

@@ -28,7 +28,8 @@ mod show;
 #[cfg(feature = "operator")]
 mod table;
 mod test;
-#[cfg(all(test, feature = "operator"))]
+#[cfg(feature = "operator")]
+#[cfg(test)]
 mod tests;
 #[cfg(feature = "operator")]
 mod write;
@@ -43,12 +44,13 @@ use crate::output::Outcome;
 
 /// `hallpass grants …`
 #[derive(Debug, Subcommand)]
+#[cfg_attr(feature = "operator", expect(clippy::large_enum_variant, reason = "there is one, for the whole run"))]
 pub(crate) enum Command {
     /// Find what is wrong in grant files, without asking AWS
     Lint(lint::Arguments),
     /// Bring grant files into their one form
     Fmt(fmt::Arguments),
-    /// Run the tests beside grant files, without asking AWS
+    /// Run the tests next to grant files, without asking AWS
     Test(test::Arguments),
     /// Show what `apply` would change, and change nothing
     #[cfg(feature = "operator")]

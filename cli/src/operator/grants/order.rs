@@ -22,7 +22,7 @@ use super::table::{Key, Record, Stored};
 /// The most changes in one transaction: DynamoDB takes 100 writes, and a change has up to five.
 const MOST_TOGETHER: usize = 20;
 
-/// What has to be there for a change to be made.
+/// What must be there for a change to be made.
 #[derive(Debug, Clone)]
 pub(super) enum Seen<'a> {
     Nothing,

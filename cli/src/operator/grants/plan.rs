@@ -202,7 +202,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The highest number of a change of the item. Somebody may have changed any of those who tell it.
+    /// The highest number of a change of the item. Somebody may have changed any of the places that say it.
     fn last_sequence(&self, history: &BTreeMap<Key, u64>) -> u64 {
         let told =
             [self.managed, self.other.map(|(_, revision)| revision), self.stored.and_then(Stored::revision_text)];
@@ -263,7 +263,7 @@ struct Meeting {
 type Kinds = BTreeMap<(SessionDuration, SessionDuration), (usize, Item)>;
 
 impl<'a> Meetings<'a> {
-    /// Those of all cases in which something changes. What cannot be read refuses whoever matches it, before and after a
+    /// Those of all cases in which something changes. What cannot be read refuses everybody who matches it, before and after a
     /// change of another item.
     fn of(cases: &[Case<'a>], options: &Options) -> Self {
         let is_change = |case: &&Case<'_>| matches!(case.verdict(options), Verdict::Change(_));
@@ -294,7 +294,7 @@ impl<'a> Meetings<'a> {
     }
 }
 
-/// The change of one item alone, whoever has it, unless it says this already.
+/// The change of one item alone, also if another set has it, unless it says this already.
 pub(super) fn one<'a>(key: &'a Key, wanted: &'a Wanted, snapshot: &'a Snapshot, set: &str) -> Option<Change<'a>> {
     let stored = snapshot.items.get(key);
     let managed = snapshot.manifests.get(set).and_then(|manifest| manifest.get(key)).map(String::as_str);
@@ -364,7 +364,7 @@ impl<'a> Plan<'a> {
 
     /// Whether the files and the table differ, also in what is left alone.
     pub(super) fn has_changes(&self) -> bool {
-        !self.changes.is_empty() || !self.drift.is_empty() || self.undone().any(|left| left.differs())
+        !self.changes.is_empty() || !self.drift.is_empty() || self.undone().any(Left::differs)
     }
 
     /// What the files or the manifest name, and the plan leaves alone.

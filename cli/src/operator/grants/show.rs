@@ -70,7 +70,9 @@ impl<'a> Plan<'a> {
         }
         for (title, notes) in self.notes() {
             line(&mut text, format_args!("\n{title}"));
-            notes.iter().for_each(|note| line(&mut text, format_args!("  {note}")));
+            for note in &notes {
+                line(&mut text, format_args!("  {note}"));
+            }
         }
         if let Some(excess) = self.excess() {
             line(&mut text, format_args!("\n{}", excess.text()));
@@ -96,8 +98,10 @@ impl<'a> Plan<'a> {
                 let (principal, grant) = (code(&key.principal), code(&key.grant));
                 line(&mut part, format_args!("- {} {principal} {grant} **{effect}**", change.action.as_str()));
             }
-            let body: String =
-                lines.iter().map(|Line { sign, attribute, value }| format!("{sign} {attribute}: {value}\n")).collect();
+            let mut body = String::new();
+            for Line { sign, attribute, value } in &lines {
+                line(&mut body, format_args!("{sign} {attribute}: {value}"));
+            }
             if !body.is_empty() {
                 let fence = "`".repeat(longest_run(&body).saturating_add(1).max(3));
                 line(&mut part, format_args!("\n{fence}diff\n{body}{fence}"));
@@ -112,11 +116,12 @@ impl<'a> Plan<'a> {
             line(&mut text, format_args!("\n**{left_out} more changes do not fit here**; run `hallpass grants plan`."));
         }
         for (title, notes) in self.notes() {
-            let notes: String = notes.iter().map(|note| format!("- {}\n", code(note))).collect();
+            let notes: Vec<String> = notes.iter().map(|note| format!("- {}", code(note))).collect();
+            let notes = notes.join("\n");
             if text.len().saturating_add(notes.len()) > MARKDOWN_LIMIT.saturating_add(3_000) {
                 line(&mut text, format_args!("\n{title} The list does not fit here."));
             } else {
-                line(&mut text, format_args!("\n{title}\n\n{}", notes.trim_end()));
+                line(&mut text, format_args!("\n{title}\n\n{notes}"));
             }
         }
         if let Some(excess) = self.excess() {
@@ -172,7 +177,7 @@ impl<'a> Plan<'a> {
                 ),
                 keys(&drift),
             ),
-            ("Blocked, whatever is granted:".to_owned(), blocked),
+            ("Blocked, despite all grants:".to_owned(), blocked),
         ];
         notes.into_iter().filter(|(_, notes)| !notes.is_empty()).collect()
     }

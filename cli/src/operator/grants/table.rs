@@ -60,7 +60,7 @@ pub(super) struct Stored {
     pub(super) record: Record,
 }
 
-/// A principal that gets nothing, whatever is granted.
+/// A principal that gets nothing, despite all grants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Block {
     pub(super) principal: String,
@@ -251,10 +251,10 @@ impl Snapshot {
         }
     }
 
-    /// The other set whose manifest has the item, with the revision there.
+    /// The other set that has the item in its manifest, with the revision there.
     pub(super) fn other_owner(&self, set: &str, key: &Key) -> Option<(&str, &str)> {
-        let others = self.manifests.iter().filter(|(other, _)| *other != set);
-        others.filter_map(|(other, items)| Some((other.as_str(), items.get(key)?.as_str()))).next()
+        let mut others = self.manifests.iter().filter(|(other, _)| *other != set);
+        others.find_map(|(other, items)| Some((other.as_str(), items.get(key)?.as_str())))
     }
 }
 

@@ -103,7 +103,7 @@ fn run(
     Ok(test.run(known, issuers, ceiling.as_ref(), now).err().unwrap_or_default())
 }
 
-/// The paths, and for each test file among them the directory that it is in: its grants are beside it.
+/// The paths, and for each test file among them the directory that it is in: its grants are there too.
 fn with_neighbours(paths: &[PathBuf]) -> Vec<PathBuf> {
     let is_test = |path: &Path| path.as_os_str().as_encoded_bytes().ends_with(b".test.yaml");
     let neighbours = |path: &PathBuf| match path.parent() {

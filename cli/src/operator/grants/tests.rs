@@ -18,6 +18,9 @@ use super::write::{attribute, typed};
 
 const TABLE: &str = "grants";
 
+/// What somebody does to a table by hand.
+type Hand = fn(&mut Snapshot);
+
 fn key(principal: &str, grant: &str) -> Key {
     Key { principal: principal.into(), grant: grant.into() }
 }
@@ -209,14 +212,14 @@ fn what_was_changed_by_hand_has_drifted() {
     let files = desired(&[("corp/everyone", "a", item(900))]);
     let one = json!([{"principal": "corp/everyone", "grant": "a"}]);
     let mut options = options("default");
-    let drifts: [(&str, fn(&mut Snapshot)); 4] = [
+    let drifts: [(&str, Hand); 4] = [
         ("another content under the old revision", |table| {
             let mut record = table.items.remove(&key("corp/everyone", "a")).unwrap().record;
             record.insert("max_duration".into(), AttributeValue::N("901".into()));
             table.add("corp/everyone".into(), "a".into(), record);
         }),
         ("another attribute", |table| {
-            write_by_hand(table, "corp/everyone", "a", &json!({"max_duration": 900, "enabled": true}))
+            write_by_hand(table, "corp/everyone", "a", &json!({"max_duration": 900, "enabled": true}));
         }),
         ("deleted", |table| table.items.clear()),
         ("a manifest that names nothing", |table| {
@@ -287,7 +290,7 @@ fn the_id_covers_what_is_written_and_what_was_seen() {
     );
     other("another table", Plan::make("other", &files(), &base(), &options).id);
     other("another set", id(&files(), &base(), &self::options("other")));
-    let changes: [(&str, fn(&mut Snapshot)); 6] = [
+    let changes: [(&str, Hand); 6] = [
         ("another revision of what changes", |table| {
             write_by_hand(table, "corp/everyone", "a", &json!({"max_duration": 900, "revision": "5-0123456789abcdef"}));
         }),
@@ -298,7 +301,7 @@ fn the_id_covers_what_is_written_and_what_was_seen() {
         ("another unmanaged item", |table| write_by_hand(table, "corp/everyone", "c", &item(901))),
         ("one more unmanaged item", |table| write_by_hand(table, "corp/everyone", "d", &item(900))),
         ("another history", |table| {
-            table.add("history#corp/everyone".into(), "a#9-0123456789abcdef".into(), Record::new())
+            table.add("history#corp/everyone".into(), "a#9-0123456789abcdef".into(), Record::new());
         }),
     ];
     for (what, change) in changes {

@@ -100,10 +100,7 @@ impl Writer {
         let mut wait = BACKOFF;
         for round in 1..=ROUNDS {
             let request = self.client.transact_write_items().set_transact_items(Some(items.clone()));
-            let error = match request.client_request_token(&token).send().await {
-                Ok(_) => return Ok(Written::Done),
-                Err(error) => error,
-            };
+            let Err(error) = request.client_request_token(&token).send().await else { return Ok(Written::Done) };
             let Some(reasons) = cancelled(&error) else {
                 let what = format!("write to the table `{}`", self.table);
                 let permissions = "dynamodb:PutItem, dynamodb:DeleteItem and dynamodb:ConditionCheckItem";
@@ -169,7 +166,7 @@ impl Writer {
         .build())
     }
 
-    /// What was found, if the history has not got it, and what comes of it. Forgetting an item that is gone is no change.
+    /// What was found, if the history has not got it, and what comes of it. Forgetting an item that is gone changes nothing.
     fn history(&self, write: &Write<'_>) -> Result<Vec<TransactWriteItem>, BuildError> {
         let mut entries = Vec::new();
         if let (Some(found), Seen::Item(record)) = (&write.found, &write.seen) {
@@ -267,12 +264,10 @@ impl Condition {
 
 /// Why a transaction was cancelled, write by write.
 fn cancelled(error: &SdkError<TransactWriteItemsError, HttpResponse>) -> Option<&[CancellationReason]> {
-    match error.as_service_error()? {
-        TransactWriteItemsError::TransactionCanceledException(cancelled) => {
-            Some(cancelled.cancellation_reasons.as_deref().unwrap_or_default())
-        }
-        _ => None,
-    }
+    let TransactWriteItemsError::TransactionCanceledException(cancelled) = error.as_service_error()? else {
+        return None;
+    };
+    Some(cancelled.cancellation_reasons.as_deref().unwrap_or_default())
 }
 
 /// Whether a transaction was refused because it had been made before, and only the answer was lost: the history has

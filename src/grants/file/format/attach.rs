@@ -106,8 +106,13 @@ impl Body {
 impl Item {
     /// Takes over the comments above the first key or value in this one of a list: on their line there is its dash.
     fn lift(&mut self) {
+        let is_list = matches!(self.value, Body::List(..));
         let (Body::List(items, _) | Body::Map(items, _)) = &mut self.value else { return };
         let Some(first) = items.first_mut() else { return };
+        // Behind two dashes there is no room for it if what is in there has several lines.
+        if is_list && !matches!(first.value, Body::Scalar(_)) {
+            self.lead.extend(first.trail.take().map(|text| Line { text, is_apart: false }));
+        }
         self.lead.append(&mut first.lead);
         first.is_apart = false;
         if let Body::List(items, tail) | Body::Map(items, tail) = &mut first.value

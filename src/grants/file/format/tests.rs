@@ -101,6 +101,8 @@ fn documents_stay_and_empty_ones_go() {
         ("a: \n      # f\n  |\n      text\n\n      more\n", "# f\na: |\n  text\n\n  more\n"),
         ("- c: |\n    t\n    u\n# d\n  a: 1\n", "# d\n- a: 1\n  c: |\n    t\n    u\n"),
         ("- b: |\n    t\n    u\n  a: [ # d\n    ]\n", "# d\n- a: []\n  b: |\n    t\n    u\n"),
+        ("- - \n\n  - - \n    - c: q\n", "- - null\n\n  - - null\n    - {c: q}\n"),
+        ("- - [a, {b: {c: 1}}] # d\n  - e\n", "# d\n- - - a\n    - b: {c: 1}\n  - e\n"),
         ("- # a\n  b: 1\n- - c\n", "# a\n- {b: 1}\n- [c]\n"),
     ] {
         assert_eq!(formatted(text), expected, "{text:?}");

@@ -31,7 +31,7 @@ impl Printer {
                 self.out.push('\n');
             }
             match body {
-                Body::List(items, tail) if !items.is_empty() => self.list(items, tail, 0, Place::Other),
+                Body::List(items, tail) if !items.is_empty() => self.list(items, tail, 0, Place::Other, true),
                 Body::Map(items, tail) if !items.is_empty() => self.map(items, tail, 0, Place::Document, true),
                 Body::Scalar(value) => self.out.push_str(&scalar(value, false)),
                 Body::List(_, tail) | Body::Map(_, tail) => {
@@ -79,7 +79,7 @@ impl Printer {
                 Body::Scalar(value) => self.block(value, inner, item.trail.as_ref()),
                 Body::List(items, tail) => {
                     self.end_line(item.trail.as_ref());
-                    self.list(items, tail, inner, place.inside());
+                    self.list(items, tail, inner, place.inside(), true);
                 }
                 Body::Map(items, tail) => {
                     self.end_line(item.trail.as_ref());
@@ -90,19 +90,25 @@ impl Printer {
         self.lines(tail, indent, false);
     }
 
-    fn list(&mut self, items: &[Item], tail: &[Line], indent: usize, place: Place) {
+    /// Prints a list, as [`Self::map`] prints a map.
+    fn list(&mut self, items: &[Item], tail: &[Line], indent: usize, place: Place, is_first_line: bool) {
         for (index, item) in items.iter().enumerate() {
+            let begins_line = index > 0 || is_first_line;
             if index > 0 && item.is_apart {
                 self.out.push('\n');
             }
-            self.above(item, indent, index > 0);
+            if begins_line {
+                self.above(item, indent, index > 0);
+            }
             let inner = indent.saturating_add(2);
             let text = inline(&item.value, place, inner);
             // Behind the dash there is the first line of what is in it, and no room for a comment.
             if let (None, Some(trail), Body::List(..) | Body::Map(..)) = (&text, &item.trail, &item.value) {
                 self.lines(&[Line { text: trail.clone(), is_apart: false }], indent, false);
             }
-            self.indent(indent);
+            if begins_line {
+                self.indent(indent);
+            }
             self.out.push('-');
             if let Some(text) = text {
                 self.out.push(' ');
@@ -113,9 +119,8 @@ impl Printer {
             match &item.value {
                 Body::Scalar(value) => self.block(value, inner, item.trail.as_ref()),
                 Body::List(items, tail) => {
-                    // Two dashes on a line are hard to read.
-                    self.out.push('\n');
-                    self.list(items, tail, inner, Place::Other);
+                    self.out.push(' ');
+                    self.list(items, tail, inner, Place::Other, false);
                 }
                 Body::Map(items, tail) => {
                     self.out.push(' ');
