@@ -156,7 +156,7 @@ arm64: artifact artifact-arm64 command $(NODE) ## The function for arm64, built 
 
 ##### Building it
 
-artifact artifact-arm64 sam-local sam-up: export CARGO_BUILD_RUSTFLAGS := $(REMAP)
+artifact artifact-arm64 static static-arm64 sam-local sam-up: export CARGO_BUILD_RUSTFLAGS := $(REMAP)
 
 .PHONY: artifact
 artifact: $(CARGO_LAMBDA)/cargo-lambda ## The function as it is deployed: build/lambda/broker/bootstrap
@@ -176,6 +176,21 @@ cli: ## The command line for operators, hallpass; prints where it is
 	cargo build --release --locked --package hallpass-cli
 	@printf '\n%s\n' "$$CARGO_TARGET_DIR/release/hallpass"
 
+# As it is released: with musl in it, so that it starts on every Linux, and without the newer instructions that Lambda's
+# processors have. cargo-lambda knows how to link it, and calls every binary `bootstrap`.
+STATIC = cargo lambda build --profile cli --locked --package hallpass-cli --bin hallpass --disable-optimizations
+
+.PHONY: static
+static: $(CARGO_LAMBDA)/cargo-lambda ## The command line as it is released, for any Linux on x86_64: build/cli/hallpass/bootstrap
+	@rustup target list --installed | grep -qx x86_64-unknown-linux-musl || rustup target add x86_64-unknown-linux-musl
+	$(STATIC) --target x86_64-unknown-linux-musl --lambda-dir build/cli
+
+.PHONY: static-arm64
+static-arm64: export CARGO_TARGET_DIR := $(CARGO_TARGET_DIR)/arm64
+static-arm64: $(CARGO_LAMBDA)/cargo-lambda ## The same for arm64: build/cli-arm64/hallpass/bootstrap
+	@rustup target list --installed | grep -qx aarch64-unknown-linux-musl || rustup target add aarch64-unknown-linux-musl
+	$(STATIC) --target aarch64-unknown-linux-musl --lambda-dir build/cli-arm64
+
 # For trying and testing it: quick to build, and not small.
 .PHONY: command
 command:
@@ -188,7 +203,7 @@ person: ## The command line for people alone, without an AWS SDK: build/bin/hall
 	@mkdir -p build/bin && cp "$$CARGO_TARGET_DIR/release/hallpass" build/bin/hallpass
 
 .PHONY: package
-package: artifact artifact-arm64 ## A release, in build/package: zips, templates that are deployed without Rust, and a list of components
+package: artifact artifact-arm64 static static-arm64 ## A release, in build/package: the functions, templates that are deployed without Rust, the command line, lists of components
 	@python dev/package.py
 
 .PHONY: setup

@@ -53,7 +53,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Grants(operator::grants::Command),
     Completions(pages::Completions),
-    /// For makers of packages, so the list of commands is without it.
+    // For makers of packages.
     #[command(hide = true)]
     Man(pages::Man),
 }

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import struct
 import subprocess
+import tarfile
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import package
 import pytest
 from package import BUILT, ROOT
-from paths import ARTIFACT
+from paths import ARTIFACT, COMMAND
 from samtranslator.yaml_helper import yaml_parse
 
 NOON = 1_795_348_800  # 22 November 2026
@@ -102,6 +105,65 @@ def test_every_function_of_the_template_is_built_and_packed() -> None:
         assert command.endswith(f"--lambda-dir {built}")
 
 
+def test_the_command_line_is_built_static_and_for_every_processor_of_its_kind() -> None:
+    for target, built in (("static", package.BUILT_CLI["x86_64"]), ("static-arm64", package.BUILT_CLI["arm64"])):
+        done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True)
+        [command] = [line for line in done.stdout.splitlines() if line.startswith("cargo lambda build")]
+        assert "--disable-optimizations" in command, "they would be for Lambda's processors"
+        [triple] = re.findall(r"--target (\S+)", command)
+        assert triple in package.CLI[1]
+        assert command.endswith(f"--lambda-dir {built.relative_to(ROOT)}")
+
+
+def elf(machine: int, *headers: int) -> bytes:
+    """A 64-bit ELF file with program headers of these types, and nothing else."""
+    ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    head = struct.pack("<HHIQQQIHHHHHH", 2, machine, 1, 0, 64, 0, 0, 64, 56, len(headers), 64, 0, 0)
+    return ident + head + b"".join(struct.pack("<I", kind).ljust(56, b"\0") for kind in headers)
+
+
+def test_a_program_with_a_loader_is_not_static() -> None:
+    load, dynamic, interp = 1, 2, 3
+    assert not package.interpreter(elf(62, load, dynamic))
+    assert package.interpreter(elf(62, load, interp, dynamic))
+    assert package.interpreter(COMMAND.read_bytes()), "built for this machine alone"
+
+
+def test_a_program_for_another_processor_is_not_packed(tmp_path: Path) -> None:
+    path = tmp_path / "bootstrap"
+    path.write_bytes(elf(183))
+    assert package.for_machine(path, "arm64") == elf(183)
+    with pytest.raises(SystemExit, match="for machine 183, not for x86_64"):
+        package.for_machine(path, "x86_64")
+
+
+def test_the_command_line_is_packed_with_its_pages_and_always_to_the_same_bytes(tmp_path: Path) -> None:
+    pages = package.pages(COMMAND)
+    packed = [tmp_path / name for name in ("here.tar.gz", "there.tar.gz")]
+    package.pack_cli(packed[0], b"program", pages, NOON)
+    before = os.umask(0o077)
+    try:
+        package.pack_cli(packed[1], b"program", dict(reversed(package.pages(COMMAND).items())), NOON)
+    finally:
+        os.umask(before)
+    assert packed[0].read_bytes() == packed[1].read_bytes()
+
+    with tarfile.open(packed[0]) as archive:
+        entries = {entry.name: entry for entry in archive.getmembers()}
+        assert {entry.mtime for entry in entries.values()} == {NOON}
+        assert {(entry.uid, entry.gid, entry.uname, entry.gname) for entry in entries.values()} == {(0, 0, "", "")}
+        assert {entry.mode for name, entry in entries.items() if name != "hallpass"} == {0o644}
+        assert entries["hallpass"].mode == 0o755
+        contents = {name: file.read() for name in entries if (file := archive.extractfile(name))}
+    assert contents.pop("hallpass") == b"program"
+    assert contents == pages
+    completions = [name for name in contents if name.startswith("completions/")]
+    assert sorted(completions) == sorted(f"completions/{name}" for name in package.COMPLETIONS.values())
+    for name in completions:
+        assert b"grants" in contents[name], name
+    assert {"man/man1/hallpass.1", "man/man1/hallpass-login.1", "man/man1/hallpass-grants-plan.1"} <= contents.keys()
+
+
 @pytest.mark.parametrize("place", ["CodeUri: .", "BuildMethod: rust-cargolambda"])
 def test_a_template_that_has_changed_is_not_released_unseen(place: str) -> None:
     for template in (TEMPLATE, WITH_OTHER):
@@ -126,6 +188,21 @@ def test_the_bill_of_materials_names_what_is_in_the_function_and_nothing_else() 
     for component in made["components"]:
         assert component["hashes"][0]["content"], component
         assert component["licenses"][0]["expression"], component
+    consistent(made)
+
+
+def test_the_bill_of_materials_of_the_command_line_names_its_own_components() -> None:
+    made = package.bill_of_materials(NOON, package.CLI)
+    assert made["metadata"]["component"]["name"] == "hallpass-cli"
+    components = {component["name"] for component in made["components"]}
+    assert {"hallpass", "aws-sdk-dynamodb", "clap", "clap_complete", "saphyr-parser", "rustix"} <= components
+    assert {"hallpass-testing", "proptest", "lambda_http", "windows-native-keyring-store", "ring"}.isdisjoint(
+        components
+    )
+    consistent(made)
+
+
+def consistent(made: dict[str, Any]) -> None:
     references = [component["bom-ref"] for component in made["components"]]
     assert len(references) == len(set(references))
     assert {need for each in made["dependencies"] for need in each["dependsOn"]} == set(references)
