@@ -29,6 +29,7 @@ const PENDING: &str = "AWSPENDING";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show the broker key's status, its problems and how to fix them; exits with 3 if there are problems
+    #[command(after_help = "Example:\n  hallpass key status --stack hallpass")]
     Status {
         #[command(flatten)]
         target: Target,
@@ -38,6 +39,10 @@ pub(crate) enum Command {
     /// Make a new broker key now, and wait until it is in use
     ///
     /// AWS does the work. Ctrl-C stops the waiting, not the rotation; then no key is deactivated.
+    #[command(
+        after_help = "Examples:\n  hallpass key rotate --stack hallpass\n  hallpass key rotate --stack hallpass \
+                            --deactivate-old"
+    )]
     Rotate {
         #[command(flatten)]
         target: Target,
