@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::authorize::{Matches, Pending, Request, authorize};
 use super::denied::{Denied, Refused};
 use super::item::{Attributes, Item, StoredItem};
-use super::requirement::StepUp;
+use super::requirement::{Requirement, StepUp};
 use super::{Principal, PrincipalKind};
 use crate::identity::Caller;
 use crate::session::SessionDuration;
@@ -99,7 +99,7 @@ pub fn explain(caller: &Caller, request: &Request, known: Known, now: SystemTime
         .collect();
     let limits = limits(&deciding);
     let lacks = deciding.iter().map(|(_, item)| item.require.clone());
-    let lacks = lacks.into_iter().try_fold(super::requirement::Requirement::default(), |all, one| all.and(one));
+    let lacks = lacks.into_iter().try_fold(Requirement::default(), Requirement::and);
     let lacks = lacks.map(|require| require.unmet(caller, now)).unwrap_or_default();
 
     let near = others.iter().filter(|item| is_meant(item)).filter_map(|item| Some((item, nearly(item, caller)?)));

@@ -120,11 +120,12 @@ pub fn effect(before: Option<&Item>, after: Option<&Item>, others: Others) -> Ch
     match (before, after) {
         (None, None) => ChangeEffect::Same,
         (None, Some(created)) => created.creation(others),
-        (Some(deleted), None) => match deleted.creation(others) {
+        (Some(deleted), None) => {
+            let creation = deleted.creation(others);
             // To take a limit away is never labelled as less.
-            ChangeEffect::Mixed if others.longest.is_none() => ChangeEffect::Widens,
-            creation => creation.reversed(),
-        },
+            let is_limit_alone = creation == ChangeEffect::Mixed && others.longest.is_none();
+            if is_limit_alone { ChangeEffect::Widens } else { creation.reversed() }
+        }
         (Some(before), Some(after)) => after.update_of(before, others),
     }
 }

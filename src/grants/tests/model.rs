@@ -61,7 +61,9 @@ impl Case {
         let item = |StoredItem { principal, attributes }| KnownItem { principal, grant: "default".into(), attributes };
         let mut items: Vec<KnownItem> = matches_of(&caller, &self.items).items.into_iter().map(item).collect();
         let mut others = items.clone();
-        others.iter_mut().for_each(|item| item.grant = "other".into());
+        for item in &mut others {
+            item.grant = "other".into();
+        }
         items.extend(others);
         for (index, principal) in
             ["corp/group/strangers", "corp/user/mallory", "other/everyone"].into_iter().enumerate()

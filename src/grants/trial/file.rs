@@ -201,12 +201,11 @@ fn context(value: &Value, at: &str, problems: &mut Problems) -> Vec<(String, Vec
     };
     let mut context = Vec::new();
     for (key, value) in members {
-        match context_values(value) {
-            Some(values) => context.push((key.clone(), values)),
-            None => {
-                let must = "must be a string, a number, true or false, or a list of at least one";
-                problems.add(&format!("{at}/{}", escaped(key)), Problem::wrong(Rule::ConditionValue, must, value));
-            }
+        if let Some(values) = context_values(value) {
+            context.push((key.clone(), values));
+        } else {
+            let must = "must be a string, a number, true or false, or a list of at least one";
+            problems.add(&format!("{at}/{}", escaped(key)), Problem::wrong(Rule::ConditionValue, must, value));
         }
     }
     context
@@ -219,9 +218,9 @@ fn context_values(value: &Value) -> Option<Vec<String>> {
         Value::Bool(truth) => Some(truth.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     };
-    match value {
-        Value::Array(list) if !list.is_empty() => list.iter().map(one).collect(),
-        one_value => one(one_value).map(|text| vec![text]),
+    match value.as_array().filter(|list| !list.is_empty()) {
+        Some(list) => list.iter().map(one).collect(),
+        None => one(value).map(|text| vec![text]),
     }
 }
 

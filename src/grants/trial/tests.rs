@@ -101,12 +101,15 @@ fn each_thing_that_is_not_as_expected_is_told() {
     }
 }
 
+fn without_expectations() -> &'static str {
+    VALID.split_once("    allows").unwrap().0
+}
+
 #[test]
 fn an_unknown_key_can_be_given_or_said_to_be_absent() {
     let ask = |verb: &str, more: &str| {
         let text = format!("    {verb}: [{{action: \"s3:PutObject\", resource: \"arn:aws:s3:::a/b\"{more}}}]\n");
-        let start = VALID.find("    allows").unwrap();
-        run(&format!("{}{text}", &VALID[..start]))
+        run(&format!("{}{text}", without_expectations()))
     };
     assert!(ask("allows", "").is_err() && ask("denies", "").is_err());
     assert_eq!(ask("allows", ", context: {\"aws:MultiFactorAuthPresent\": true}"), Ok(()));
@@ -116,8 +119,7 @@ fn an_unknown_key_can_be_given_or_said_to_be_absent() {
 
 #[test]
 fn a_refusal_can_be_expected() {
-    let start = VALID.find("    allows").unwrap();
-    let text = format!("{}    expect: access_denied\n    grant: deploy\n", &VALID[..start]);
+    let text = format!("{}    expect: access_denied\n    grant: deploy\n", without_expectations());
     assert_eq!(run(&text), Ok(()));
     let told = run(&text.replace("    grant: deploy\n", "")).unwrap_err();
     assert_eq!(told, ["is issued (issued: `corp/group/analysts` is for a group of the caller), not access_denied"]);
