@@ -95,7 +95,7 @@ impl<'a> Applied<'a> {
                     // What failed says more, and what is perhaps written must be told.
                     (Ok(Written::Conflict), Some(Stopped::Failed(..))) => {}
                     (Ok(Written::Conflict), None | Some(Stopped::Interrupted)) => {
-                        stopped = Some(Stopped::Conflict(keys().collect()))
+                        stopped = Some(Stopped::Conflict(keys().collect()));
                     }
                     (Err(Unwritten { is_unknown, .. }), Some(Stopped::Failed(_, all))) => {
                         all.extend(keys().filter(|_| is_unknown));

@@ -13,14 +13,14 @@ use hallpass::grants::explain::{Explanation, ISSUED, Known, KnownItem, explain};
 use hallpass::grants::file::Files;
 use hallpass::grants::trial::SupposedCaller;
 use hallpass::grants::{
-    Asked, Circumstances, Context, Decided, Document, GrantName, Policies, Principal, Request, Session, Verdict,
-    evaluate,
+    Asked, Circumstances, Context, Decided, Document, GrantName, Pending, Policies, Principal, Request, Session,
+    Verdict, evaluate,
 };
 use hallpass::identity::{Caller, Issuer, put_claim, suppose};
 use hallpass::net::aws::SdkConfig;
 use hallpass::read::json;
 use hallpass::read::rule::Severity;
-use hallpass::session::{FederatedName, SessionDuration};
+use hallpass::session::{FederatedName, PolicyArn, SessionDuration};
 use hallpass::time::from_rfc3339;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
@@ -59,7 +59,7 @@ pub(crate) struct Arguments {
     /// A token in a file, or - for standard input; it is read, not verified
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// The value of HALLPASS_ISSUERS in a file [default: the stack's; else subject and groups are /sub and /groups]
+    /// The value of `HALLPASS_ISSUERS` in a file [default: the stack's; else subject and groups are /sub and /groups]
     #[arg(long, value_name = "FILE")]
     issuers: Option<PathBuf>,
     /// The grant to ask for
@@ -145,7 +145,7 @@ impl Arguments {
                         let text = "the grant is pinned to the caller's address; say which with --from";
                         return Err(Failure::Usage(text.into()));
                     }
-                    let session = explanation.outcome.as_ref().ok().map(|pending| pending.describe());
+                    let session = explanation.outcome.as_ref().ok().map(Pending::describe);
                     let decided = match (session, &asked) {
                         (Some(session), Some(asked)) => {
                             let ceiling = self.ceiling(sdk.as_ref(), &stack).await?;
@@ -286,13 +286,11 @@ impl Arguments {
         if !self.ceiling.is_empty() {
             return inputs::ceiling(&self.ceiling).map(Some);
         }
-        match (sdk, &stack.user) {
-            (Some(sdk), Some(user)) => ceiling_of(sdk, user).await.map(Some),
-            _ => {
-                note("the ceiling is not looked at: use --ceiling with the policies of the broker user, or --stack");
-                Ok(None)
-            }
+        if let (Some(sdk), Some(user)) = (sdk, &stack.user) {
+            return ceiling_of(sdk, user).await.map(Some);
         }
+        note("the ceiling is not looked at: use --ceiling with the policies of the broker user, or --stack");
+        Ok(None)
     }
 
     /// What is known of the request that is asked about.
@@ -490,8 +488,12 @@ impl Told {
         }
         if let Some(decision) = &self.decision {
             lines.push(format!("decision  {}", text(&decision["result"])));
-            for name in ["session", "ceiling"] {
-                let by = decision["by"][name].as_str().map(|by| format!(", by {by}")).unwrap_or_default();
+            for (name, pointer) in [("session", "/by/session"), ("ceiling", "/by/ceiling")] {
+                let by = decision
+                    .pointer(pointer)
+                    .and_then(Value::as_str)
+                    .map(|by| format!(", by {by}"))
+                    .unwrap_or_default();
                 let verdict = if decision[name].is_null() { "not looked at".into() } else { text(&decision[name]) };
                 lines.push(plain(&format!("  {name}: {verdict}{by}")));
             }
@@ -510,7 +512,7 @@ fn session(session: &Session) -> Value {
         "name": session.name().as_str(),
         "duration": session.duration().as_secs(),
         "policy": json::parse(text.as_bytes()).ok(),
-        "policy_arns": session.policy_arns().iter().map(|arn| arn.as_str()).collect::<Vec<_>>(),
+        "policy_arns": session.policy_arns().iter().map(PolicyArn::as_str).collect::<Vec<_>>(),
         "tags": session.tags().iter().map(|(key, value)| (key.to_owned(), value.into())).collect::<Map<String, Value>>(),
         "characters": text.chars().count(),
     })

@@ -54,7 +54,9 @@ pub(super) fn check_issuers(files: &Files, issuers: &[Issuer]) -> Result<(), Fai
     let known: BTreeSet<String> = files.lint(None).iter().map(line).collect();
     let more: Vec<Finding> =
         files.lint(Some(issuers)).into_iter().filter(|finding| !known.contains(&line(finding))).collect();
-    more.iter().for_each(|finding| note(&line(finding)));
+    for finding in &more {
+        note(&line(finding));
+    }
     if more.iter().any(|finding| finding.severity() == Severity::Error) {
         return Err(Failure::Forbidden("the files do not fit the stack's issuers; nothing else was done".into()));
     }

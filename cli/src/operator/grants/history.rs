@@ -223,7 +223,9 @@ impl Rollback {
         document.insert("principals".into(), vec![self.principal.clone()].into());
         let bytes = serde_json::Value::Object(document).to_string().into_bytes();
         let findings = Files::of([("revision.json".into(), bytes)]).lint(None);
-        findings.iter().for_each(|finding| note(&line(finding)));
+        for finding in &findings {
+            note(&line(finding));
+        }
         if findings.iter().any(|finding| finding.severity() == Severity::Error) {
             let revision = shown(&self.revision);
             return Err(Failure::Forbidden(format!("the revision `{revision}` is not accepted any more")));

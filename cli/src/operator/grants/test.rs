@@ -24,7 +24,7 @@ use crate::output::{Outcome, Output, note};
                         test failed or a file has errors"
 )]
 pub(crate) struct Arguments {
-    /// The value of HALLPASS_ISSUERS in a file, which says where subject and groups are [default: /sub and /groups]
+    /// The value of `HALLPASS_ISSUERS` in a file, which says where subject and groups are [default: /sub and /groups]
     #[arg(long, value_name = "FILE")]
     issuers: Option<PathBuf>,
     #[command(flatten)]
@@ -59,7 +59,9 @@ impl Arguments {
         let errors: Vec<&Finding> = tests.findings().iter().chain(grants.findings()).collect();
         let errors: Vec<&Finding> =
             errors.into_iter().filter(|finding| finding.severity() == Severity::Error).collect();
-        errors.iter().for_each(|finding| note(&line(finding)));
+        for finding in &errors {
+            note(&line(finding));
+        }
         if tests.is_unreadable() || grants.is_unreadable() {
             return Err(Failure::new("not every path can be read; nothing was tested"));
         }
@@ -119,8 +121,9 @@ impl Results {
     fn text(&self) -> String {
         let test = |test: &Tested| {
             let verdict = if test.passed { "ok  " } else { "FAIL" };
-            let failures: String = test.failures.iter().map(|failure| format!("\n     {}", plain(failure))).collect();
-            format!("{verdict} {}:{} {}{failures}", plain(&test.file), test.line, plain(&test.name))
+            let headline = format!("{verdict} {}:{} {}", plain(&test.file), test.line, plain(&test.name));
+            let failures = test.failures.iter().map(|failure| format!("     {}", plain(failure)));
+            [headline].into_iter().chain(failures).collect::<Vec<_>>().join("\n")
         };
         let mut lines: Vec<String> = self.tests.iter().map(test).collect();
         lines.push(format!("{} passed, {} failed", self.passed, self.failed));
