@@ -191,10 +191,10 @@ static-arm64: $(CARGO_LAMBDA)/cargo-lambda ## The same for arm64: build/cli-arm6
 	@rustup target list --installed | grep -qx aarch64-unknown-linux-musl || rustup target add aarch64-unknown-linux-musl
 	$(STATIC) --target aarch64-unknown-linux-musl --lambda-dir build/cli-arm64
 
-# For trying and testing it: quick to build, and not small.
+# For trying and testing it: quick to build, and not small. With the features of `make unit`, which has built the rest.
 .PHONY: command
 command:
-	cargo build --quiet --locked --package hallpass-cli
+	cargo build --quiet --locked --workspace --all-features --bin hallpass
 
 # Where `make up` shows it: a build of the whole command line is the same file in the target directory.
 .PHONY: person
