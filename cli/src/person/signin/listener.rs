@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use url::{Host, Url};
 
+use super::super::peer::is_ours;
 use super::super::trouble::Trouble;
 use super::callback::{Callback, Expected, judge};
 
@@ -118,7 +119,13 @@ impl Listener {
                 }
                 Some(_) = connections.join_next() => {}
                 accepted = accepted => {
-                    if let Ok((stream, _)) = accepted && connections.len() < MAX_CONNECTIONS {
+                    let Ok((stream, _)) = accepted else {
+                        // Out of descriptors: the next attempt may find one.
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        continue;
+                    };
+                    // Another user who saw the address could send a code of their own.
+                    if connections.len() < MAX_CONNECTIONS && is_ours(&stream) {
                         connections.spawn(serve(stream, Arc::clone(&desk)));
                     }
                 }
