@@ -363,3 +363,21 @@ async fn somebody_else_who_signs_in_on_the_way_is_named() {
     assert_eq!(run.exits(1), "");
     assert!(run.stderr.contains("as mallory now"), "{}", run.stderr);
 }
+
+#[tokio::test]
+async fn a_server_that_is_down_is_asked_less_and_less_often_and_warned_of_once() {
+    let desk = Desk::signed_in().await;
+    desk.conduct(|conduct| conduct.life = 900);
+    desk.run(&["credentials"]).await.exits(0);
+    desk.age(".credentials", 680);
+    desk.hallpass.forget_calls();
+    desk.hallpass.fail_always(&Fault::Resets);
+    let script = r#"for _ in 1 2; do
+        curl -sSo /dev/null -w '%{http_code} ' -H "Authorization: $AWS_CONTAINER_AUTHORIZATION_TOKEN" "$AWS_CONTAINER_CREDENTIALS_FULL_URI"
+    done"#;
+    let run = desk.run(&["exec", "--", "bash", "-c", script]).await;
+    assert_eq!(run.exits(0), "200 200 ");
+    assert_eq!(run.stderr.matches("warning: ").count(), 1, "{}", run.stderr);
+    // Each attempt is made twice: before the command, and when it asks first.
+    assert_eq!(desk.asked("/v1/credentials"), 4);
+}

@@ -302,3 +302,20 @@ async fn whatever_refuses_a_refresh_the_remedy_is_named_and_the_sign_in_kept() {
     assert!(run.exits(1).is_empty() && !run.stderr.contains("login"), "{}", run.stderr);
     desk.run(&CREDENTIALS).await.exits(0);
 }
+
+#[tokio::test]
+async fn a_sign_in_that_another_machine_renewed_is_kept() {
+    let desk = Desk::signed_in().await;
+    desk.age(".session", 4_000);
+    desk.conduct(|conduct| conduct.refresh = "another".into());
+    desk.provider.fail_times(1, &Fault::Hangs);
+    let mut command = desk.command(&CREDENTIALS);
+    let running = tokio::spawn(async move { command.output().await });
+    desk.provider.held().await;
+    // Whose clock is ahead of this one's.
+    desk.edit(".session", |session| session["refresh_token"] = json!("another"));
+    desk.age(".session", -10_000);
+    desk.provider.release();
+    Run::of(&running.await.unwrap().unwrap()).fails("try again");
+    desk.edit(".session", |session| assert_eq!(session["refresh_token"], "another"));
+}
