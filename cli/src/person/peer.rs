@@ -3,7 +3,8 @@
 //! Any user of the machine can connect to a listener of ours, and can read a browser's arguments. On Linux the kernel says
 //! whose socket the other end is; elsewhere nobody is turned away.
 
-use std::net::{IpAddr, SocketAddr};
+#[cfg(any(target_os = "linux", test))]
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use tokio::net::TcpStream;
 
@@ -44,19 +45,15 @@ fn owner(table: &str, from: SocketAddr, to: SocketAddr) -> Option<u32> {
 /// it.
 #[cfg(any(target_os = "linux", test))]
 fn names(address: SocketAddr) -> Vec<String> {
-    let words = |octets: &[u8]| -> String {
-        let word = |word: &[u8]| <[u8; 4]>::try_from(word).map_or(0, u32::from_ne_bytes);
-        octets.chunks(4).map(|octets| format!("{:08X}", word(octets))).collect()
+    let four = |word: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(word));
+    let six =
+        |ip: Ipv6Addr| ip.octets().chunks(4).filter_map(|word| word.try_into().ok()).map(four).collect::<String>();
+    let names = match address.ip() {
+        IpAddr::V4(ip) => vec![four(ip.octets()), six(ip.to_ipv6_mapped())],
+        IpAddr::V6(ip) => vec![six(ip)],
     };
     let port = address.port();
-    let mut names = match address.ip() {
-        IpAddr::V4(ip) => vec![words(&ip.octets()), words(&ip.to_ipv6_mapped().octets())],
-        IpAddr::V6(ip) => vec![words(&ip.octets())],
-    };
-    for name in &mut names {
-        name.push_str(&format!(":{port:04X}"));
-    }
-    names
+    names.into_iter().map(|name| format!("{name}:{port:04X}")).collect()
 }
 
 #[cfg(test)]
@@ -89,7 +86,8 @@ mod tests {
         let six = |port: &str| format!("00000000000000000000000001000000:{port}");
         let (browser, us) = (address("[::1]:40000"), address("[::1]:8080"));
         assert_eq!(owner(&line(&six("9C40"), &six("1F90"), "01", 7), browser, us), Some(7));
-        for odd in ["", "x", "a\nb c", &line(&six("9C40"), &six("1F90"), "01", 7)[..180]] {
+        let cut = format!("{HEAD}   0: {} {} 01 0:0", six("9C40"), six("1F90"));
+        for odd in ["", "x", "a\nb c", &cut] {
             assert_eq!(owner(odd, browser, us), None);
         }
     }
@@ -101,5 +99,21 @@ mod tests {
         let (stream, _) = listener.accept().await.unwrap();
         assert!(is_ours(&stream));
         drop(client);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_connection_of_another_user_is_not() {
+        // Only the system's own user can become another one.
+        if rustix::process::geteuid().as_raw() != 0 {
+            return;
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let script = format!("exec 3<>/dev/tcp/127.0.0.1/{}; read -r <&3", listener.local_addr().unwrap().port());
+        let mut command = tokio::process::Command::new("bash");
+        let mut other = command.args(["-c", &script]).uid(65_534).kill_on_drop(true).spawn().unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        assert!(!is_ours(&stream));
+        other.kill().await.unwrap();
     }
 }
