@@ -27,15 +27,18 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let ended = runtime.block_on(run(command));
-    // A name server that does not answer is not waited for.
-    runtime.shutdown_background();
-    match ended {
+    let code = match ended {
         Ok(outcome) => outcome.code(),
         Err(failure) => {
             output::note(&format!("error: {failure}"));
             failure.code()
         }
-    }
+    };
+    #[cfg(feature = "person")]
+    runtime.block_on(person::settle());
+    // A name server that does not answer is not waited for.
+    runtime.shutdown_background();
+    code
 }
 
 async fn run(command: Command) -> Result<Outcome, Failure> {

@@ -77,13 +77,43 @@ pub(crate) fn profile(section: &str, is_config: bool) -> Option<String> {
     (kind == "profile").then(|| unquoted(name))
 }
 
-/// The setting that a line begins. A line that begins with a space goes on with the one before.
-fn setting(line: &[u8]) -> Option<String> {
-    if line.first().is_none_or(|first| first.is_ascii_whitespace() || matches!(first, b'#' | b';' | b'[')) {
-        return None;
+/// What a line is.
+enum Line {
+    /// It opens a section. Some SDKs take an indented one for that, and others for the rest of the setting before.
+    Section { name: String, is_certain: bool },
+    /// It begins a setting.
+    Setting(String),
+    /// It goes on with the setting before, or says nothing.
+    Rest,
+}
+
+/// Reads lines as Python's `configparser` does, and so AWS's own command line: a line goes on with the setting before if
+/// it is indented deeper than that one. The first setting of a section can be indented, too.
+#[derive(Debug, Default)]
+struct Lines {
+    /// How deep the setting before is, if the section has one.
+    indent: Option<usize>,
+}
+
+impl Lines {
+    fn read(&mut self, line: &[u8]) -> Line {
+        let indent = line.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let is_further = self.indent.is_some_and(|before| indent > before);
+        if let Some(name) = section(line) {
+            if !is_further {
+                self.indent = None;
+            }
+            return Line::Section { name, is_certain: !is_further };
+        }
+        let text = line.trim_ascii();
+        if is_further || text.first().is_none_or(|first| matches!(first, b'#' | b';')) {
+            return Line::Rest;
+        }
+        self.indent = Some(indent);
+        let end = text.iter().position(|byte| matches!(byte, b'=' | b':'));
+        end.and_then(|end| text.get(..end))
+            .map_or(Line::Rest, |name| Line::Setting(String::from_utf8_lossy(name).trim().to_ascii_lowercase()))
     }
-    let end = line.iter().position(|byte| matches!(byte, b'=' | b':'))?;
-    Some(String::from_utf8_lossy(line.get(..end)?).trim().to_ascii_lowercase())
 }
 
 fn is_of_credentials(setting: &str) -> bool {
@@ -92,15 +122,16 @@ fn is_of_credentials(setting: &str) -> bool {
 
 /// Whether the profile `default` has credentials of its own, which every SDK takes before those of a container.
 pub(crate) fn default_has_credentials(content: &[u8], is_config: bool) -> bool {
-    let mut is_default = false;
-    for line in lines(content) {
-        if let Some(section) = section(line) {
-            is_default = profile(&section, is_config).as_deref() == Some("default");
-        } else if is_default && setting(line).is_some_and(|setting| is_of_credentials(&setting)) {
-            return true;
+    let (mut reading, mut is_default) = (Lines::default(), false);
+    lines(content).any(|line| match reading.read(line) {
+        Line::Section { name, is_certain } => {
+            let is_named = profile(&name, is_config).as_deref() == Some("default");
+            is_default = is_named || (is_default && !is_certain);
+            false
         }
-    }
-    false
+        Line::Setting(setting) => is_default && is_of_credentials(&setting),
+        Line::Rest => false,
+    })
 }
 
 /// The names of the profiles that have static keys.
@@ -111,12 +142,15 @@ pub(crate) fn profiles(content: &[u8], is_config: bool) -> Vec<String> {
 /// The configuration without what gives any profile credentials.
 pub(crate) fn without_credentials(config: &[u8]) -> Vec<u8> {
     let (mut kept, mut is_profile, mut is_dropped) = (Vec::new(), false, false);
+    let mut reading = Lines::default();
     for line in lines(config) {
-        if let Some(section) = section(line) {
-            is_profile = profile(&section, true).is_some();
-            is_dropped = false;
-        } else if let Some(setting) = setting(line) {
-            is_dropped = is_profile && is_of_credentials(&setting);
+        match reading.read(line) {
+            Line::Section { name, is_certain } => {
+                is_profile = profile(&name, true).is_some() || (is_profile && !is_certain);
+                is_dropped = is_dropped && !is_certain;
+            }
+            Line::Setting(setting) => is_dropped = is_profile && is_of_credentials(&setting),
+            Line::Rest => {}
         }
         if !is_dropped {
             kept.extend_from_slice(line);
@@ -159,6 +193,13 @@ mod tests {
             "[default]\r\nregion = x\r\nROLE_ARN=arn\r\n",
             "[profile default]\ncredential_process = x",
             "[default]\nsso_session = corp",
+            "[default]\n  aws_access_key_id = A\n",
+            "[default]\n\t# mine\n\trole_arn = A\n",
+            "[default]\n  region = x\n  role_arn = A\n",
+            "[default]\n  region = x\nrole_arn = A\n",
+            "[profile a]\n  region = x\n  [default]\n  role_arn = A\n",
+            "[default]\nregion = x\n  [profile a]\nrole_arn = A\n",
+            "[profile a]\nregion = x\n  [default]\nrole_arn = A\n",
             "[a]\n[default]\nx=1\n[profile b]\nregion=1\n[default]\nlogin_session = a",
         ] {
             assert!(default_has_credentials(config.as_bytes(), true), "{config}");
@@ -169,6 +210,7 @@ mod tests {
             "[profile dev]\naws_access_key_id = A\n",
             "[default]\n# aws_access_key_id = A\n",
             "[default]\ns3 =\n  role_arn = x\n",
+            "[default]\n  s3 =\n    role_arn = x\n\n    role_arn = y\n",
         ] {
             assert!(!default_has_credentials(config.as_bytes(), true), "{config}");
         }
@@ -183,6 +225,9 @@ mod tests {
         let kept = "# mine\n[default]\nregion = eu-west-1\noutput = json\n\
                     [sso-session corp]\nsso_start_url = https://x\n[profile a]\nregion = x";
         assert_eq!(String::from_utf8(without_credentials(config.as_bytes())).unwrap(), kept);
+        let indented =
+            "[default]\n  aws_access_key_id = canary\n  aws_secret_access_key =\n   [canary]\n  region = x\n";
+        assert_eq!(without_credentials(indented.as_bytes()), b"[default]\n  region = x\n");
     }
 
     #[test]

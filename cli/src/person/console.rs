@@ -23,6 +23,7 @@ use hallpass::wire::Credentials;
 
 use super::World;
 use super::desk::{Desk, Person, Target, Wanted, patience};
+use super::peer::is_ours;
 use super::secret::{expose, random_text, same};
 use super::server::ServerUrl;
 use super::signin::{Browser, How};
@@ -203,31 +204,41 @@ async fn open(browser: &Browser, address: &Url) -> Result<(), Trouble> {
     let started = browser.open(&format!("http://{host}{path}"));
     let _child = started.ok_or_else(|| Trouble::failed("the browser cannot be started; use --print"))?;
     let (sender, mut receiver) = mpsc::channel(1);
-    let leading = async {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (host, path, address, sender) = (host.clone(), path.clone(), address.clone(), sender.clone());
-            let service = service_fn(move |request: Request<Incoming>| {
-                let is_here =
-                    request.headers().get(header::HOST).is_some_and(|value| value.as_bytes() == host.as_bytes());
-                let is_meant = is_here && same(request.uri().path(), &path);
-                let is_first = is_meant && sender.try_send(()).is_ok();
-                let answer = lead(is_first.then_some(&address));
-                async move { Ok::<_, Infallible>(answer) }
-            });
-            let mut server = http1::Builder::new();
-            server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(5)).keep_alive(false);
-            tokio::spawn(async move {
-                // How a connection ends is the browser's business.
-                let _ = server.serve_connection(TokioIo::new(stream), service).await;
-            });
-        }
-    };
     tokio::select! {
-        () = leading => {}
+        () = lead_once(&listener, &host, &path, address, &sender) => {}
         _ = receiver.recv() => tokio::time::sleep(Duration::from_millis(200)).await,
         () = tokio::time::sleep(BROWSER_LIMIT) => return Err(Trouble::failed("the browser did not ask for the page; use --print")),
     }
     Ok(())
+}
+
+/// Leads who asks for the path to the address, the first time. Does not end.
+async fn lead_once(listener: &TcpListener, host: &str, path: &str, address: &Url, sender: &mpsc::Sender<()>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors: the next attempt may find one.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        // Another user can read the browser's arguments, and must not be first.
+        if !is_ours(&stream) {
+            continue;
+        }
+        let (host, path, address, sender) = (host.to_owned(), path.to_owned(), address.clone(), sender.clone());
+        let service = service_fn(move |request: Request<Incoming>| {
+            let is_here = request.headers().get(header::HOST).is_some_and(|value| value.as_bytes() == host.as_bytes());
+            let is_meant = is_here && same(request.uri().path(), &path);
+            let is_first = is_meant && sender.try_send(()).is_ok();
+            let answer = lead(is_first.then_some(&address));
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        let mut server = http1::Builder::new();
+        server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(5)).keep_alive(false);
+        tokio::spawn(async move {
+            // How a connection ends is the browser's business.
+            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
 }
 
 fn lead(to: Option<&Url>) -> Response<Full<Bytes>> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::World;
-use super::desk::{Desk, Person, Program, Target, Wanted, deadline, patience};
+use super::desk::{Desk, Person, Program, Target, Wanted, deadline};
 use super::programs::Source;
 use super::secret::stored;
 use super::session::Cached;
@@ -89,7 +89,7 @@ impl Command {
         let desk = Desk::open(world)?;
         let server = desk.server(&self.target)?;
         let person = Person::new(&desk, How::default(), false)?;
-        let asked = async |session: &_| desk.credentials(session, &self.wanted, patience()).await;
+        let asked = async |session: &_| desk.credentials(session, &self.wanted, deadline(LIMIT)).await;
         person.acting(&server, &self.target, asked).await
     }
 }

@@ -3,11 +3,14 @@
 //! Whatever several processes could do at once, one does and the others wait for: lock, read again, decide, ask, replace,
 //! unlock. The lock of credentials is taken before that of the session, never after.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::RwLock;
 use tokio::time::Instant;
 use url::Url;
 
@@ -32,6 +35,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SIGN_IN_PATIENCE: Duration = Duration::from_mins(10);
 /// Before a second try, when a server was busy.
 const PAUSE: Duration = Duration::from_millis(300);
+/// Without so much time left, no refresh token is spent: its successor would come too late for the command.
+const REFRESH_NEEDS: Duration = Duration::from_secs(2);
+/// Held for reading by each exchange of a refresh token, from before it is sent until its successor is stored.
+static BEGUN: RwLock<()> = RwLock::const_new(());
 /// Old credentials serve if there are no new ones, unless less is left, in seconds.
 const USELESS: i64 = 15;
 
@@ -86,11 +93,18 @@ pub(crate) fn grant_name(text: &str) -> Result<String, String> {
 }
 
 /// The store and the network, for one command.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Desk {
     pub(crate) world: World,
-    pub(crate) web: Web,
-    pub(crate) store: Store,
+    pub(crate) web: Arc<Web>,
+    pub(crate) store: Arc<Store>,
+    /// It was said that old credentials serve, and there were no new ones since.
+    has_warned: Arc<AtomicBool>,
+}
+
+/// Waits until what was begun and cannot be begun again has ended. Nothing more is begun meanwhile.
+pub(crate) async fn settle() {
+    drop(BEGUN.write().await);
 }
 
 impl Desk {
@@ -99,7 +113,8 @@ impl Desk {
     /// # Errors
     /// [`Trouble`] if it must not be used.
     pub(crate) fn open(world: &World) -> Result<Self, Trouble> {
-        Ok(Self { world: world.clone(), web: Web::new(world), store: Store::open(world)? })
+        let (web, store) = (Arc::new(Web::new(world)), Arc::new(Store::open(world)?));
+        Ok(Self { world: world.clone(), web, store, has_warned: Arc::default() })
     }
 
     /// The server that a command means.
@@ -202,10 +217,15 @@ impl Desk {
         };
         match (new, old) {
             (Err(Trouble::Unavailable(why)), Some(old)) if old.lasts(USELESS, self.world.seconds()) => {
-                note(&format!("warning: {why}; the credentials from before serve until they expire"));
+                if !self.has_warned.swap(true, Ordering::Relaxed) {
+                    note(&format!("warning: {why}; the credentials from before serve until they expire"));
+                }
                 Ok(old)
             }
-            (new, _) => new,
+            (new, _) => {
+                self.has_warned.store(false, Ordering::Relaxed);
+                new
+            }
         }
     }
 
@@ -292,46 +312,79 @@ impl Desk {
         refused: Option<&SecretString>,
         deadline: Instant,
     ) -> Result<Session, Trouble> {
-        let is_good = |session: &Session| {
-            session.has_token(self.world.seconds())
-                && refused.is_none_or(|refused| expose(refused) != expose(&session.token))
-        };
+        let now = self.store.read::<Session>(&session.file())?.whole();
+        if let Some(now) = now.filter(|now| self.is_good(now, refused)) {
+            return Ok(now);
+        }
+        // A task of its own goes on when the caller's limit ends, or the command that `exec` runs: a provider that
+        // gives each refresh token once would not give its successor again.
+        let (desk, session, refused) = (self.clone(), session.clone(), refused.cloned());
+        let exchange = tokio::spawn(async move { desk.exchange(&session, refused.as_ref(), deadline).await });
+        exchange.await.map_err(|_| Trouble::failed("the sign-in cannot be renewed"))?
+    }
+
+    /// Whether a session has a token that lasts, and is not the one that the server refused.
+    fn is_good(&self, session: &Session, refused: Option<&SecretString>) -> bool {
+        session.has_token(self.world.seconds())
+            && refused.is_none_or(|refused| expose(refused) != expose(&session.token))
+    }
+
+    /// Trades the refresh token for new tokens, and stores them. `deadline` holds until that has begun.
+    async fn exchange(
+        &self,
+        session: &Session,
+        refused: Option<&SecretString>,
+        deadline: Instant,
+    ) -> Result<Session, Trouble> {
         let server = ServerUrl::parse(&session.server)?;
-        let gone = || signed_out(&server, format!("the sign-in to {server} has ended"), Some(&session.issuer_id));
-        let file = session.file();
-        let now = self.store.read::<Session>(&file)?.whole().ok_or_else(gone)?;
-        if is_good(&now) {
+        let ended = |why: String| signed_out(&server, why, Some(&session.issuer_id));
+        let locked = self.store.lock(&session.file(), left(deadline)).await?;
+        let now = locked.read::<Session>()?.whole();
+        let mut now = now.ok_or_else(|| ended(format!("the sign-in to {server} has ended")))?;
+        if self.is_good(&now, refused) {
             return Ok(now);
         }
-        let locked = self.store.lock(&file, left(deadline)).await?;
-        let mut now = locked.read::<Session>()?.whole().ok_or_else(gone)?;
-        if is_good(&now) {
-            return Ok(now);
-        }
-        let expired = || signed_out(&server, format!("the sign-in to {server} has expired"), Some(&session.issuer_id));
+        let expired = || ended(format!("the sign-in to {server} has expired"));
         let spent = now.refresh_token.clone().ok_or_else(expired)?;
         // What the provider answers cannot be asked for twice, so there must be room for it.
         let room = locked.reserve()?;
+        let _begun = BEGUN.read().await;
+        if left(deadline) < REFRESH_NEEDS {
+            return Err(Trouble::Unavailable("there is too little time left to renew the sign-in; try again".into()));
+        }
         match self.refresh(&now, &spent).await {
             Ok(tokens) => {
-                self.take(&mut now, &tokens)?;
-                room.write(&now)?;
-                Ok(now)
+                let taken = self.take(&mut now, &tokens);
+                if !matches!(taken, Err(Taken::ByAnother)) {
+                    room.write(&now)?;
+                }
+                match taken {
+                    Ok(()) => Ok(now),
+                    Err(Taken::WithoutToken(why)) => Err(ended(why.to_string())),
+                    Err(Taken::ByAnother) => {
+                        Err(ended("the identity provider renewed the sign-in of somebody else".into()))
+                    }
+                }
             }
             Err(NoTokens::Refused { error, told: why }) if error == "invalid_grant" => {
                 drop(room);
                 // A process without our lock, on another machine with this home directory, may have been first.
-                let other = locked
-                    .read::<Session>()?
-                    .whole()
-                    .filter(|other| other.refresh_token.as_ref().is_some_and(|token| expose(token) != expose(&spent)));
-                if let Some(other) = other.filter(is_good) {
-                    return Ok(other);
+                let is_other = |token: &SecretString| expose(token) != expose(&spent);
+                let other = locked.read::<Session>()?.whole();
+                match other.filter(|other| other.refresh_token.as_ref().is_some_and(is_other)) {
+                    Some(other) if self.is_good(&other, refused) => Ok(other),
+                    Some(_) => {
+                        Err(Trouble::Unavailable("another hallpass has just renewed the sign-in; try again".into()))
+                    }
+                    None => {
+                        locked.remove()?;
+                        Err(ended(format!("the sign-in to {server} has ended ({why})")))
+                    }
                 }
-                locked.remove()?;
-                Err(signed_out(&server, format!("the sign-in to {server} has ended ({why})"), Some(&session.issuer_id)))
             }
-            Err(other) => Err(other.into_trouble()),
+            // The client may be another one by now, or the provider wants to see the person.
+            Err(NoTokens::Refused { told: why, .. }) => Err(ended(why)),
+            Err(NoTokens::Other(trouble)) => Err(trouble),
         }
     }
 
@@ -350,21 +403,20 @@ impl Desk {
 
     /// Puts refreshed tokens into a session. They came from the provider's own token endpoint, over TLS, so that the
     /// signature of an ID token says nothing more (OpenID Connect Core §3.1.3.7, 6); the server verifies what it gets.
-    fn take(&self, session: &mut Session, tokens: &Tokens) -> Result<(), Trouble> {
+    fn take(&self, session: &mut Session, tokens: &Tokens) -> Result<(), Taken> {
         let claims = tokens.id.as_ref().and_then(signin::claims_of);
         let text = |name: &str| claims.as_ref().and_then(|claims| claims.get(name)).and_then(Value::as_str);
         // Core §12.2: still the same person, of the same issuer.
         if claims.is_some() && (text("iss") != Some(&session.issuer) || text("sub") != session.subject.as_deref()) {
-            return Err(Trouble::failed(
-                "the identity provider renewed the sign-in of somebody else; run `hallpass login` again",
-            ));
+            return Err(Taken::ByAnother);
         }
-        let now = self.world.seconds();
-        let (token, expires_at) = tokens.for_server(session.kind, now)?;
-        (session.token, session.expires_at, session.obtained_at) = (token, expires_at, now);
         if let Some(refresh) = &tokens.refresh {
             session.refresh_token = Some(refresh.clone());
         }
+        // Core §12.2: there need not be an ID token.
+        let now = self.world.seconds();
+        let (token, expires_at) = tokens.for_server(session.kind, now).map_err(Taken::WithoutToken)?;
+        (session.token, session.expires_at, session.obtained_at) = (token, expires_at, now);
         Ok(())
     }
 
@@ -466,8 +518,29 @@ impl Desk {
         if before.is_some_and(|before| before.subject != session.subject) {
             self.forget_credentials(&session).await?;
         }
+        self.forget_others(server, &session).await?;
         self.store.lock(LAST, PATIENCE).await?.write(&Last { server: session.server.clone() })?;
         Ok(session)
+    }
+
+    /// Removes what is left of sign-ins that this one replaces: with an earlier client of the issuer, or at its earlier
+    /// address, or damaged.
+    async fn forget_others(&self, server: &ServerUrl, session: &Session) -> Result<(), Trouble> {
+        let ours = session.file();
+        let names = self.store.names(&Session::files_of(server.as_str()), SESSION)?;
+        for name in names.iter().filter(|name| **name != ours) {
+            match self.store.read::<Session>(name) {
+                Ok(Stored::Read(other)) if other.file() == *name => {
+                    if other.issuer_id == session.issuer_id {
+                        self.forget(&other).await?;
+                    }
+                }
+                Ok(Stored::Read(_) | Stored::Damaged) => self.store.lock(name, PATIENCE).await?.remove()?,
+                // The next command says what is wrong with one that cannot be read. This sign-in is stored.
+                Ok(Stored::Absent) | Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Removes a session and its credentials, and returns what it was just before.
@@ -492,7 +565,12 @@ impl Desk {
     pub(crate) async fn forget_damaged(&self, server: Option<&ServerUrl>) -> Result<(), Trouble> {
         let start = server.map(|server| Session::files_of(server.as_str())).unwrap_or_default();
         for name in self.store.names(&start, SESSION)? {
-            if matches!(self.store.read::<Session>(&name)?, Stored::Damaged) {
+            let is_whole = match self.store.read::<Session>(&name)? {
+                Stored::Read(session) => session.file() == name,
+                Stored::Absent => true,
+                Stored::Damaged => false,
+            };
+            if !is_whole {
                 self.store.lock(&name, PATIENCE).await?.remove()?;
             }
         }
@@ -521,6 +599,15 @@ impl Desk {
         }
         Ok(())
     }
+}
+
+/// Why refreshed tokens are of no use.
+#[derive(Debug)]
+enum Taken {
+    /// They are for another person, or of another issuer.
+    ByAnother,
+    /// The one for the server is not there. A new refresh token may be.
+    WithoutToken(Trouble),
 }
 
 /// A program's token, and whom GitHub makes it out to.
@@ -562,8 +649,7 @@ impl<'d> Person<'d> {
         let (mut was_asked, mut was_stronger) = (false, false);
         loop {
             let session = self.desk.signed_in(server, target);
-            let id = session.as_ref().ok().map(|session| session.id.clone());
-            let issuer = session.as_ref().ok().map(|session| session.issuer_id.clone());
+            let seen = session.as_ref().ok().cloned();
             let done = match session {
                 Ok(session) => act(&session).await,
                 Err(trouble) => Err(trouble),
@@ -581,8 +667,16 @@ impl<'d> Person<'d> {
                 }
                 done => return done,
             };
-            let issuer = target.issuer.clone().or(issuer);
-            self.sign_in_once(server, &Target { server: None, issuer }, &requires, id.as_deref()).await?;
+            let issuer = target.issuer.clone().or_else(|| seen.as_ref().map(|seen| seen.issuer_id.clone()));
+            let target = Target { server: None, issuer };
+            let now = self.sign_in_once(server, &target, &requires, seen.as_ref()).await?;
+            if seen.is_some_and(|seen| seen.subject != now.subject) {
+                let who = now.subject.as_deref().map_or_else(|| "somebody else".into(), shown);
+                return Err(Trouble::failed(format!(
+                    "you are signed in to {server} as {who} now, and were somebody else before; if that is right, run \
+                     the command again"
+                )));
+            }
         }
     }
 
@@ -592,8 +686,8 @@ impl<'d> Person<'d> {
         server: &ServerUrl,
         target: &Target,
         requires: &Requires,
-        seen: Option<&str>,
-    ) -> Result<(), Trouble> {
+        seen: Option<&Session>,
+    ) -> Result<Session, Trouble> {
         let desk = self.desk;
         let name = format!("{}.login", Session::files_of(server.as_str()));
         let _locked = match desk.store.lock(&name, PAUSE).await {
@@ -604,12 +698,12 @@ impl<'d> Person<'d> {
             locked => locked?,
         };
         let now = desk.session(server, target).ok().flatten();
-        if now.is_some_and(|now| Some(now.id.as_str()) != seen) {
-            return Ok(());
+        if let Some(now) = now.filter(|now| seen.is_none_or(|seen| seen.id != now.id)) {
+            return Ok(now);
         }
         let metadata = server::metadata(&desk.web, server).await?;
         let client = server::choose_client(server, metadata, target.issuer.as_deref())?;
-        desk.sign_in(server, &client, requires, &self.how).await.map(drop)
+        desk.sign_in(server, &client, requires, &self.how).await
     }
 }
 

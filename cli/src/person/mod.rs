@@ -14,6 +14,7 @@ pub(crate) mod status;
 mod aws_files;
 mod desk;
 mod keyring;
+mod peer;
 mod programs;
 mod secret;
 mod server;
@@ -27,6 +28,7 @@ mod variables;
 mod web;
 mod world;
 
+pub(crate) use self::desk::settle;
 use self::trouble::{Trouble, shown};
 pub(crate) use self::world::World;
 use crate::failure::Failure;

@@ -11,21 +11,28 @@ use hallpass::wire::{Client, Code, Credentials, METADATA_PATH, Metadata, Offers,
 use super::trouble::{Trouble, shown};
 use super::web::{Answer, Question, Web};
 
-/// What an issuer's configuration may not set: the protocol does (OpenID Connect Core §3.1.2.1, RFC 7636 §4.3).
+/// What an issuer's configuration may not set: the protocol does (OpenID Connect Core §3.1.2.1), or it would set these
+/// (§6). Besides them all that begin with [`CHALLENGE`].
 const SET_BY_PROTOCOL: [&str; 9] = [
     "client_id",
-    "code_challenge",
-    "code_challenge_method",
     "nonce",
     "redirect_uri",
+    "request",
+    "request_uri",
     "response_mode",
     "response_type",
     "scope",
     "state",
 ];
 
+/// RFC 7636 §4.3.
+const CHALLENGE: &str = "code_challenge";
+/// What a URL of a server has besides letters and digits: nothing that a shell obeys, because it is in the command of a
+/// profile, and in those that messages propose.
+const MARKS: &str = ":/.-_~%@+,=[]";
+
 /// The URL of a server, without a final slash.
-// INVARIANT: https, or http to this machine; without user, query and fragment.
+// INVARIANT: https, or http to this machine; without user, query and fragment; of letters, digits and `MARKS`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerUrl(Url);
 
@@ -47,6 +54,9 @@ impl ServerUrl {
         }
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
             return refused("must be a host and perhaps a path, and nothing else");
+        }
+        if !url.as_str().chars().all(|c| c.is_ascii_alphanumeric() || MARKS.contains(c)) {
+            return refused("has characters that a shell obeys");
         }
         let path = url.path().strip_suffix('/').unwrap_or(url.path()).to_owned();
         url.set_path(&path);
@@ -161,7 +171,8 @@ fn check_client(server: &ServerUrl, client: Client) -> Result<Client, Trouble> {
     if client.client_id.is_empty() {
         return refused("it has no client id".into());
     }
-    match client.parameters.keys().find(|name| SET_BY_PROTOCOL.contains(&name.as_str())) {
+    let is_set = |name: &&String| SET_BY_PROTOCOL.contains(&name.as_str()) || name.starts_with(CHALLENGE);
+    match client.parameters.keys().find(is_set) {
         Some(name) => refused(format!("its parameters name `{}`", shown(name))),
         None => Ok(client),
     }
@@ -306,6 +317,7 @@ mod tests {
             ("https://hallpass.example.com:443/x/", "https://hallpass.example.com/x"),
             ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
             ("http://localhost/x/y", "http://localhost/x/y"),
+            ("http://[::1]:3000/a-b_c~d%20e@f+g,h=i", "http://[::1]:3000/a-b_c~d%20e@f+g,h=i"),
         ] {
             assert_eq!(ServerUrl::parse(text).unwrap().as_str(), url);
         }
@@ -319,6 +331,14 @@ mod tests {
             "https://hallpass.example.com/#hunter2",
             "https://hallpass.example.com /",
             "https:\\\\hallpass.example.com",
+            "https://hallpass.example.com/$(id)",
+            "https://hallpass.example.com/a;b",
+            "https://hallpass.example.com/a|b",
+            "https://hallpass.example.com/a&b",
+            "https://hallpass.example.com/a'b",
+            "https://hallpass.example.com/!a",
+            "https://hallpass.example.com/*",
+            "https://hall$pass.example.com",
         ] {
             let refused = ServerUrl::parse(text).unwrap_err();
             assert!(matches!(&refused, Trouble::Usage(told) if !told.contains("hunter2")), "{refused}");
@@ -342,7 +362,7 @@ mod tests {
             client[name] = value;
             json!([client])
         };
-        for name in SET_BY_PROTOCOL {
+        for name in SET_BY_PROTOCOL.into_iter().chain(["code_challenge", "code_challenge_method", "code_challenge_x"]) {
             assert!(choose(&with("parameters", json!({name: "x"})), None).unwrap_err().contains(name));
         }
         for issuer in ["http://127.0.0.1:1", "http://login.example.com", "file:///etc/passwd", "x"] {

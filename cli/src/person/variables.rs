@@ -13,7 +13,11 @@ pub(crate) const CONTAINER: [&str; 4] = [
 ];
 
 /// Those that make some SDK take other credentials.
-pub(crate) const OTHERS: [&str; 6] = [
+pub(crate) const OTHERS: [&str; 9] = [
+    // Names from before, which the SDKs for Go and Java still read.
+    "AWS_ACCESS_KEY",
+    "AWS_SECRET_KEY",
+    "AWS_BEARER_TOKEN_BEDROCK",
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
     "AWS_SECURITY_TOKEN",

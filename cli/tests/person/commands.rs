@@ -25,7 +25,10 @@ async fn environment(
         .collect()
 }
 
-const WINNERS: [(&str, &str); 6] = [
+const WINNERS: [(&str, &str); 9] = [
+    ("AWS_ACCESS_KEY", "AKIAOLD"),
+    ("AWS_SECRET_KEY", "old"),
+    ("AWS_BEARER_TOKEN_BEDROCK", "old"),
     ("AWS_ACCESS_KEY_ID", "AKIAOLD"),
     ("AWS_SECRET_ACCESS_KEY", "old"),
     ("AWS_SESSION_TOKEN", "old"),
@@ -46,7 +49,7 @@ async fn a_command_finds_an_endpoint_and_nothing_that_would_win() {
     let found = environment(&desk, &WINNERS, &["--static"]).await;
     assert_eq!(found["AWS_ACCESS_KEY_ID"], "ASIAdefault");
     assert_eq!(found["AWS_SESSION_TOKEN"], format!("{SECRET}-token"));
-    assert!(found.contains_key("AWS_CREDENTIAL_EXPIRATION") && !found.contains_key("AWS_PROFILE"));
+    assert!(found.contains_key("AWS_CREDENTIAL_EXPIRATION") && !found.values().any(|value| value == "old"));
     assert!(!found.keys().any(|name| name.starts_with("AWS_CONTAINER")), "{found:?}");
 }
 
@@ -327,4 +330,54 @@ async fn every_command_has_an_example() {
         let run = desk.run(&[command, "--help"]).await;
         assert!(run.exits(0).contains("Example"), "{command}");
     }
+}
+
+#[tokio::test]
+async fn a_refresh_outlives_the_command_that_it_is_for() {
+    let desk = Desk::signed_in().await;
+    desk.conduct(|conduct| conduct.life = 8);
+    desk.run(&["credentials"]).await.exits(0);
+    desk.conduct(|conduct| conduct.life = 3_600);
+    desk.age(".session", 4_000);
+    desk.provider.fail_times(1, &Fault::Hangs);
+    let end = desk.path("end");
+    let script = format!("until test -e '{}'; do sleep 0.05; done", end.display());
+    let mut child = desk.command(&["exec", "--", "sh", "-c", &script]).spawn().unwrap();
+    desk.provider.held().await;
+    std::fs::write(&end, "").unwrap();
+    let early = tokio::time::timeout(std::time::Duration::from_millis(700), child.wait()).await;
+    assert!(early.is_err(), "it waits for what it has begun");
+    desk.provider.release();
+    assert_eq!(child.wait().await.unwrap().code(), Some(0));
+    desk.run(&["credentials"]).await.exits(0);
+    assert_eq!(desk.asked("/token"), 1, "its answer was kept");
+}
+
+#[tokio::test]
+async fn somebody_else_who_signs_in_on_the_way_is_named() {
+    let desk = Desk::signed_in().await;
+    let refusal = problem(401, "insufficient_user_authentication", &json!({"acr_values": ["mfa"]}));
+    desk.hallpass.fail_call(0, &Fault::Answers(refusal));
+    desk.conduct(|conduct| conduct.claims = json!({"sub": "mallory"}));
+    let run = desk.run_with(&[("BROWSER", "curl -sSLo /dev/null")], &["exec", "--", "echo", "done"]).await;
+    assert_eq!(run.exits(1), "");
+    assert!(run.stderr.contains("as mallory now"), "{}", run.stderr);
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_is_asked_less_and_less_often_and_warned_of_once() {
+    let desk = Desk::signed_in().await;
+    desk.conduct(|conduct| conduct.life = 900);
+    desk.run(&["credentials"]).await.exits(0);
+    desk.age(".credentials", 680);
+    desk.hallpass.forget_calls();
+    desk.hallpass.fail_always(&Fault::Resets);
+    let script = r#"for _ in 1 2; do
+        curl -sSo /dev/null -w '%{http_code} ' -H "Authorization: $AWS_CONTAINER_AUTHORIZATION_TOKEN" "$AWS_CONTAINER_CREDENTIALS_FULL_URI"
+    done"#;
+    let run = desk.run(&["exec", "--", "bash", "-c", script]).await;
+    assert_eq!(run.exits(0), "200 200 ");
+    assert_eq!(run.stderr.matches("warning: ").count(), 1, "{}", run.stderr);
+    // Each attempt is made twice: before the command, and when it asks first.
+    assert_eq!(desk.asked("/v1/credentials"), 4);
 }

@@ -265,3 +265,57 @@ async fn a_program_without_its_token_is_told_where_it_should_be() {
     assert_eq!(desk.run(&["credentials", "--token-env", "X"]).await.exits(2), "");
     assert_eq!(desk.run_with(&variables, &["credentials", "--token-env", "X", "--github-actions"]).await.exits(2), "");
 }
+
+#[tokio::test]
+async fn a_refresh_that_has_begun_is_stored_after_the_limit() {
+    let desk = Desk::signed_in().await;
+    desk.age(".session", 4_000);
+    desk.provider.fail_times(1, &Fault::Slow(Duration::from_millis(4_500)));
+    desk.run(&CREDENTIALS).await.fails("did not answer in time");
+    desk.run(&CREDENTIALS).await.exits(0);
+    assert_eq!(desk.asked("/token"), 1, "the first answer was kept");
+}
+
+#[tokio::test]
+async fn a_refresh_without_an_id_token_keeps_the_new_refresh_token() {
+    let desk = Desk::signed_in().await;
+    desk.age(".session", 4_000);
+    desk.edit(".session", |session| session["kind"] = json!("id_token"));
+    let tokens = json!({"access_token": "canary-a", "token_type": "Bearer", "refresh_token": "canary-next"});
+    desk.conduct(|conduct| conduct.token_answers = vec![answer(200, &tokens)]);
+    desk.run(&CREDENTIALS).await.fails("no ID token; run `hallpass login http://");
+    desk.edit(".session", |session| assert_eq!(session["refresh_token"], "canary-next"));
+}
+
+#[tokio::test]
+async fn whatever_refuses_a_refresh_the_remedy_is_named_and_the_sign_in_kept() {
+    let desk = Desk::signed_in().await;
+    desk.age(".session", 4_000);
+    for error in ["invalid_client", "unauthorized_client", "interaction_required"] {
+        desk.conduct(|conduct| conduct.token_answers = vec![answer(400, &json!({"error": error}))]);
+        let run = desk.run(&CREDENTIALS).await;
+        run.fails("run `hallpass login http://");
+        assert!(run.stderr.contains(error), "{}", run.stderr);
+    }
+    desk.conduct(|conduct| conduct.token_answers = vec![answer(429, &json!({"error": "too_many"}))]);
+    let run = desk.run(&CREDENTIALS).await;
+    assert!(run.exits(1).is_empty() && !run.stderr.contains("login"), "{}", run.stderr);
+    desk.run(&CREDENTIALS).await.exits(0);
+}
+
+#[tokio::test]
+async fn a_sign_in_that_another_machine_renewed_is_kept() {
+    let desk = Desk::signed_in().await;
+    desk.age(".session", 4_000);
+    desk.conduct(|conduct| conduct.refresh = "another".into());
+    desk.provider.fail_times(1, &Fault::Hangs);
+    let mut command = desk.command(&CREDENTIALS);
+    let running = tokio::spawn(async move { command.output().await });
+    desk.provider.held().await;
+    // Whose clock is ahead of this one's.
+    desk.edit(".session", |session| session["refresh_token"] = json!("another"));
+    desk.age(".session", -10_000);
+    desk.provider.release();
+    Run::of(&running.await.unwrap().unwrap()).fails("try again");
+    desk.edit(".session", |session| assert_eq!(session["refresh_token"], "another"));
+}

@@ -312,3 +312,23 @@ async fn a_url_that_is_not_a_servers_is_wrong_usage() {
     }
     assert_eq!(desk.run(&["login", &desk.hallpass.url(), "--server", "https://other.example.com"]).await.code, Some(2));
 }
+
+#[tokio::test]
+async fn a_sign_in_replaces_those_with_an_earlier_client_and_damaged_ones() {
+    let desk = Desk::signed_in().await;
+    let (now, server) = (desk.stored(".session"), desk.hallpass.url());
+    let start = now.file_name().unwrap().to_str().unwrap().split('-').next().unwrap().to_owned();
+    let text = std::fs::read_to_string(&now).unwrap();
+    // As with an earlier client, under a name that is not its own, and cut.
+    for (name, content) in
+        [("0123", text.replace("hallpass-cli", "earlier")), ("4567", text.chars().take(40).collect())]
+    {
+        let path = desk.state().join(format!("{start}-{name}.session"));
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    }
+    desk.run(&["status", "--server", &server]).await.fails("damaged");
+    desk.sign_in().await;
+    assert_eq!(desk.stored(".session"), now);
+    desk.run(&["status"]).await.exits(0);
+}

@@ -146,9 +146,16 @@ impl Exec {
             }
             match self.again(world, caller).await {
                 Ok(cached) => {
+                    let is_new = cached.is_fresh(world.seconds());
                     endpoint.fill(cached);
                     told.clear();
-                    pause = TICK;
+                    if is_new {
+                        pause = TICK;
+                    } else {
+                        // The old ones serve until the server is there again.
+                        tokio::time::sleep(pause).await;
+                        pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+                    }
                 }
                 Err(trouble) => {
                     let line = shown(&trouble.to_string());

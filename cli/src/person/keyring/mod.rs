@@ -31,8 +31,11 @@ pub(crate) struct Keyring(System);
 
 impl Keyring {
     /// The keyring of this session, if there is one.
-    pub(crate) fn find(world: &World) -> Option<Self> {
-        System::find(world).map(Self)
+    ///
+    /// # Errors
+    /// [`Trouble`] if it does not answer: whether there is one is not known then.
+    pub(crate) fn find(world: &World) -> Result<Option<Self>, Trouble> {
+        Ok(System::find(world).map_err(|why| unusable(&why))?.map(Self))
     }
 
     /// The key. The first process that asks for it makes it; `lock` is the file by which it is one.

@@ -14,8 +14,9 @@ const NAME: &str = "sealing key";
 pub(super) struct System(Entry);
 
 impl System {
-    pub(super) fn find(_: &World) -> Option<Self> {
-        Entry::new_in_store(&store()?, SERVICE, NAME).ok().map(Self)
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+    pub(super) fn find(_: &World) -> Result<Option<Self>, String> {
+        Ok(store().and_then(|store| Entry::new_in_store(&store, SERVICE, NAME).ok()).map(Self))
     }
 
     pub(super) fn read(&mut self) -> Result<Option<Vec<u8>>, String> {

@@ -3,6 +3,7 @@
 //! In the Secret Service, which GNOME Keyring, `KWallet` and `KeePassXC` are.
 //! <https://specifications.freedesktop.org/secret-service-spec/latest/>
 
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -15,6 +16,7 @@ const ROOT: &str = "/org/freedesktop/secrets";
 /// By these our one item is found.
 const ATTRIBUTES: [(&str, &str); 2] = [("application", "hallpass"), ("xdg:schema", "org.freedesktop.Secret.Generic")];
 const LOCKED: &str = "it is locked";
+const SILENT: &str = "it does not answer";
 const STRANGE: &str = "it answered something strange";
 
 /// A session with the service.
@@ -25,14 +27,18 @@ pub(super) struct System {
 }
 
 impl System {
-    /// The service, if one answers on the session's bus.
-    pub(super) fn find(world: &World) -> Option<Self> {
-        let named = world.variable("DBUS_SESSION_BUS_ADDRESS");
-        let stream = match named {
-            Some(addresses) => addresses.split(';').find_map(connect)?,
-            None => UnixStream::connect(Path::new(world.variable("XDG_RUNTIME_DIR")?).join("bus")).ok()?,
-        };
-        let mut bus = Bus::greet(stream, rustix::process::geteuid().as_raw()).ok()?;
+    /// The service, if there is one on the session's bus. One that is there and does not answer in time is not taken for
+    /// none: what was to be sealed would be left open.
+    pub(super) fn find(world: &World) -> Result<Option<Self>, String> {
+        let Some(stream) = bus(world) else { return Ok(None) };
+        let opened = Bus::greet(stream, rustix::process::geteuid().as_raw()).and_then(Self::open);
+        match opened {
+            Err(error) if is_late(&error) => Err(SILENT.into()),
+            opened => Ok(opened.ok()),
+        }
+    }
+
+    fn open(mut bus: Bus) -> io::Result<Self> {
         // Nobody reads along on this machine's own socket, so that nothing is encrypted twice.
         let mut body = Writer::default();
         body.text("plain");
@@ -40,10 +46,9 @@ impl System {
         body.text("");
         let answer = call(&mut bus, ROOT, "Service", "OpenSession", "sv", &body)?;
         let mut reader = Reader::new(&answer);
-        (reader.signature()? == "s").then_some(())?;
-        reader.text()?;
-        let session = reader.text()?.to_owned();
-        Some(Self { bus, session })
+        let is_text = reader.signature() == Some("s");
+        let session = reader.text().and_then(|_| reader.text()).filter(|_| is_text).map(str::to_owned);
+        Ok(Self { bus, session: session.ok_or(io::ErrorKind::InvalidData)? })
     }
 
     /// The secret, if there is one.
@@ -96,13 +101,27 @@ impl System {
     }
 
     fn call(&mut self, path: &str, of: &str, member: &str, signature: &str, body: &Writer) -> Result<Vec<u8>, String> {
-        call(&mut self.bus, path, of, member, signature, body).ok_or_else(|| format!("it refused {member}"))
+        let told = |error| if is_late(&error) { SILENT.to_owned() } else { format!("it refused {member}") };
+        call(&mut self.bus, path, of, member, signature, body).map_err(told)
     }
 }
 
-fn call(bus: &mut Bus, path: &str, of: &str, member: &str, signature: &str, body: &Writer) -> Option<Vec<u8>> {
+/// The session's bus, if there is one.
+fn bus(world: &World) -> Option<UnixStream> {
+    match world.variable("DBUS_SESSION_BUS_ADDRESS") {
+        Some(addresses) => addresses.split(';').find_map(connect),
+        None => UnixStream::connect(Path::new(world.variable("XDG_RUNTIME_DIR")?).join("bus")).ok(),
+    }
+}
+
+/// A socket with a time limit says either.
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+fn call(bus: &mut Bus, path: &str, of: &str, member: &str, signature: &str, body: &Writer) -> io::Result<Vec<u8>> {
     let interface = format!("org.freedesktop.Secret.{of}");
-    bus.call(Call { to: SERVICE, path, interface: &interface, member, signature }, body).ok()
+    bus.call(Call { to: SERVICE, path, interface: &interface, member, signature }, body)
 }
 
 fn attributes(body: &mut Writer) {
@@ -147,6 +166,7 @@ mod tests {
         secret: Option<Vec<u8>>,
         locked: bool,
         absent: bool,
+        silent: bool,
     }
 
     /// A bus with a Secret Service, for any number of connections.
@@ -177,6 +197,11 @@ mod tests {
             let mut refused = false;
             match member.as_str() {
                 "Hello" => body.text(":1.1"),
+                "OpenSession" if held.silent => {
+                    drop(held);
+                    std::thread::park();
+                    return;
+                }
                 "OpenSession" if held.absent => refused = true,
                 "OpenSession" => {
                     body.signature("s");
@@ -220,7 +245,7 @@ mod tests {
     }
 
     fn key(world: &World, scratch: &Scratch) -> Result<Key, String> {
-        let keyring = Keyring::find(world).unwrap();
+        let keyring = Keyring::find(world).unwrap().unwrap();
         keyring.key(&scratch.path().join("keyring.lock")).map_err(|trouble| trouble.to_string())
     }
 
@@ -244,7 +269,7 @@ mod tests {
     #[test]
     fn a_keyring_that_is_locked_is_said_to_be() {
         for secret in [None, Some(vec![1; 32])] {
-            let held = Arc::new(Mutex::new(Held { secret, locked: true, absent: false }));
+            let held = Arc::new(Mutex::new(Held { secret, locked: true, ..Held::default() }));
             let scratch = Scratch::new();
             let told = key(&serve(&scratch, &held), &scratch).unwrap_err();
             assert!(told.contains("it is locked; unlock it, or set HALLPASS_STORE=file"), "{told}");
@@ -262,10 +287,18 @@ mod tests {
     fn a_session_without_a_service_has_no_keyring() {
         let held = Arc::new(Mutex::new(Held { absent: true, ..Held::default() }));
         let scratch = Scratch::new();
-        assert!(Keyring::find(&serve(&scratch, &held)).is_none());
+        assert!(Keyring::find(&serve(&scratch, &held)).unwrap().is_none());
         for variables in [[("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere")], [("XDG_RUNTIME_DIR", "/nowhere")]] {
-            assert!(Keyring::find(&World::of(&variables)).is_none());
+            assert!(Keyring::find(&World::of(&variables)).unwrap().is_none());
         }
-        assert!(Keyring::find(&World::of(&[])).is_none());
+        assert!(Keyring::find(&World::of(&[])).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_service_that_does_not_answer_is_not_taken_for_none() {
+        let held = Arc::new(Mutex::new(Held { silent: true, ..Held::default() }));
+        let scratch = Scratch::new();
+        let told = Keyring::find(&serve(&scratch, &held)).unwrap_err().to_string();
+        assert!(told.contains("it does not answer") && told.contains("HALLPASS_STORE=file"), "{told}");
     }
 }

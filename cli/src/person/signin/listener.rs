@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use url::{Host, Url};
 
+use super::super::peer::is_ours;
 use super::super::trouble::Trouble;
 use super::callback::{Callback, Expected, judge};
 
@@ -30,23 +31,24 @@ const MAX_CONNECTIONS: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Listener {
     sockets: Vec<TcpListener>,
-    /// Where the provider sends the browser.
-    pub(crate) redirect: Url,
+    redirect: Url,
+    /// Where the provider sends the browser, as it is sent: providers compare it as text.
+    pub(crate) address: String,
 }
 
 impl Listener {
-    /// Binds to the address of `redirect`, which is on this machine. Its port, if it has one, is the provider's choice;
+    /// Binds to the address `configured`, which is on this machine. Its port, if it has one, is the provider's choice;
     /// else `port` is taken, else a free one.
     ///
     /// # Errors
     /// [`Trouble`] if the redirect is somewhere else, or the port is taken.
-    pub(crate) async fn bind(redirect: &str, port: Option<u16>) -> Result<Self, Trouble> {
+    pub(crate) async fn bind(configured: &str, port: Option<u16>) -> Result<Self, Trouble> {
         let refused = || {
             Trouble::failed(
                 "the server names a redirect that is not on this machine; ask its operator to fix `redirect_uri`",
             )
         };
-        let mut redirect = Url::parse(redirect).map_err(|_| refused())?;
+        let mut redirect = Url::parse(configured).map_err(|_| refused())?;
         let hosts: Vec<IpAddr> = match redirect.host() {
             Some(Host::Ipv4(host)) if host == Ipv4Addr::LOCALHOST => vec![host.into()],
             Some(Host::Ipv6(host)) if host == Ipv6Addr::LOCALHOST => vec![host.into()],
@@ -69,7 +71,7 @@ impl Listener {
             match TcpListener::bind(SocketAddr::new(host, known)).await {
                 Ok(socket) => sockets.push(socket),
                 // A machine without IPv6 has no such address.
-                Err(error) if !sockets.is_empty() && error.kind() == std::io::ErrorKind::AddrNotAvailable => {}
+                Err(error) if !sockets.is_empty() && is_of_no_address(&error) => {}
                 Err(error) => {
                     let remedy = if redirect.port().is_some() {
                         "close the program that has it"
@@ -81,8 +83,15 @@ impl Listener {
             }
         }
         let bound = sockets.first().and_then(|first| first.local_addr().ok()).map(|bound| bound.port());
+        let is_fixed = redirect.port().is_some();
         redirect.set_port(bound).map_err(|()| refused())?;
-        Ok(Self { sockets, redirect })
+        let has_path = redirect.path() != "/" || configured.ends_with('/');
+        let address = match redirect.as_str() {
+            _ if is_fixed => configured,
+            whole if has_path => whole,
+            whole => whole.trim_end_matches('/'),
+        };
+        Ok(Self { sockets, address: address.to_owned(), redirect })
     }
 
     /// The port.
@@ -118,13 +127,29 @@ impl Listener {
                 }
                 Some(_) = connections.join_next() => {}
                 accepted = accepted => {
-                    if let Ok((stream, _)) = accepted && connections.len() < MAX_CONNECTIONS {
+                    let Ok((stream, _)) = accepted else {
+                        // Out of descriptors: the next attempt may find one.
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        continue;
+                    };
+                    // Another user who saw the address could send a code of their own.
+                    if connections.len() < MAX_CONNECTIONS && is_ours(&stream) {
                         connections.spawn(serve(stream, Arc::clone(&desk)));
                     }
                 }
             }
         }
     }
+}
+
+/// Whether this machine does not have the kind of address.
+fn is_of_no_address(error: &std::io::Error) -> bool {
+    // Where the kernel does not know IPv6 at all.
+    #[cfg(unix)]
+    let is_unknown = error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
+    #[cfg(not(unix))]
+    let is_unknown = error.raw_os_error() == Some(10_047);
+    is_unknown || error.kind() == std::io::ErrorKind::AddrNotAvailable
 }
 
 struct Desk {
@@ -218,7 +243,7 @@ mod tests {
     async fn what_is_not_the_answer_is_400_and_the_wait_goes_on() {
         let listener = Listener::bind("http://127.0.0.1/callback", None).await.unwrap();
         let port = listener.port();
-        assert_eq!(listener.redirect.as_str(), format!("http://127.0.0.1:{port}/callback"));
+        assert_eq!(listener.address, format!("http://127.0.0.1:{port}/callback"));
         let asking = async {
             let host = format!("Host: 127.0.0.1:{port}");
             for head in [
@@ -251,6 +276,26 @@ mod tests {
         assert!(told.contains("close the program"), "{told}");
         let told = Listener::bind("http://127.0.0.1:8400/x", Some(8401)).await.unwrap_err();
         assert!(matches!(told, Trouble::Usage(_)));
+    }
+
+    #[tokio::test]
+    async fn the_address_is_sent_as_it_is_configured() {
+        let port = Listener::bind("http://127.0.0.1/x", None).await.unwrap().port();
+        for path in ["", "/", "/x", "/x/"] {
+            let fixed = format!("http://localhost:{port}{path}");
+            assert_eq!(Listener::bind(&fixed, None).await.unwrap().address, fixed);
+            let free = Listener::bind(&format!("http://127.0.0.1{path}"), Some(port)).await.unwrap();
+            assert_eq!(free.address, format!("http://127.0.0.1:{port}{path}"));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_kernel_without_ipv6_has_no_such_address() {
+        let error = |errno: rustix::io::Errno| std::io::Error::from_raw_os_error(errno.raw_os_error());
+        assert!(is_of_no_address(&error(rustix::io::Errno::AFNOSUPPORT)));
+        assert!(is_of_no_address(&error(rustix::io::Errno::ADDRNOTAVAIL)));
+        assert!(!is_of_no_address(&error(rustix::io::Errno::ADDRINUSE)));
     }
 
     #[tokio::test]

@@ -136,18 +136,17 @@ async fn by_code(
     let listener = Listener::bind(client.redirect_uri.as_deref().unwrap_or(REDIRECT), how.port).await?;
     let (state, nonce, verifier) = (random_text()?, random_text()?, random_text()?);
     let expected = Expected { state, issuer: provider.url().to_owned(), names_itself: provider.names_itself };
-    let address = address(endpoint, client, requires, &listener.redirect, &expected.state, &nonce, &verifier);
+    let address = address(endpoint, client, requires, &listener.address, &expected.state, &nonce, &verifier);
     let browser = if how.no_browser { None } else { Browser::choose(how.browser.as_deref(), world)? };
     let waiting = wait(&listener, &expected, browser.as_ref(), &address, world, how);
     let seconds = how.patience().as_secs();
     let late =
         |_| Trouble::failed(format!("nobody signed in within {seconds} seconds; run it again, or raise --timeout"));
     let code = tokio::time::timeout(how.patience(), waiting).await.map_err(late)??;
-    let redirect = listener.redirect.as_str();
     let mut fields = vec![
         ("grant_type", "authorization_code"),
         ("code", code.as_str()),
-        ("redirect_uri", redirect),
+        ("redirect_uri", listener.address.as_str()),
         ("client_id", client.client_id.as_str()),
         ("code_verifier", verifier.as_str()),
     ];
@@ -166,7 +165,7 @@ fn address(
     endpoint: &Url,
     client: &Client,
     requires: &Requires,
-    redirect: &Url,
+    redirect: &str,
     state: &str,
     nonce: &str,
     verifier: &str,
@@ -177,7 +176,7 @@ fn address(
     for (name, value) in [
         ("response_type", "code"),
         ("client_id", client.client_id.as_str()),
-        ("redirect_uri", redirect.as_str()),
+        ("redirect_uri", redirect),
         ("scope", client.scope.as_str()),
         ("state", state),
         ("nonce", nonce),
@@ -395,8 +394,8 @@ mod tests {
 
     fn asked(parameters: &serde_json::Value, requires: &Requires) -> BTreeMap<String, String> {
         let endpoint = Url::parse("https://login.example.com/auth?tenant=1").unwrap();
-        let redirect = Url::parse("http://127.0.0.1:1/callback").unwrap();
-        let url = address(&endpoint, &client(parameters), requires, &redirect, "s", "n", "v");
+        let redirect = "http://127.0.0.1:1/callback";
+        let url = address(&endpoint, &client(parameters), requires, redirect, "s", "n", "v");
         let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
         let asked: BTreeMap<String, String> = pairs.iter().cloned().collect();
         assert_eq!(asked.len(), pairs.len(), "a parameter twice: {url}");

@@ -130,7 +130,7 @@ fn seconds(value: &Value) -> Option<i64> {
 pub(crate) fn refusal(host: &str, status: u16, body: Option<&Map<String, Value>>) -> NoTokens {
     let text = |name: &str| body.and_then(|body| body.get(name)).and_then(Value::as_str).map(shown);
     match text("error") {
-        Some(error) if status < 500 => {
+        Some(error) if status < 500 && status != 429 => {
             let description = text("error_description").map_or_else(String::new, |text| format!(": {text}"));
             NoTokens::Refused { told: format!("{host} refused the sign-in ({error}{description})"), error }
         }

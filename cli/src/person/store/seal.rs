@@ -56,11 +56,11 @@ impl Seal {
             Some("file") => Ok(Self::Plain),
             Some("keyring") => {
                 let text = format!("this session has no keyring; start one, or set {VARIABLE}=file");
-                Self::with(Keyring::find(world).ok_or_else(|| Trouble::failed(text))?, directory)
+                Self::with(Keyring::find(world)?.ok_or_else(|| Trouble::failed(text))?, directory)
             }
             Some(_) => Err(Trouble::Usage(format!("{VARIABLE} must be `keyring` or `file`"))),
             // A keyring that is there and fails stops the command: nothing is left open without a word.
-            None => Keyring::find(world).map_or(Ok(Self::Plain), |keyring| Self::with(keyring, directory)),
+            None => Keyring::find(world)?.map_or(Ok(Self::Plain), |keyring| Self::with(keyring, directory)),
         }
     }
 
