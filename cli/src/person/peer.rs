@@ -26,23 +26,23 @@ pub(super) fn is_ours(_: &TcpStream) -> bool {
     true
 }
 
-/// The user whose open socket goes from one address to the other. One that was closed has no owner any more, and the
-/// kernel names the system's own user instead, so that it is none.
+/// The owner of the open socket from one address to the other. A closed socket does not count: it has no owner any more,
+/// and the kernel names the system's own user instead.
 #[cfg(any(target_os = "linux", test))]
 fn owner(table: &str, from: SocketAddr, to: SocketAddr) -> Option<u32> {
-    const ESTABLISHED: &str = "01";
     let (from, to) = (names(from), names(to));
     table.lines().skip(1).find_map(|line| {
         let mut fields = line.split_ascii_whitespace().skip(1);
         let is_from = from.iter().any(|name| Some(name.as_str()) == fields.clone().next());
         let is_to = to.iter().any(|name| Some(name.as_str()) == fields.clone().nth(1));
-        let is_open = fields.clone().nth(2) == Some(ESTABLISHED);
+        // ESTABLISHED
+        let is_open = fields.clone().nth(2) == Some("01");
         if is_from && is_to && is_open { fields.nth(6)?.parse().ok() } else { None }
     })
 }
 
-/// An address as the kernel's tables have it, words in the machine's own order; one of IPv4 also as a socket for both has
-/// it.
+/// An address as the kernel's tables have it, with words in the machine's own order. A socket for both versions of IP has
+/// one of IPv4 in another form.
 #[cfg(any(target_os = "linux", test))]
 fn names(address: SocketAddr) -> Vec<String> {
     let four = |word: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(word));
