@@ -120,12 +120,7 @@ pub fn effect(before: Option<&Item>, after: Option<&Item>, others: Others) -> Ch
     match (before, after) {
         (None, None) => ChangeEffect::Same,
         (None, Some(created)) => created.creation(others),
-        (Some(deleted), None) => {
-            let creation = deleted.creation(others);
-            // To take a limit away is never labelled as less.
-            let is_limit_alone = creation == ChangeEffect::Mixed && others.longest.is_none();
-            if is_limit_alone { ChangeEffect::Widens } else { creation.reversed() }
-        }
+        (Some(deleted), None) => deleted.deletion(others),
         (Some(before), Some(after)) => after.update_of(before, others),
     }
 }
@@ -143,6 +138,13 @@ impl Item {
         }
         // It makes the grant exist, though it may allow nothing itself.
         if self.limits(others) { ChangeEffect::Mixed } else { ChangeEffect::Widens }
+    }
+
+    fn deletion(&self, others: Others) -> ChangeEffect {
+        let creation = self.creation(others);
+        // To take a limit away is never labelled as less.
+        let is_limit_alone = creation == ChangeEffect::Mixed && others.longest.is_none();
+        if is_limit_alone { ChangeEffect::Widens } else { creation.reversed() }
     }
 
     /// All that [`effect`] looks at in one of the `others`. Of those that are alike in it, one is enough.
@@ -209,7 +211,7 @@ impl Item {
         let begins = ChangeEffect::of_limit(&begin(self), &begin(before));
         let ends = ChangeEffect::of_limit(&end(before), &end(self));
         let has = |effect: ChangeEffect| begins == effect || ends == effect;
-        let lost = if has(ChangeEffect::Narrows) { before.creation(others).reversed() } else { ChangeEffect::Same };
+        let lost = if has(ChangeEffect::Narrows) { before.deletion(others) } else { ChangeEffect::Same };
         let won = if has(ChangeEffect::Widens) { self.creation(others) } else { ChangeEffect::Same };
         lost.and(won).and(ends)
     }
