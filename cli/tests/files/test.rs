@@ -31,7 +31,7 @@ fn beside(tests: &str) -> Directory {
     Directory::with(&[
         ("grants/a.yaml", GRANT),
         ("grants/a.test.yaml", tests),
-        ("ceiling.json", CEILING),
+        ("grants/ceiling.json", CEILING),
         (
             "grants/b.test.yaml",
             "tests: [{name: other, caller: {issuer: corp, subject: dave}, expect: access_denied}]\n",
@@ -39,14 +39,9 @@ fn beside(tests: &str) -> Directory {
     ])
 }
 
-/// The policies of the broker user are not grants, so they are kept outside of the grants' directory.
-fn tests() -> String {
-    TESTS.replace("[ceiling.json]", "[../ceiling.json]")
-}
-
 #[test]
 fn tests_that_pass_are_counted() {
-    let directory = beside(&tests());
+    let directory = beside(TESTS);
     let run = directory.run(&["test"]);
     let expected = "ok   grants/a.test.yaml:3 analysts read reports\n\
                     ok   grants/a.test.yaml:7 guests have nothing\n\
@@ -57,7 +52,7 @@ fn tests_that_pass_are_counted() {
 
 #[test]
 fn a_test_that_fails_says_what_is_not_as_expected() {
-    let directory = beside(&tests().replace(
+    let directory = beside(&TESTS.replace(
         "s3:GetObject\", resource: \"arn:aws:s3:::reports",
         "s3:PutObject\", resource: \"arn:aws:s3:::reports",
     ));
@@ -80,8 +75,17 @@ fn a_test_that_fails_says_what_is_not_as_expected() {
 }
 
 #[test]
+fn the_ceiling_of_tests_is_not_a_grant() {
+    let directory = beside(TESTS);
+    let lint = directory.run(&["lint"]);
+    assert!(lint.code == 0 && lint.stderr.contains("in 1 file "), "{lint:?}");
+    std::fs::write(directory.at("grants/other.json"), CEILING).unwrap();
+    assert_eq!(directory.run(&["lint"]).code, 3, "a policy that no test names");
+}
+
+#[test]
 fn one_file_of_tests_is_run_on_the_grants_beside_it() {
-    let directory = beside(&tests());
+    let directory = beside(TESTS);
     let run = directory.run(&["test", "grants/b.test.yaml"]);
     assert_eq!((run.code, run.stdout.as_str()), (0, "ok   grants/b.test.yaml:1 other\n1 passed, 0 failed\n"));
     let run = directory.run(&["test", "grants/a.test.yaml"]);
@@ -94,9 +98,9 @@ fn nothing_is_tested_if_a_file_is_wrong_or_there_is_no_test() {
         ("grants/a.yaml", "grant: default\nprincipals: [corp/nobody]\n", 3, "grants/a.yaml:2:14: error[principal]"),
         ("grants/b.test.yaml", "tests: [{name: a}]\n", 3, "grants/b.test.yaml:1:9: error[missing]"),
         ("grants/b.test.yaml", "tests: [\n", 3, "error[syntax]"),
-        ("ceiling.json", "{", 1, "ceiling.json: is not JSON"),
+        ("grants/ceiling.json", "{", 1, "ceiling.json: is not JSON"),
     ] {
-        let directory = beside(&tests());
+        let directory = beside(TESTS);
         std::fs::write(directory.at(path), text).unwrap();
         let run = directory.run(&["test"]);
         assert!(run.code == code && run.stderr.contains(told) && run.stdout.is_empty(), "{path}: {run:?}");
@@ -109,7 +113,7 @@ fn nothing_is_tested_if_a_file_is_wrong_or_there_is_no_test() {
 
 #[test]
 fn issuers_say_where_subject_and_groups_are() {
-    let directory = beside(&tests());
+    let directory = beside(TESTS);
     let issuers = r#"[{"id":"corp","issuer":"https://login.example.com","audiences":["a"],"groups_claim":"/roles"}]"#;
     std::fs::write(directory.at("issuers.json"), issuers).unwrap();
     assert_eq!(directory.run(&["test", "--issuers", "issuers.json"]).code, 0);

@@ -26,12 +26,14 @@ mod size;
 mod tests;
 
 use std::collections::HashMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use self::document::{Document, Named};
 pub use self::finding::Finding;
 use self::paths::Collected;
+use super::trial::TestFiles;
 use crate::read::problems::Problem;
 use crate::read::rule::{Rule, Severity};
 use crate::read::text::{Comment, Language, Mistake, Source, Span, Text, read_file};
@@ -62,10 +64,13 @@ pub struct File {
 
 impl Files {
     /// Reads every grant file under the paths: `*.yaml`, `*.yml` and `*.json`, sorted, without hidden files,
-    /// `*.schema.json` and `*.test.yaml`. A path may be a file, too. A file that is reached in two ways is read once.
+    /// `*.schema.json`, `*.test.yaml` and the policies that the tests there name as their ceiling. A path may be a file, too. A file that is reached in two ways is read once.
     #[must_use]
     pub fn read(paths: &[PathBuf]) -> Self {
-        let Collected { files, skipped, unreadable, .. } = paths::collect(paths, paths::is_grant_file);
+        let Collected { mut files, skipped, unreadable, .. } = paths::collect(paths, paths::is_grant_file);
+        // The policies that tests name as their ceiling may stand next to them. They are not grants.
+        let ceilings = TestFiles::read(paths).ceilings();
+        files.retain(|path| !fs::canonicalize(path).is_ok_and(|path| ceilings.contains(&path)));
         let mut read = Reading::default();
         for path in files {
             match read_file(&path) {

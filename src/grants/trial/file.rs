@@ -1,5 +1,7 @@
 //! What does a test file say?
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,6 +53,13 @@ impl TestFiles {
     #[must_use]
     pub fn tests(&self) -> &[Test] {
         &self.tests
+    }
+
+    /// The policies that the tests name as their ceiling, by where they really are.
+    #[must_use]
+    pub fn ceilings(&self) -> BTreeSet<PathBuf> {
+        let named = self.tests.iter().flat_map(|test| &test.ceiling);
+        named.filter_map(|path| fs::canonicalize(path).ok()).collect()
     }
 
     /// What is wrong with the files. Their tests are then not all that they say.

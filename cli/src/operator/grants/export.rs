@@ -210,6 +210,9 @@ fn put(dir: &Path, texts: &BTreeMap<String, String>) -> Result<(), Failure> {
         if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
             continue;
         }
+        if path.exists() {
+            note(&format!("replaces {}", path.display()));
+        }
         // Hidden, so that nobody reads it as grants, whatever becomes of us.
         let beside = dir.join(format!(".hallpass-{:016x}.tmp", fastrand::u64(..)));
         let mut file = File::create_new(&beside).map_err(|error| failed("write into", dir, &error))?;
