@@ -1,7 +1,7 @@
 //! In which order is a request decided?
 //!
 //! identity, then grants, then credentials: each step takes what only the step before it can make. Whatever goes
-//! wrong is a [`RequestError`], and whatever was found out by then is in the [`Record`].
+//! wrong is a `RequestError`, and whatever was found out by then is in the [`Record`].
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};

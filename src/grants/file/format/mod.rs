@@ -1,7 +1,7 @@
 //! What is the one form of a grant file?
 //!
 //! Keys are in a fixed order, that of docs/grants.md where it knows them and of the alphabet elsewhere. Two spaces are a
-//! level. Lists of scalars, and maps of those and scalars, are on one line where they fit into [`WIDTH`] characters, but
+//! level. Lists of scalars, and maps of those and scalars, are on one line where they fit into `WIDTH` characters, but
 //! for the document, its policy and its statements. A string is plain if no reader of any version of YAML could take it
 //! for something else. Single empty lines and all comments stay; a comment moves with the key below it, and those before
 //! the first key stay at the top.
@@ -54,7 +54,7 @@ pub fn format(source: &Source, language: Language) -> Result<String, Unformatted
     if is_same { Ok(formatted) } else { Err(Unformatted::Changed) }
 }
 
-/// Writes documents as a YAML file, in the form that [`format`] gives.
+/// Writes documents as a YAML file, in the form that [`format()`] gives.
 #[must_use]
 pub fn write(documents: &[Value]) -> String {
     let documents: Vec<Commented> = documents.iter().map(Commented::of).collect();
