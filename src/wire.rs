@@ -207,6 +207,27 @@ pub struct Health {
 /// Where [`Metadata`] is, after the host or after the function's own URL (RFC 9728 §3).
 pub const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
 
+/// Parameters of an authorization request that the sign-in itself sets (OpenID Connect Core §3.1.2.1), or that would set
+/// these (§6). See [`is_set_by_protocol`].
+pub const SET_BY_PROTOCOL: [&str; 9] = [
+    "client_id",
+    "nonce",
+    "redirect_uri",
+    "request",
+    "request_uri",
+    "response_mode",
+    "response_type",
+    "scope",
+    "state",
+];
+
+/// Whether no issuer's configuration may set this parameter: neither the function accepts it, nor the command line.
+#[must_use]
+pub fn is_set_by_protocol(name: &str) -> bool {
+    // RFC 7636 §4.3.
+    SET_BY_PROTOCOL.contains(&name) || name.starts_with("code_challenge")
+}
+
 /// What the function says of itself, to everyone (RFC 9728 §2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {

@@ -6,7 +6,7 @@
 use std::time::SystemTime;
 
 use super::authorize::{Matches, Pending, Request, authorize};
-use super::denied::{Denied, Refused};
+use super::denied::Denied;
 use super::item::{Attributes, Item, StoredItem};
 use super::requirement::{Requirement, StepUp};
 use super::{Principal, PrincipalKind};
@@ -233,12 +233,6 @@ impl Explanation {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         self.outcome.as_ref().map_or_else(Denied::reason, |_| ISSUED)
-    }
-
-    /// Whether a sign-in by other means would help.
-    #[must_use]
-    pub const fn wants_step_up(&self) -> bool {
-        matches!(self.outcome, Err(Denied::Refused(Refused::StepUp(_))))
     }
 }
 

@@ -12,24 +12,10 @@ use crate::read::fields::{Fields, TEXT, text};
 use crate::read::json::escaped;
 use crate::read::problems::{Problem, Problems, quoted};
 use crate::read::rule::Rule;
-use crate::wire::TokenKind;
+use crate::wire::{TokenKind, is_set_by_protocol};
 
 /// Where the command line listens, at any port, if nobody says otherwise.
 const LOOPBACK: &str = "http://127.0.0.1/callback";
-
-/// Parameters of an authorization request that the sign-in itself sets, or that would set these. Besides them all that
-/// begin with `code_challenge`.
-const OF_THE_PROTOCOL: [&str; 9] = [
-    "client_id",
-    "nonce",
-    "redirect_uri",
-    "request",
-    "request_uri",
-    "response_mode",
-    "response_type",
-    "scope",
-    "state",
-];
 
 /// Parameters that would be a secret, which everyone could read here.
 const SECRETS: [&str; 2] = ["client_assertion", "client_secret"];
@@ -139,7 +125,7 @@ fn parameters(value: &Value, at: &str, problems: &mut Problems) -> BTreeMap<Stri
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         if name.is_empty() || !name.bytes().all(legal) {
             problems.add(&at, Problem::new(Rule::Value, "must be named with letters, digits, `-`, `.` and `_` only"));
-        } else if OF_THE_PROTOCOL.contains(&name.as_str()) || name.starts_with("code_challenge") {
+        } else if is_set_by_protocol(name) {
             problems.add(&at, Problem::new(Rule::Value, "is set by the sign-in itself").help("remove it"));
         } else if SECRETS.contains(&name.as_str()) {
             let says = "is a secret, and everyone could read it here";
@@ -173,6 +159,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::wire::SET_BY_PROTOCOL;
 
     type Read = fn(&Value, &str, &mut Problems) -> Option<Client>;
 
@@ -281,7 +268,7 @@ mod tests {
 
     #[test]
     fn what_the_sign_in_sets_is_no_parameter() {
-        let mut names: Vec<&str> = OF_THE_PROTOCOL.to_vec();
+        let mut names: Vec<&str> = SET_BY_PROTOCOL.to_vec();
         names.extend(["code_challenge", "code_challenge_method"]);
         for name in names {
             for kind in KINDS {

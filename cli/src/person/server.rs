@@ -6,27 +6,11 @@ use serde_json::Value;
 use url::Url;
 
 use hallpass::net::url::{is_loopback, is_private, quoted_url};
-use hallpass::wire::{Client, Code, Credentials, METADATA_PATH, Metadata, Offers, Problem};
+use hallpass::wire::{Client, Code, Credentials, METADATA_PATH, Metadata, Offers, Problem, is_set_by_protocol};
 
 use super::trouble::{Trouble, shown};
 use super::web::{Answer, Question, Web};
 
-/// What an issuer's configuration may not set: the protocol does (OpenID Connect Core §3.1.2.1), or it would set these
-/// (§6). Besides them all that begin with [`CHALLENGE`].
-const SET_BY_PROTOCOL: [&str; 9] = [
-    "client_id",
-    "nonce",
-    "redirect_uri",
-    "request",
-    "request_uri",
-    "response_mode",
-    "response_type",
-    "scope",
-    "state",
-];
-
-/// RFC 7636 §4.3.
-const CHALLENGE: &str = "code_challenge";
 /// What a URL of a server has besides letters and digits: nothing that a shell obeys, because it is in the command of a
 /// profile, and in those that messages propose.
 const MARKS: &str = ":/.-_~%@+,=[]";
@@ -171,7 +155,7 @@ fn check_client(server: &ServerUrl, client: Client) -> Result<Client, Trouble> {
     if client.client_id.is_empty() {
         return refused("it has no client id".into());
     }
-    let is_set = |name: &&String| SET_BY_PROTOCOL.contains(&name.as_str()) || name.starts_with(CHALLENGE);
+    let is_set = |name: &&String| is_set_by_protocol(name);
     match client.parameters.keys().find(is_set) {
         Some(name) => refused(format!("its parameters name `{}`", shown(name))),
         None => Ok(client),
@@ -286,6 +270,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use hallpass::wire::SET_BY_PROTOCOL;
 
     fn metadata_of(cli: &Value) -> Metadata {
         let body = json!({

@@ -179,7 +179,7 @@ impl Item {
             self.update_of_time(before, others),
             self.update_of_max_duration(before),
             ChangeEffect::of_limit(&before.default(), &self.default()),
-            // Whoever does not have a claim gets no session.
+            // A caller without the claim gets no session.
             ChangeEffect::of(self.claims().is_superset(&before.claims()), self.claims().is_subset(&before.claims())),
             ChangeEffect::of(self.implies_require_of(before), before.implies_require_of(self)),
             ChangeEffect::of_limit(&!before.pin_source_ip, &!self.pin_source_ip),

@@ -64,7 +64,8 @@ pub struct File {
 
 impl Files {
     /// Reads every grant file under the paths: `*.yaml`, `*.yml` and `*.json`, sorted, without hidden files,
-    /// `*.schema.json`, `*.test.yaml` and the policies that the tests there name as their ceiling. A path may be a file, too. A file that is reached in two ways is read once.
+    /// `*.schema.json`, `*.test.yaml` and the policies that the tests there name as their ceiling. A path may be a file,
+    /// too. A file that is reached in two ways is read once.
     #[must_use]
     pub fn read(paths: &[PathBuf]) -> Self {
         let Collected { mut files, skipped, unreadable, .. } = paths::collect(paths, paths::is_grant_file);

@@ -111,7 +111,7 @@ impl<'a> Applied<'a> {
         let finished: BTreeSet<&Key> = done.iter().map(|done| done.key).collect();
         let keys = plan.changes.iter().map(|change| change.key);
         let not_done: Vec<&Key> = keys.filter(|key| !finished.contains(key)).collect();
-        // Whoever wants an end just before it comes gets it.
+        // A signal that comes just before the end still counts.
         let stopped = stopped.filter(|stopped| !(matches!(stopped, Stopped::Interrupted) && not_done.is_empty()));
         Ok(Self { plan: plan.told(), done, not_done, stopped })
     }

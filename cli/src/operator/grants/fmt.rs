@@ -110,7 +110,7 @@ fn formatted(path: &Path, source: &Source) -> Result<String, String> {
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let path = fs::canonicalize(path)?;
     let permissions = fs::metadata(&path)?.permissions();
-    // Whoever may not write into the file may not replace it, either.
+    // A person who may not write into the file may not replace it, either.
     fs::OpenOptions::new().write(true).open(&path)?;
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
