@@ -81,6 +81,11 @@ fn the_ceiling_of_tests_is_not_a_grant() {
     assert!(lint.code == 0 && lint.stderr.contains("in 1 file "), "{lint:?}");
     std::fs::write(directory.at("grants/other.json"), CEILING).unwrap();
     assert_eq!(directory.run(&["lint"]).code, 3, "a policy that no test names");
+
+    let grant = r#"{"grant": "hidden", "principals": ["corp/everyone"]}"#;
+    let hidden = Directory::with(&[("grants/a.test.yaml", TESTS), ("grants/ceiling.json", grant)]);
+    let lint = hidden.run(&["lint"]);
+    assert!(lint.code == 0 && lint.stderr.contains("(1 grant, 1 item)"), "{lint:?}");
 }
 
 #[test]
@@ -98,7 +103,7 @@ fn nothing_is_tested_if_a_file_is_wrong_or_there_is_no_test() {
         ("grants/a.yaml", "grant: default\nprincipals: [corp/nobody]\n", 3, "grants/a.yaml:2:14: error[principal]"),
         ("grants/b.test.yaml", "tests: [{name: a}]\n", 3, "grants/b.test.yaml:1:9: error[missing]"),
         ("grants/b.test.yaml", "tests: [\n", 3, "error[syntax]"),
-        ("grants/ceiling.json", "{", 1, "ceiling.json: is not JSON"),
+        ("grants/ceiling.json", "{", 3, "grants/ceiling.json:1:"),
     ] {
         let directory = beside(TESTS);
         std::fs::write(directory.at(path), text).unwrap();

@@ -34,6 +34,7 @@ pub use self::document::{Document, Named};
 pub use self::finding::Finding;
 use self::paths::Collected;
 use super::trial::TestFiles;
+use crate::read::json;
 use crate::read::problems::Problem;
 use crate::read::rule::{Rule, Severity};
 use crate::read::text::{Comment, Language, Mistake, Source, Span, Text, read_file};
@@ -68,13 +69,16 @@ impl Files {
     /// too. A file that is reached in two ways is read once.
     #[must_use]
     pub fn read(paths: &[PathBuf]) -> Self {
-        let Collected { mut files, skipped, unreadable, .. } = paths::collect(paths, paths::is_grant_file);
+        let Collected { files, skipped, unreadable, .. } = paths::collect(paths, paths::is_grant_file);
         // The policies that tests name as their ceiling may stand next to them. They are not grants.
         let ceilings = TestFiles::read(paths).ceilings();
-        files.retain(|path| !fs::canonicalize(path).is_ok_and(|path| ceilings.contains(&path)));
+        let is_ceiling = |path: &Path| fs::canonicalize(path).is_ok_and(|path| ceilings.contains(&path));
+        // A file that does name a grant stays one: hidden by a test, it would be deleted from the table.
+        let has_no_grant = |bytes: &[u8]| json::parse_object(bytes).is_ok_and(|members| !members.contains_key("grant"));
         let mut read = Reading::default();
         for path in files {
             match read_file(&path) {
+                Ok(bytes) if is_ceiling(&path) && has_no_grant(&bytes) => {}
                 Ok(bytes) => read.file(path, bytes),
                 Err(error) => read.unreadable(path, &error.to_string()),
             }
