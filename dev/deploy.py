@@ -114,7 +114,7 @@ def create(aws: Aws, parameters: dict[str, str], more: Template | None = None, n
     for substitute in SUBSTITUTIONS.values():
         substitute(template)
     cloudformation = aws.client("cloudformation")
-    id = cloudformation.create_stack(StackName=name, **_said(template, parameters))["StackId"]
+    id = cloudformation.create_stack(StackName=name, **_said(aws, template, parameters))["StackId"]
     made = _finished(aws, id)
     deployment = Deployment(
         id,
@@ -143,7 +143,7 @@ def update(aws: Aws, deployment: Deployment, **changes: str) -> None:
     for substitute in SUBSTITUTIONS.values():
         substitute(template)
     deployment.parameters |= changes
-    aws.client("cloudformation").update_stack(StackName=deployment.id, **_said(template, deployment.parameters))
+    aws.client("cloudformation").update_stack(StackName=deployment.id, **_said(aws, template, deployment.parameters))
     _finished(aws, deployment.id)
     for repair in REPAIRS.values():
         repair(aws, template, deployment)
@@ -184,10 +184,12 @@ def delete(aws: Aws, deployment: Deployment) -> None:
     deployment.deleted = True
 
 
-def _said(template: Template, parameters: dict[str, str]) -> dict[str, Any]:
+def _said(aws: Aws, template: Template, parameters: dict[str, str]) -> dict[str, Any]:
+    # CloudFormation takes 51,200 bytes in a request, and more only from S3.
+    s3, place = aws.client("s3"), {"Bucket": ARTIFACTS, "Key": "template.json"}
+    s3.put_object(**place, Body=json.dumps(template).encode())
     return {
-        # CloudFormation takes 51,200 bytes here, and more only from S3.
-        "TemplateBody": json.dumps(template, separators=(",", ":")),
+        "TemplateURL": f"{s3.meta.endpoint_url}/{place['Bucket']}/{place['Key']}",
         "Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
         "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     }
