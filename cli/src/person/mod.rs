@@ -11,6 +11,7 @@ pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod status;
 
+mod access;
 mod aws_files;
 mod desk;
 mod keyring;
@@ -28,7 +29,7 @@ mod variables;
 mod web;
 mod world;
 
-pub(crate) use self::desk::settle;
+pub(crate) use self::desk::Renew;
 use self::trouble::{Trouble, shown};
 pub(crate) use self::world::World;
 use crate::failure::Failure;

@@ -1,9 +1,10 @@
 //! Why could a person's command not do its work, and what helps?
 
 use hallpass::wire::Requires;
+use serde::{Deserialize, Serialize};
 
 /// Each becomes one line for the person who called the command.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub(crate) enum Trouble {
     /// The command was called in a way that cannot work.
     #[error("{0}")]
