@@ -120,7 +120,7 @@ enum Taken {
 }
 
 impl Order {
-    /// Has another process do it, and waits for that. Whoever stops waiting does not stop it.
+    /// Has another process do it, and waits for that. An end of the wait does not end it.
     async fn give(&self) -> Result<(), Trouble> {
         let failed = |why: String| Trouble::failed(format!("the process that renews the sign-in {why}"));
         let lost = |error: io::Error| failed(format!("was lost: {error}"));
@@ -128,8 +128,9 @@ impl Order {
         command.arg("renew").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         #[cfg(unix)]
         command.arg0("hallpass");
+        // DETACHED_PROCESS: without a console, Ctrl-C does not reach it.
         #[cfg(windows)]
-        command.creation_flags(DETACHED_PROCESS);
+        command.creation_flags(0x8);
         let mut child = command.spawn().map_err(|error| failed(format!("cannot be started: {error}")))?;
         let order = serde_json::to_vec(self).map_err(|error| failed(format!("cannot be asked: {error}")))?;
         if let Some(mut input) = child.stdin.take() {
@@ -212,10 +213,6 @@ impl Renew {
         Ok(Outcome::Done)
     }
 }
-
-/// Without a console of its own, Ctrl-C does not reach it.
-#[cfg(windows)]
-const DETACHED_PROCESS: u32 = 0x8;
 
 /// Leaves the terminal and the group of processes to which signals are sent.
 fn leave() {
