@@ -111,6 +111,7 @@ impl Desk {
         if let Some(issuer) = &target.issuer {
             found.retain(|session| session.issuer_id == *issuer);
         }
+        found.sort_by(|one, other| one.issuer_id.cmp(&other.issuer_id));
         let ids = found.iter().map(|session| shown(&session.issuer_id)).collect::<Vec<_>>().join(", ");
         let mut found = found.into_iter();
         match (found.next(), found.next()) {
