@@ -2,6 +2,8 @@
 //!
 //! AWS is asked with the operator's own credentials, found as every AWS tool finds them.
 
+#[cfg(feature = "operator")]
+mod audit_log;
 pub(crate) mod grants;
 #[cfg(feature = "operator")]
 mod interrupt;
