@@ -4,6 +4,8 @@
 
 #[cfg(feature = "operator")]
 mod audit_log;
+#[cfg(feature = "operator")]
+pub(crate) mod block;
 pub(crate) mod grants;
 #[cfg(feature = "operator")]
 mod interrupt;
