@@ -25,12 +25,22 @@ macro_rules! file {
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
 
 /// The page itself. It is at the function's own URL alone: its links are relative to that.
 pub(super) const PAGE: File = file!("index.html", HTML);
 
 /// What the page loads, from `portal/`.
-const FILES: [File; 2] = [file!("style.css", CSS), file!("portal.js", JAVASCRIPT)];
+const FILES: [File; 8] = [
+    file!("icon.svg", SVG),
+    file!("style.css", CSS),
+    file!("portal.js", JAVASCRIPT),
+    file!("hallpass.js", JAVASCRIPT),
+    file!("signin.js", JAVASCRIPT),
+    file!("grants.js", JAVASCRIPT),
+    file!("credentials.js", JAVASCRIPT),
+    file!("shells.js", JAVASCRIPT),
+];
 
 impl File {
     /// The file of this name, which is compared as it stands in the path.
