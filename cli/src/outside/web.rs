@@ -94,6 +94,11 @@ impl<'a> Question<'a> {
         Self { form: Some(form), ..Self::of(Method::POST, url) }
     }
 
+    /// A `POST` of a form that is written already.
+    pub(crate) fn form(url: &'a Url, form: &SecretString) -> Self {
+        Self { url, bearer: None, form: Some(expose(form).to_owned()) }
+    }
+
     /// With a token.
     pub(crate) fn bearer(mut self, token: &'a SecretString) -> Self {
         self.bearer = Some(token);
@@ -113,6 +118,11 @@ impl Answer {
     /// The body, if it is a JSON object with one meaning.
     pub(crate) fn object(&self) -> Option<Map<String, Value>> {
         json::parse_fetched_object(&self.body).ok()
+    }
+
+    /// The body as it came.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
     }
 
     /// Whether it sends the client to another address.
