@@ -95,8 +95,9 @@ impl<'a> Question<'a> {
     }
 
     /// A `POST` of a form that is written already.
+    #[cfg(feature = "person")]
     pub(crate) fn form(url: &'a Url, form: &SecretString) -> Self {
-        Self { url, bearer: None, form: Some(expose(form).to_owned()) }
+        Self { form: Some(expose(form).to_owned()), ..Self::of(Method::POST, url) }
     }
 
     /// With a token.
@@ -121,6 +122,7 @@ impl Answer {
     }
 
     /// The body as it came.
+    #[cfg(feature = "person")]
     pub(crate) fn body(&self) -> &[u8] {
         &self.body
     }

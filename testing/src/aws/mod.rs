@@ -9,5 +9,6 @@ pub mod dynamodb;
 pub mod iam;
 pub mod query;
 pub mod secretsmanager;
+pub mod signin;
 mod sigv4;
 pub mod sts;
