@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import contract
@@ -17,6 +18,7 @@ from paths import BUILD, ROOT
 from stack import Stack
 from test_template import METADATA, of_function
 
+HOOKS = Path(__file__).parent / "made_requests.py"
 TIME_LIMIT_S = 60
 
 OF_WIRE = (ROOT / "src" / "wire.rs").read_text().partition("\ncodes! {\n")[2].partition("\n}\n")[0]
@@ -106,7 +108,7 @@ def test_a_check_of_the_contract_fails_for_what_is_not_in_it() -> None:
 def test_the_function_answers_nothing_else(stack: Stack, token: Callable[..., str]) -> None:
     """schemathesis makes requests from the document, good and bad ones, always the same, and compares each answer."""
     config = BUILD / "schemathesis.toml"
-    config.write_text("")  # none of another directory's
+    config.write_text(f'hooks = "{HOOKS}"\n')
     checks = (
         "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"
         "response_schema_conformance,unsupported_method,ignored_auth"
@@ -115,7 +117,7 @@ def test_the_function_answers_nothing_else(stack: Stack, token: Callable[..., st
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run", str(contract.DOCUMENT)),
         *("--url", stack.url, "--header", f"Authorization: Bearer {token('carol')}"),
         *("--checks", checks, "--phases", "examples,coverage,fuzzing", "--max-examples", "15"),
-        *("--generation-deterministic", "--generation-database", "none", "--workers", "2", "--no-color"),
+        *("--generation-deterministic", "--workers", "2", "--no-color"),
         *("--request-timeout", "6", "--suppress-health-check", "all"),
     ]
     done = subprocess.run(command, cwd=BUILD, capture_output=True, text=True, timeout=TIME_LIMIT_S, check=False)
