@@ -173,7 +173,7 @@ def test_functions_run_where_they_were_measured(name: str, binary: str) -> None:
 def test_functions_have_the_time_and_the_memory_that_they_need() -> None:
     assert TEMPLATE.of_type("AWS::Serverless::Function").keys() == FUNCTIONS.keys()
     function, rotator = (TEMPLATE.properties(name) for name in FUNCTIONS)
-    assert (function["MemorySize"], function["Timeout"], function["Tracing"]) == (512, 5, "Active")
+    assert (function["MemorySize"], function["Timeout"], function["Tracing"]) == (512, 6, "Active")
     assert (rotator["MemorySize"], rotator["Timeout"]) == (128, 120)
     assert function["LoggingConfig"]["LogGroup"] == "<FunctionLog>"
     assert rotator["LoggingConfig"]["LogGroup"] == "<KeyRotatorLog>"

@@ -122,6 +122,7 @@ impl Answer {
     }
 
     /// The body as it came.
+    #[cfg(feature = "person")]
     pub(crate) fn body(&self) -> &[u8] {
         &self.body
     }

@@ -10,5 +10,6 @@ pub mod iam;
 pub mod logs;
 pub mod query;
 pub mod secretsmanager;
+pub mod signin;
 mod sigv4;
 pub mod sts;
