@@ -59,6 +59,10 @@ pub(crate) enum Command {
     Configure(person::configure::Configure),
     #[cfg(feature = "person")]
     Doctor(person::doctor::Doctor),
+    // For ourselves.
+    #[cfg(feature = "person")]
+    #[command(hide = true)]
+    Renew(person::Renew),
     /// Check, format and apply grant files
     #[cfg(feature = "files")]
     #[command(subcommand)]
