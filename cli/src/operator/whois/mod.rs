@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use self::asked::What;
 use self::event::EventError;
-#[cfg_attr(not(test), expect(unused_imports, reason = "`revoke --name` asks for it"))]
+#[expect(unused_imports, reason = "`revoke --name` asks for it")]
 pub(crate) use self::find::behind;
 pub(crate) use self::find::{Answer, Found};
 use super::audit_log::Session;
