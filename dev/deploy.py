@@ -39,6 +39,7 @@ def _name_the_user_without_his_path(template: Template) -> None:
     user = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:user/${BrokerUser}"}
     _statements(template, "KeyOperatorPolicy")["SeeKeysAndTurnThemOff"]["Resource"] = user
     _statements(template, "ReaderPolicy")["ReadCeiling"]["Resource"] = user
+    _statements(template, "ReaderPolicy")["SeeKeysOfBrokerUser"]["Resource"] = user
     (policy,) = template["Resources"]["KeyRotatorRole"]["Properties"]["Policies"]
     (statement,) = [each for each in policy["PolicyDocument"]["Statement"] if each["Sid"] == "MakeAndRemoveKeys"]
     statement["Resource"] = user
@@ -75,8 +76,24 @@ def _set_cors_again(aws: Aws, template: Template, deployment: Deployment) -> Non
     aws.client("apigatewayv2").update_api(ApiId=api, CorsConfiguration=cors | {"AllowOrigins": origins})
 
 
+def _keep_backups(aws: Aws, template: Template, deployment: Deployment) -> None:
+    dynamodb = aws.client("dynamodb")
+    for logical in ("GrantsTable", "StateTable"):
+        wanted = template["Resources"][logical]["Properties"]["PointInTimeRecoverySpecification"]
+        name = deployment.resources[logical]
+        dynamodb.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=wanted)
+
+
+def _let_tokens_expire(aws: Aws, template: Template, deployment: Deployment) -> None:
+    wanted = template["Resources"]["StateTable"]["Properties"]["TimeToLiveSpecification"]
+    name = deployment.resources["StateTable"]
+    aws.client("dynamodb").update_time_to_live(TableName=name, TimeToLiveSpecification=wanted)
+
+
 REPAIRS: dict[str, Callable[[Aws, Template, Deployment], None]] = {
     "MiniStack's CloudFormation stores CorsConfiguration so that its own gateway cannot read it": _set_cors_again,
+    "MiniStack's CloudFormation does not read PointInTimeRecoverySpecification": _keep_backups,
+    "MiniStack's CloudFormation does not read TimeToLiveSpecification": _let_tokens_expire,
 }
 """What is set right after the stack was created, by the reason."""
 

@@ -29,6 +29,8 @@ pub(crate) enum Command {
     #[cfg(feature = "operator")]
     #[command(subcommand)]
     Key(operator::key::Command),
+    #[cfg(feature = "operator")]
+    Probe(operator::probe::Probe),
     #[cfg(feature = "person")]
     Login(person::login::Login),
     #[cfg(feature = "person")]

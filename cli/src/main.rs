@@ -47,6 +47,8 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
     match command {
         #[cfg(feature = "operator")]
         Command::Key(command) => command.run(now()).await,
+        #[cfg(feature = "operator")]
+        Command::Probe(command) => command.run(&World::here(now)).await,
         #[cfg(feature = "person")]
         Command::Login(command) => command.run(&World::here(now)).await,
         #[cfg(feature = "person")]

@@ -135,6 +135,15 @@ impl Issuer {
         }
     }
 
+    /// Where its keys are, if the operator said so.
+    #[must_use]
+    pub const fn key_set(&self) -> Option<&Url> {
+        match &self.source {
+            KeySource::Discovery(_) => None,
+            KeySource::KeySet(url) => Some(url),
+        }
+    }
+
     /// The operator's short name.
     #[must_use]
     pub const fn id(&self) -> &IssuerId {

@@ -8,6 +8,8 @@ mod interrupt;
 #[cfg(feature = "operator")]
 pub(crate) mod key;
 #[cfg(feature = "operator")]
+pub(crate) mod probe;
+#[cfg(feature = "operator")]
 mod refused;
 #[cfg(feature = "operator")]
 mod stack;

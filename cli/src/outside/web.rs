@@ -115,6 +115,12 @@ impl Answer {
         json::parse_fetched_object(&self.body).ok()
     }
 
+    /// The body as it came.
+    #[cfg(feature = "operator")]
+    pub(crate) fn into_body(self) -> Vec<u8> {
+        self.body
+    }
+
     /// Whether it sends the client to another address.
     pub(crate) const fn is_redirect(&self) -> bool {
         self.status >= 300 && self.status < 400

@@ -9,5 +9,5 @@ pub mod dynamodb;
 pub mod iam;
 pub mod query;
 pub mod secretsmanager;
-mod sigv4;
+pub mod sigv4;
 pub mod sts;

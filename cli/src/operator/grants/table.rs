@@ -155,7 +155,7 @@ pub(super) struct Reader {
 }
 
 /// DynamoDB's client as all of these commands use it.
-pub(super) fn client(sdk: &SdkConfig) -> Client {
+pub(in crate::operator) fn client(sdk: &SdkConfig) -> Client {
     let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS).with_max_backoff(BACKOFF);
     Client::from_conf(Builder::from(sdk).retry_config(retries).build())
 }
