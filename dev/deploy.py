@@ -39,10 +39,13 @@ def _name_the_user_without_his_path(template: Template) -> None:
     user = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:user/${BrokerUser}"}
     _statements(template, "KeyOperatorPolicy")["SeeKeysAndTurnThemOff"]["Resource"] = user
     _statements(template, "ReaderPolicy")["ReadCeiling"]["Resource"] = user
-    _statements(template, "ReaderPolicy")["SeeKeysOfBrokerUser"]["Resource"] = user
     (policy,) = template["Resources"]["KeyRotatorRole"]["Properties"]["Policies"]
     (statement,) = [each for each in policy["PolicyDocument"]["Statement"] if each["Sid"] == "MakeAndRemoveKeys"]
     statement["Resource"] = user
+
+
+def _widen_the_last_use_of_keys(template: Template) -> None:
+    _statements(template, "ReaderPolicy")["SeeKeysOfBrokerUser"]["Resource"] = "*"
 
 
 def _leave_browsers_to_the_gateway(template: Template) -> None:
@@ -59,6 +62,9 @@ def _leave_out(logical: str) -> Callable[[Template], None]:
 SUBSTITUTIONS: dict[str, Callable[[Template], None]] = {
     "MiniStack refuses sts:GetFederationToken on anything narrower than `*`": _widen_get_federation_token,
     "MiniStack judges calls about an IAM user by an ARN without the user's path": _name_the_user_without_his_path,
+    "MiniStack refuses iam:GetAccessKeyLastUsed, which names no user, on anything narrower than `*`": (
+        _widen_the_last_use_of_keys
+    ),
     # Nor would its gateway pass an OPTIONS on to a route.
     "MiniStack knows no Fn::Split in a condition": _leave_browsers_to_the_gateway,
     # rotations.py does what it would do.

@@ -605,6 +605,16 @@ def test_one_cause_is_one_problem_for_the_tokens_holder_too(stack: Stack, token:
 
 # Who may probe.
 
+UNSHOWN = {
+    "ReaderPolicy: SeeAlarms (the emulator does not judge requests in CBOR, which is how CloudWatch is asked)": (
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html"
+    ),
+    "ReaderPolicy: SeeKeysOfBrokerUser on the user alone (the emulator wants `*` for iam:GetAccessKeyLastUsed)": (
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagementiam.html"
+    ),
+}
+"""What of the permissions the emulator cannot show, and the page of AWS that says how it is there."""
+
 
 def test_a_reader_may_probe_and_each_of_the_policys_statements_is_needed(stack: Stack) -> None:
     reader = stack.deployment.outputs["ReaderPolicy"]
@@ -615,7 +625,6 @@ def test_a_reader_may_probe_and_each_of_the_policys_statements_is_needed(stack: 
     for sid, checks, permission in (
         ("ReadTables", ["tables", "grants"], "dynamodb:DescribeTable"),
         ("SeeHowTablesAreKept", ["recovery", "expiry"], "dynamodb:DescribeContinuousBackups"),
-        ("SeeAlarms", ["alarms"], "cloudwatch:DescribeAlarms"),
         ("SeeBrokerKey", ["broker-key"], "secretsmanager:DescribeSecret"),
         ("SeeKeysOfBrokerUser", ["broker-key"], "iam:ListAccessKeys"),
     ):
