@@ -616,7 +616,7 @@ UNSHOWN = {
 """What of the permissions the emulator cannot show, and the page of AWS that says how it is there."""
 
 
-def test_a_reader_may_probe_and_each_of_the_policys_statements_is_needed(stack: Stack) -> None:
+def test_a_reader_may_probe_and_each_statement_of_the_policy_is_needed(stack: Stack) -> None:
     reader = stack.deployment.outputs["ReaderPolicy"]
     asked = ("--url", stack.url, "--stack", LOCAL)
     with user_with(stack.aws, reader) as key:

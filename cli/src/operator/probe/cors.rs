@@ -4,7 +4,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 
 use super::inside::Inside;
 use super::outside::Outside;
-use super::report::Report;
+use super::report::{Report, counted};
 use crate::outside::trouble::Trouble;
 use crate::outside::web::{Answer, Question};
 
@@ -45,7 +45,8 @@ impl Outside<'_> {
                 report.note("cors", text, "the others were not tried; name some with --origin");
             }
             (count, _) => {
-                let text = format!("pages of {count} allowed origins may call, and of another one may not");
+                let origins = counted(count, "allowed origin");
+                let text = format!("pages of {origins} may call, and of another one may not");
                 report.ok("cors", text);
             }
         }
@@ -55,7 +56,7 @@ impl Outside<'_> {
     async fn stranger(&self) -> Result<Option<String>, Trouble> {
         let url = self.server.at("/v1/credentials")?;
         let answer = self.web.ask(Question::preflight(&url, STRANGER)).await?;
-        let allowed = header_of(&answer, header::ACCESS_CONTROL_ALLOW_ORIGIN);
+        let allowed = answer.header(header::ACCESS_CONTROL_ALLOW_ORIGIN);
         let is_let_in = allowed.is_some_and(|allowed| allowed == "*" || STRANGER == allowed);
         Ok(is_let_in.then(|| "a page of any origin may call".to_owned()))
     }
@@ -65,9 +66,9 @@ impl Outside<'_> {
         let name = origin.to_str().unwrap_or_default();
         let url = self.server.at("/v1/credentials")?;
         let preflight = self.web.ask(Question::preflight(&url, origin.clone())).await?;
-        let is_named = |answer: &Answer| header_of(answer, header::ACCESS_CONTROL_ALLOW_ORIGIN) == Some(name);
+        let is_named = |answer: &Answer| answer.header(header::ACCESS_CONTROL_ALLOW_ORIGIN) == Some(name);
         let lists = |header: HeaderName, wanted: &str| {
-            let listed = header_of(&preflight, header).unwrap_or_default();
+            let listed = preflight.header(header).unwrap_or_default();
             listed.split(',').any(|each| each.trim().eq_ignore_ascii_case(wanted))
         };
         if preflight.status >= 300 || !is_named(&preflight) {
@@ -86,8 +87,7 @@ impl Outside<'_> {
         }
         let url = self.server.at("/v1/health")?;
         let answer = self.web.ask(Question::get(&url).header(header::ORIGIN, origin.clone())).await?;
-        let with_cookies =
-            |answer: &Answer| header_of(answer, header::ACCESS_CONTROL_ALLOW_CREDENTIALS) == Some("true");
+        let with_cookies = |answer: &Answer| answer.header(header::ACCESS_CONTROL_ALLOW_CREDENTIALS) == Some("true");
         if !is_named(&answer) {
             return Ok(Some(format!("a page of {name} may send a request, and not read the answer")));
         }
@@ -96,8 +96,4 @@ impl Outside<'_> {
         }
         Ok(None)
     }
-}
-
-fn header_of(answer: &Answer, name: HeaderName) -> Option<&str> {
-    answer.header(name)
 }

@@ -13,7 +13,7 @@ use hallpass::net::aws::SdkConfig;
 use hallpass::read::rule::Severity;
 use hyper::header::HeaderValue;
 
-use super::report::Report;
+use super::report::{Report, counted};
 use crate::failure::Failure;
 use crate::operator::grants::{Linted, dynamodb, issuers_of_stack, lint_table};
 use crate::operator::key;
@@ -255,11 +255,11 @@ impl Inside {
         }
         let left = findings.len().saturating_sub(MOST_FINDINGS);
         if left > 0 {
-            let text = format!("{left} more findings");
+            let text = format!("{} not listed", counted(left, "finding"));
             report.note(CHECK, text, "`hallpass grants export`, then `hallpass grants lint`, list them all");
         }
         if errors == 0 {
-            report.ok(CHECK, format!("each of the {items} items can be used"));
+            report.ok(CHECK, format!("{} can be read, and each can be used", counted(items, "item")));
         }
     }
 }

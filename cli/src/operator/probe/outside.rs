@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::inside::Inside;
-use super::report::Report;
+use super::report::{Report, counted};
 use crate::outside::clock::{Compared, compare};
 use crate::outside::server::{self, ServerUrl, redirected};
 use crate::outside::trouble::Trouble;
@@ -137,8 +137,8 @@ impl Outside<'_> {
         } else if metadata.authorization_servers.is_empty() {
             report.problem("metadata", "no issuer is trusted, so nobody can sign in", "configure one and deploy");
         } else {
-            let count = metadata.authorization_servers.len();
-            report.ok("metadata", format!("the URL is the one that was asked, and {count} issuers are trusted"));
+            let issuers = counted(metadata.authorization_servers.len(), "issuer");
+            report.ok("metadata", format!("it names the URL that was asked, and {issuers}"));
         }
         Some(metadata)
     }

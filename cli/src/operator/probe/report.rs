@@ -101,7 +101,13 @@ impl Report {
         let mut lines: Vec<String> = self.0.iter().map(line).collect();
         let (problems, notes) = (self.count(Status::Problem), self.count(Status::Note));
         let skipped = self.count(Status::Skipped);
-        lines.push(format!("Probed: {problems} problems, {notes} notes, {skipped} skipped"));
+        let (problems, notes) = (counted(problems, "problem"), counted(notes, "note"));
+        lines.push(format!("Probed: {problems}, {notes}, {skipped} skipped"));
         lines.join("\n")
     }
+}
+
+/// `1 note`, `2 notes`.
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }

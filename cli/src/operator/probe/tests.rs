@@ -100,7 +100,7 @@ fn a_report_is_well_with_notes_and_not_with_a_problem() {
                     note      alarms: quiet\n          look\n\
                     skipped   grants: no stack\n\
                     problem   cors: open [2J wide\n          close it\n\
-                    Probed: 1 problems, 1 notes, 1 skipped";
+                    Probed: 1 problem, 1 note, 1 skipped";
     assert_eq!(report.text(), expected);
 }
 
