@@ -319,10 +319,32 @@ test('a provider that is down is named when the person signs in', async () => {
   await signIn('carol');
 });
 
+/** Keeps the provider's answer back until a second call waits for the first one's. */
+async function renewTogether(begin) {
+  const held = [];
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
+  await context.route(discovery.token_endpoint, async (route) => {
+    held.push(route);
+    await released;
+    await route.continue();
+  });
+  await begin();
+  await page.waitForFunction(async () => {
+    const { held: has, pending } = await navigator.locks.query();
+    return has.length === 1 && pending.length === 1;
+  });
+  assert.equal(held.length, 1);
+  release();
+}
+
 test('calls at once in one tab renew the token once', async () => {
   await signInBriefly('erin');
-  for (const name of ['acme-reports', 'acme-payroll']) await list(name);
-  for (const name of ['acme-reports', 'acme-payroll']) await bucket(name).getByRole('listitem').waitFor();
+  const names = ['acme-reports', 'acme-payroll'];
+  await renewTogether(async () => {
+    for (const name of names) await list(name);
+  });
+  for (const name of names) await bucket(name).getByRole('listitem').waitFor();
   assert.deepEqual([asked(CREDENTIALS).length, refreshes().length], [2, 1]);
 });
 
@@ -334,22 +356,9 @@ test('two tabs renew one after the other, and spend no refresh token twice', asy
   await answerProvider(undefined, { tab: tabs[1] });
   await tabs[1].getByText('Signed in as carol').waitFor();
 
-  const held = [];
-  let release;
-  const released = new Promise((resolve) => (release = resolve));
-  await context.route(discovery.token_endpoint, async (route) => {
-    held.push(route);
-    await released;
-    await route.continue();
+  await renewTogether(async () => {
+    for (const tab of tabs) await list('acme-reports', tab);
   });
-  for (const tab of tabs) await list('acme-reports', tab);
-  const waiting = async () => {
-    const { held: has, pending } = await navigator.locks.query();
-    return has.length === 1 && pending.length === 1;
-  };
-  await tabs[0].waitForFunction(waiting);
-  assert.equal(held.length, 1, 'the second tab waits');
-  release();
   for (const tab of tabs) await says('acme-reports: 1 objects', tab);
   assert.equal(refreshes().length, 2);
   assert.equal(new Set(spent()).size, 2);
