@@ -77,9 +77,8 @@ function count(credentials, content, end) {
 
 /** @param {number} seconds */
 function spoken(seconds) {
-  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
-  const parts = hours > 0 ? [`${hours} h`, `${minutes} min`] : [`${minutes} min`, `${seconds % 60} s`];
-  return parts.join(' ');
+  const hours = Math.floor(seconds / 3600);
+  return `${hours > 0 ? `${hours} h ` : ''}${Math.floor((seconds % 3600) / 60)} min ${seconds % 60} s`;
 }
 
 /** A tab for each format, as the ARIA practices describe tabs.
