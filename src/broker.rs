@@ -130,6 +130,17 @@ impl Broker {
         }
     }
 
+    /// Whether web pages can sign people in, at any issuer.
+    #[must_use]
+    pub(crate) fn signs_in_browsers(&self) -> bool {
+        self.identity.signs_in_browsers()
+    }
+
+    /// The origins that a page needs for that.
+    pub(crate) async fn sign_in_origins(&self, now: SystemTime) -> Vec<String> {
+        self.identity.sign_in_origins(now).await
+    }
+
     /// Decides one request for credentials.
     ///
     /// # Errors

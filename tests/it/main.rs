@@ -37,6 +37,8 @@ mod order;
 #[cfg(test)]
 mod pin;
 #[cfg(test)]
+mod portal;
+#[cfg(test)]
 mod providers;
 #[cfg(test)]
 mod reading;

@@ -107,6 +107,12 @@ pub enum Outcome {
     Issued,
     /// What the caller could ask for.
     Listed,
+    /// A file of the portal.
+    Served,
+    /// The browser holds the file of the portal already.
+    Unchanged,
+    /// The portal is at the same path with a final slash.
+    Redirected,
     Refused {
         /// What the client reads.
         code: Code,
@@ -123,7 +129,14 @@ impl Outcome {
     pub const fn refused_code(&self) -> Option<Code> {
         match self {
             Self::Refused { code, .. } => Some(*code),
-            Self::Preflight | Self::Healthy | Self::Described | Self::Issued | Self::Listed => None,
+            Self::Preflight
+            | Self::Healthy
+            | Self::Described
+            | Self::Issued
+            | Self::Listed
+            | Self::Served
+            | Self::Unchanged
+            | Self::Redirected => None,
         }
     }
 
@@ -131,7 +144,9 @@ impl Outcome {
     pub const fn status(&self) -> u16 {
         match self {
             Self::Preflight => 204,
-            Self::Healthy | Self::Described | Self::Issued | Self::Listed => 200,
+            Self::Healthy | Self::Described | Self::Issued | Self::Listed | Self::Served => 200,
+            Self::Unchanged => 304,
+            Self::Redirected => 308,
             Self::Refused { code, .. } => code.status(),
         }
     }
@@ -155,6 +170,9 @@ impl Serialize for Outcome {
             Self::Described => Fields { status, code: "described", reason: None, detail: None },
             Self::Issued => Fields { status, code: "issued", reason: None, detail: None },
             Self::Listed => Fields { status, code: "listed", reason: None, detail: None },
+            Self::Served => Fields { status, code: "served", reason: None, detail: None },
+            Self::Unchanged => Fields { status, code: "unchanged", reason: None, detail: None },
+            Self::Redirected => Fields { status, code: "redirected", reason: None, detail: None },
             Self::Refused { code, reason, detail } => {
                 Fields { status, code: code.as_str(), reason: Some(reason), detail: Some(detail) }
             }
