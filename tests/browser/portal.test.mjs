@@ -385,12 +385,6 @@ test('a file that does not come later is a problem, not a page that stands still
   await problem(made.page).getByText('cannot be loaded').waitFor();
 });
 
-test('without JavaScript there is a sentence that helps', async (t) => {
-  const { page } = await visit(t, { javaScriptEnabled: false });
-  await page.goto(PAGE);
-  await page.getByText('This page needs JavaScript').waitFor();
-});
-
 // ---- Tabs, and the buttons of the browser
 
 test('a reload ends the session and spends no code again', async (t) => {
