@@ -20,11 +20,13 @@ use super::portal::{File, PAGE};
 use super::raw_parameters::raw_parameters;
 use super::route::Route;
 use crate::audit::{Outcome, Record, capped};
-use crate::broker::{Ask, Broker, Granted, RequestError};
+use crate::broker::{Ask, Broker, Granted, RequestError, SignedIn};
 use crate::grants::Offer;
 use crate::net::public_url::PublicUrl;
 use crate::time::rfc3339;
 use crate::wire;
+
+const NO_DOMAIN: &str = "the event does not name the domain that was asked";
 
 /// The function: answers every event, whatever it holds.
 #[derive(Debug, Clone)]
@@ -49,6 +51,7 @@ enum Reply {
     Health { body: bool },
     Metadata { body: Option<String> },
     Credentials(Granted),
+    SignedIn(SignedIn),
     Grants(Vec<Offer>),
     File { file: File, origins: Vec<String>, is_held: bool, body: bool },
     Redirect(HeaderValue),
@@ -122,7 +125,7 @@ impl Function {
             (Route::Metadata, method) => match &asked.resource {
                 Some(_) if method == Method::HEAD => Reply::Metadata { body: None },
                 Some(resource) => Reply::Metadata { body: json(&self.about.metadata(resource)) },
-                None => Reply::Error(ErrorResponse::malformed("the event does not name the domain that was asked")),
+                None => Reply::Error(ErrorResponse::malformed(NO_DOMAIN)),
             },
             (Route::Portal, _) => self.file(PAGE, &event, now).await,
             (Route::PortalFile, _) => match named.and_then(File::named) {
@@ -133,6 +136,15 @@ impl Function {
                 let decided = self.broker.credentials(ask, record, now).await;
                 decided.map_or_else(|error| Reply::Error(ErrorResponse::of(&error)), Reply::Credentials)
             }
+            (Route::Console, _) => match (self.broker.sign_in_host(), &asked.resource) {
+                (Some(host), Some(resource)) => {
+                    let portal = format!("{}/", resource.as_str());
+                    let signed_in = self.broker.console(ask, host, &portal, record, now).await;
+                    signed_in.map_or_else(|error| Reply::Error(ErrorResponse::of(&error)), Reply::SignedIn)
+                }
+                (Some(_), None) => Reply::Error(ErrorResponse::malformed(NO_DOMAIN)),
+                (None, _) => Reply::Error(ErrorResponse::not_found()),
+            },
             (Route::Grants, _) => {
                 let found = self.broker.grants(ask, record, now).await;
                 found.map_or_else(|error| Reply::Error(ErrorResponse::of(&error)), Reply::Grants)
@@ -145,6 +157,7 @@ impl Function {
         match route {
             Route::Portal => self.broker.signs_in_browsers(),
             Route::PortalFile => self.broker.signs_in_browsers() && named.and_then(File::named).is_some(),
+            Route::Console => self.broker.sign_in_host().is_some(),
             Route::Credentials | Route::CredentialsOfGrant | Route::Grants | Route::Health | Route::Metadata => true,
         }
     }
@@ -179,7 +192,7 @@ impl Function {
             // A browser opens the portal by itself. Pages of other origins have nothing to read there.
             Reply::File { .. } | Reply::Redirect(_) => {}
             Reply::Preflight { from_everyone: false } => self.cors.share(headers, true, asked.origin.as_ref()),
-            Reply::Health { .. } | Reply::Credentials(_) | Reply::Grants(_) | Reply::Error(_) => {
+            Reply::Health { .. } | Reply::Credentials(_) | Reply::SignedIn(_) | Reply::Grants(_) | Reply::Error(_) => {
                 self.cors.share(headers, false, asked.origin.as_ref());
             }
         }
@@ -191,6 +204,10 @@ impl Function {
                 (Some("application/json"), json(&wire::Health { version: env!("CARGO_PKG_VERSION").to_owned() }))
             }
             Reply::Credentials(granted) => (Some("application/json"), json(&credentials(granted))),
+            Reply::SignedIn(SignedIn { address, expires_at }) => {
+                let sign_in = wire::ConsoleSignIn { signin_url: address, expiration: rfc3339(expires_at) };
+                (Some("application/json"), json(&sign_in))
+            }
             Reply::Grants(offers) => {
                 let grants = offers.into_iter().map(offer).collect();
                 (Some("application/json"), json(&wire::Offers { grants }))
@@ -222,6 +239,7 @@ impl Reply {
             Self::Health { .. } => Outcome::Healthy,
             Self::Metadata { .. } => Outcome::Described,
             Self::Credentials(_) => Outcome::Issued,
+            Self::SignedIn(_) => Outcome::SignedIn,
             Self::Grants(_) => Outcome::Listed,
             Self::File { is_held: false, .. } => Outcome::Served,
             Self::File { is_held: true, .. } => Outcome::Unchanged,

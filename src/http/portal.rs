@@ -32,11 +32,11 @@ pub(super) const PAGE: File = file!("index.html", HTML);
 
 /// What the page loads, from `portal/`.
 const FILES: [File; 8] = [
-    file!("style.css", CSS),
     file!("favicon.svg", SVG),
+    file!("style.css", CSS),
     file!("portal.js", JAVASCRIPT),
-    file!("signin.js", JAVASCRIPT),
     file!("hallpass.js", JAVASCRIPT),
+    file!("signin.js", JAVASCRIPT),
     file!("grants.js", JAVASCRIPT),
     file!("credentials.js", JAVASCRIPT),
     file!("shells.js", JAVASCRIPT),

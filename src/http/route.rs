@@ -9,6 +9,7 @@ use crate::wire::METADATA_PATH;
 pub(super) enum Route {
     Credentials,
     CredentialsOfGrant,
+    Console,
     Grants,
     Health,
     Metadata,
@@ -17,9 +18,10 @@ pub(super) enum Route {
 }
 
 impl Route {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Credentials,
         Self::CredentialsOfGrant,
+        Self::Console,
         Self::Grants,
         Self::Health,
         Self::Metadata,
@@ -32,6 +34,7 @@ impl Route {
         match self {
             Self::Credentials => "/v1/credentials",
             Self::CredentialsOfGrant => "/v1/credentials/{grant}",
+            Self::Console => "/v1/console",
             Self::Grants => "/v1/grants",
             Self::Health => "/v1/health",
             Self::Metadata => METADATA_PATH,
@@ -43,6 +46,7 @@ impl Route {
     pub(super) const fn allow(self) -> &'static str {
         match self {
             Self::Credentials | Self::CredentialsOfGrant => "GET, POST, OPTIONS",
+            Self::Console => "POST, OPTIONS",
             Self::Grants => "GET, OPTIONS",
             Self::Health | Self::Metadata => "GET, HEAD, OPTIONS",
             // Pages of other origins have nothing to ask here.
@@ -129,6 +133,7 @@ mod tests {
             ("/v1/credentials/v1", Some((Route::CredentialsOfGrant, Some("v1")))),
             ("/v1/credentials/%64eploy", Some((Route::CredentialsOfGrant, Some("%64eploy")))),
             ("/v1/credentials/{grant}", Some((Route::CredentialsOfGrant, Some("{grant}")))),
+            ("/v1/console", Some((Route::Console, None))),
             ("/v1/grants", Some((Route::Grants, None))),
             ("/v1/health", Some((Route::Health, None))),
             ("/.well-known/oauth-protected-resource", Some((Route::Metadata, None))),
@@ -152,6 +157,8 @@ mod tests {
             ("/v1/credentials/../health", None),
             ("/v1/credentialsdeploy", None),
             ("/v1/grants/deploy", None),
+            ("/v1/console/", None),
+            ("/v1/console/deploy", None),
             ("/v1/Health", None),
             ("v1/health", None),
         ] {

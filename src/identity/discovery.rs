@@ -3,25 +3,23 @@
 //! OpenID Connect Discovery 1.0 §4 names the key set, unless the operator did. Everything is bounded: the provider may
 //! be slow, broken or in other hands.
 
-use std::future::poll_fn;
 use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::Bytes;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Request, StatusCode, Uri, header};
+use hyper::client::conn::http1::SendRequest;
+use hyper::{Method, Request, StatusCode, header};
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tower_service::Service as _;
 use url::{Origin, Url};
 
 use super::KeySet;
 use super::issuer::{Issuer, KeySource};
 use super::skipped_keys::SkippedKeyLog;
-use crate::net::https::Https;
+use crate::net::https::{Https, Unreachable, request_to};
 use crate::read::json;
 
 /// For discovery and key set together. No request waits this long: the fetch goes on, and serves the next one.
@@ -141,29 +139,15 @@ impl<'a> Visit<'a> {
         {
             return Ok(connection);
         }
-        let address: Uri = url.as_str().parse().map_err(|_| FetchError::Unreachable)?;
-        let mut connector = self.https.connector();
-        poll_fn(|cx| connector.poll_ready(cx)).await.map_err(|_| FetchError::Unreachable)?;
-        let stream = connector.call(address).await.map_err(|_| FetchError::Unreachable)?;
-        let (sender, connection) = http1::handshake(stream).await.map_err(|_| FetchError::Unreachable)?;
-        self.connections.spawn(async {
-            // An error here is the request's, too.
-            let _ = connection.await;
-        });
+        let (sender, connection) = self.https.connect(url).await.map_err(|Unreachable| FetchError::Unreachable)?;
+        self.connections.spawn(connection);
         Ok(sender)
     }
 }
 
 fn request(url: &Url) -> Result<Request<Empty<Bytes>>, FetchError> {
-    let host = url.host_str().unwrap_or_default();
-    let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-    let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    Request::get(target)
-        .header(header::HOST, host)
-        .header(header::ACCEPT, MEDIA_TYPES)
-        .header(header::USER_AGENT, concat!("hallpass/", env!("CARGO_PKG_VERSION")))
-        .body(Empty::new())
-        .map_err(|_| FetchError::Unreachable)
+    let request = request_to(Method::GET, url).header(header::ACCEPT, MEDIA_TYPES).body(Empty::new());
+    request.map_err(|_| FetchError::Unreachable)
 }
 
 /// What an issuer publishes.

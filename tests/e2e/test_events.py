@@ -15,7 +15,7 @@ import pytest
 from api import Api, event
 from cfn import Template
 from paths import ROOT
-from stack import ALLOWED_ORIGINS
+from seed import ORIGINS
 
 EVENTS = ROOT / "events"
 INDEX: dict[str, dict[str, Any]] = json.loads((EVENTS / "index.json").read_text())
@@ -64,9 +64,9 @@ def test_the_function_knows_each_route_of_the_gateway(api: Api) -> None:
 
 
 def test_the_gateway_answers_browsers_as_the_function_does(api: Api) -> None:
-    gateway = Template.load().properties("Api", AllowedOrigins=ALLOWED_ORIGINS)["CorsConfiguration"]
+    gateway = Template.load().properties("Api", AllowedOrigins=ORIGINS[0])["CorsConfiguration"]
     origin = gateway.pop("AllowOrigins")
-    assert origin == [ALLOWED_ORIGINS]
+    assert origin == [ORIGINS[0]]
     preflight = {"origin": origin[0], "access-control-request-method": "GET"}
     asked = [api.invoke(json.dumps(event("OPTIONS", headers=preflight)).encode())]
     asked.append(api.invoke(json.dumps(event(headers={"origin": origin[0]})).encode()))

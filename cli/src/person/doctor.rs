@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
 
 use super::World;
 use super::aws_files::{config_path, content, credentials_path, default_has_credentials, lines};
@@ -18,9 +16,7 @@ use super::trouble::{Trouble, shown};
 use super::variables::{CONTAINER, OTHERS, STATIC};
 use crate::failure::Failure;
 use crate::output::{Outcome, Output};
-
-/// What the core forgives a provider's clock, and AWS a request's by far more. In seconds.
-const CLOCK_LIMIT: i64 = 30;
+use crate::outside::clock::{Compared, compare};
 
 /// Check what sign-ins and credentials depend on.
 #[derive(Debug, clap::Args)]
@@ -162,21 +158,14 @@ async fn store(desk: &Desk) -> Vec<Finding> {
 }
 
 fn clock(date: Option<&str>, now: i64) -> Finding {
-    let theirs = date.and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok()).map(OffsetDateTime::unix_timestamp);
-    let Some(theirs) = theirs else {
-        return Finding::note(
-            "clock",
-            "the server does not say what time it is",
-            "compare this machine's clock yourself",
-        );
-    };
-    let off = now.saturating_sub(theirs);
-    let (seconds, side) = (off.unsigned_abs(), if off < 0 { "behind" } else { "ahead of" });
-    if off.abs() >= CLOCK_LIMIT {
-        let help = "set this machine's clock, and have it synchronized (NTP)";
-        Finding::problem("clock", format!("this machine's clock is {seconds} s {side} the server's"), help)
-    } else {
-        Finding::ok("clock", format!("within {CLOCK_LIMIT} s of the server's"))
+    let compared = compare(date, now);
+    let message = compared.to_string();
+    match compared {
+        Compared::Same => Finding::ok("clock", message),
+        Compared::Unknown => Finding::note("clock", message, "compare this machine's clock yourself"),
+        Compared::Off { .. } => {
+            Finding::problem("clock", message, "set this machine's clock, and have it synchronized (NTP)")
+        }
     }
 }
 

@@ -23,24 +23,9 @@ mod signin;
 mod store;
 #[cfg(test)]
 mod tests;
-mod trouble;
 mod variables;
-mod web;
 mod world;
 
 pub(crate) use self::desk::settle;
-use self::trouble::{Trouble, shown};
-pub(crate) use self::world::World;
-use crate::failure::Failure;
-
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Self {
-        let line = shown(&trouble.to_string());
-        match trouble {
-            Trouble::Usage(_) => Self::Usage(line),
-            Trouble::SignedOut { .. } | Trouble::StepUp { .. } | Trouble::Unavailable(_) | Trouble::Failed(_) => {
-                Self::Failed(line)
-            }
-        }
-    }
-}
+use self::world::World;
+use crate::outside::{trouble, web};

@@ -44,6 +44,9 @@ pub struct Record {
     /// The grant asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant: Option<String>,
+    /// The page of AWS's console that is to be opened, without its query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
     /// The items that the session was made from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub matched: Vec<MatchedItem>,
@@ -105,6 +108,8 @@ pub enum Outcome {
     /// What the function says of itself.
     Described,
     Issued,
+    /// A sign-in to AWS's console.
+    SignedIn,
     /// What the caller could ask for.
     Listed,
     /// A file of the portal.
@@ -133,6 +138,7 @@ impl Outcome {
             | Self::Healthy
             | Self::Described
             | Self::Issued
+            | Self::SignedIn
             | Self::Listed
             | Self::Served
             | Self::Unchanged
@@ -144,7 +150,7 @@ impl Outcome {
     pub const fn status(&self) -> u16 {
         match self {
             Self::Preflight => 204,
-            Self::Healthy | Self::Described | Self::Issued | Self::Listed | Self::Served => 200,
+            Self::Healthy | Self::Described | Self::Issued | Self::SignedIn | Self::Listed | Self::Served => 200,
             Self::Unchanged => 304,
             Self::Redirected => 308,
             Self::Refused { code, .. } => code.status(),
@@ -169,6 +175,7 @@ impl Serialize for Outcome {
             Self::Healthy => Fields { status, code: "healthy", reason: None, detail: None },
             Self::Described => Fields { status, code: "described", reason: None, detail: None },
             Self::Issued => Fields { status, code: "issued", reason: None, detail: None },
+            Self::SignedIn => Fields { status, code: "console", reason: None, detail: None },
             Self::Listed => Fields { status, code: "listed", reason: None, detail: None },
             Self::Served => Fields { status, code: "served", reason: None, detail: None },
             Self::Unchanged => Fields { status, code: "unchanged", reason: None, detail: None },
