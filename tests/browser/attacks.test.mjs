@@ -125,7 +125,7 @@ test('a link to the page can name nothing', async (t) => {
   const [asked] = await Promise.all([
     page.waitForRequest('**/v1/console'),
     made.context.waitForEvent('page').catch(() => {}),
-    page.route('**/v1/console', (route) => route.fulfill({ json: { SigninUrl: `${stack.url}/v1/health` } })),
+    page.route('**/v1/console', (route) => route.fulfill({ json: { SigninUrl: PAGE } })),
     grant(page, 'home').getByRole('button', { name: 'Open console' }).click(),
   ]);
   assert.deepEqual(asked.postDataJSON(), { grant: 'home' });
