@@ -109,7 +109,7 @@ test('a closed dialog leaves no secret on the page', async (t) => {
     await grant(page, 'home').getByRole('button', { name: 'Get credentials' }).click();
     await page.getByRole('dialog').waitFor();
     await close();
-    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await page.locator('dialog').waitFor({ state: 'detached' });
     assert(!(await page.content()).includes('AWS_SECRET_ACCESS_KEY'));
   }
 });

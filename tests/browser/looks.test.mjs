@@ -18,7 +18,10 @@ for (const colorScheme of ['light', 'dark']) {
     const made = await visit(t, { colorScheme, reducedMotion: 'reduce', expected: refusals(503) });
     const { page } = made;
     const look = async (name) => {
-      assert.deepEqual(await axe(page), { violations: [], incomplete: [] }, name);
+      const { violations, incomplete } = await axe(page);
+      // It cannot judge the colours of a line that is longer than what is shown of it.
+      const unknown = incomplete.filter(({ at }) => !at.every((where) => where.startsWith('#format > pre > code: ')));
+      assert.deepEqual([violations, unknown], [[], []], name);
       for (const [width, height] of SIZES) {
         await page.setViewportSize({ width, height });
         const [needed, there] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
@@ -103,7 +106,7 @@ test('everything can be done with a keyboard, in the order in which it is read',
     assert(await inside());
   }
   await page.keyboard.press('Escape');
-  await dialog.waitFor({ state: 'detached' });
+  await page.locator('dialog').waitFor({ state: 'detached' });
   assert.equal(await page.evaluate(() => document.activeElement.closest('article')?.querySelector('h2').textContent), 'home', 'the focus is back');
 });
 
