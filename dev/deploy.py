@@ -44,6 +44,14 @@ def _name_the_user_without_his_path(template: Template) -> None:
     statement["Resource"] = user
 
 
+def _name_log_groups_without_their_streams(template: Template) -> None:
+    group = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:"
+    names = ("FunctionLog", "AccessLog")
+    _statements(template, "ReaderPolicy")["ReadLogs"]["Resource"] = [
+        {"Fn::Sub": f"{group}${{{name}}}"} for name in names
+    ]
+
+
 def _leave_browsers_to_the_gateway(template: Template) -> None:
     template["Conditions"]["FunctionAnswersBrowsers"] = {"Fn::Equals": ["always", "never"]}
 
@@ -58,6 +66,7 @@ def _leave_out(logical: str) -> Callable[[Template], None]:
 SUBSTITUTIONS: dict[str, Callable[[Template], None]] = {
     "MiniStack refuses sts:GetFederationToken on anything narrower than `*`": _widen_get_federation_token,
     "MiniStack judges calls about an IAM user by an ARN without the user's path": _name_the_user_without_his_path,
+    "MiniStack compares log groups without the `:*` that their ARNs end in": _name_log_groups_without_their_streams,
     # Nor would its gateway pass an OPTIONS on to a route.
     "MiniStack knows no Fn::Split in a condition": _leave_browsers_to_the_gateway,
     # rotations.py does what it would do.

@@ -767,6 +767,8 @@ def test_a_pipeline_writes_grants_and_nothing_else() -> None:
     names = statement("OperatorPolicy", "RegisterNames")
     assert names["Resource"] == "<StateTable.Arn>"
     assert names["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["name#*"]}}
+    listing = statement("OperatorPolicy", "ListNames")
+    assert (listing["Action"], listing["Resource"]) == ("dynamodb:Scan", "<StateTable.Arn>")
 
 
 def test_who_looks_after_the_key_never_reads_it() -> None:

@@ -117,11 +117,7 @@ pub(crate) async fn put(
         return Err(failed()(error));
     };
     let found = refused.item().cloned().unwrap_or_default();
-    // A retry can meet what the first attempt wrote, whose answer was lost.
     let before = grants::Block::read(principal.as_str(), &found);
-    if before == block {
-        return Ok(Put { block, before: None });
-    }
     if before.reason == block.reason {
         return Ok(Put { block: before.clone(), before: Some(before) });
     }

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use hallpass::wire::Offers;
 
 use super::World;
+use super::access::Target;
 use super::aws_files::{config_path, content, credentials_path, lines, profiles};
-use super::desk::{Desk, Person, Target};
+use super::desk::{Desk, Person};
 use super::server::ServerUrl;
 use super::signin::How;
 use super::trouble::{Trouble, shown};
@@ -133,7 +134,7 @@ impl Block<'_> {
             vec![begin(self.server), "# Written by `hallpass configure`, which replaces all of it.".to_owned()];
         for offer in &self.offers.grants {
             // A server must not write what it likes into the file.
-            let grant = super::desk::grant_name(&offer.name)
+            let grant = super::access::grant_name(&offer.name)
                 .map_err(|_| Trouble::failed("the server names a grant that no grant can be called"))?;
             let issuer = self.issuer.map_or_else(String::new, |issuer| format!(" --issuer {issuer}"));
             let Self { server, prefix, program, .. } = self;

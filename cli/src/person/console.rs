@@ -23,7 +23,8 @@ use hallpass::net::url::quoted_url;
 use hallpass::wire::Credentials;
 
 use super::World;
-use super::desk::{Desk, Person, Target, Wanted, patience};
+use super::access::{Target, Wanted};
+use super::desk::{Desk, Person, patience};
 use super::peer::is_ours;
 use super::secret::{expose, random_text, same};
 use super::signin::{Browser, How};

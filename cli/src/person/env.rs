@@ -6,7 +6,8 @@ use clap::ValueEnum;
 use serde_json::{Map, Value};
 
 use super::World;
-use super::desk::{Desk, Person, Target, Wanted, patience};
+use super::access::{Target, Wanted};
+use super::desk::{Desk, Person, patience};
 use super::secret::expose;
 use super::session::Cached;
 use super::signin::How;

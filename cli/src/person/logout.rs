@@ -3,7 +3,8 @@
 use url::Url;
 
 use super::World;
-use super::desk::{Desk, Target};
+use super::access::Target;
+use super::desk::Desk;
 use super::session::Session;
 use super::signin::revoke;
 use super::trouble::{Trouble, shown};

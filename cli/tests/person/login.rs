@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -174,6 +175,24 @@ async fn a_device_signs_in_with_a_code() {
         let run = desk.run(&["login", &desk.hallpass.url(), "--device"]).await;
         assert!(run.exits(1).is_empty() && run.stderr.contains(told), "{}", run.stderr);
     }
+}
+
+#[tokio::test]
+async fn an_answer_to_a_device_that_comes_after_the_time_limit_is_taken() {
+    let desk = Desk::new().await;
+    // After the provider's description and the code, the first question about it, a second before the limit.
+    desk.provider.fail_call(2, &Fault::KeepsAnswer);
+    let mut command = desk.command(&["login", &desk.hallpass.url(), "--device", "--timeout", "2"]);
+    let running = tokio::spawn(async move { command.output().await });
+    desk.provider.held().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    desk.provider.release();
+    assert!(Run::of(&running.await.unwrap().unwrap()).exits(0).contains("as carol"));
+    // Without an answer, the limit is kept.
+    let pending = answer(400, &json!({"error": "authorization_pending"}));
+    desk.conduct(|conduct| conduct.token_answers = vec![pending; 9]);
+    let run = desk.run(&["login", &desk.hallpass.url(), "--device", "--timeout", "2"]).await;
+    assert!(run.exits(1).is_empty() && run.stderr.contains("within 2 seconds"), "{}", run.stderr);
 }
 
 #[tokio::test]

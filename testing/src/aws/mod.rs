@@ -7,6 +7,7 @@ pub mod account;
 pub mod cloudformation;
 pub mod dynamodb;
 pub mod iam;
+pub mod logs;
 pub mod query;
 pub mod secretsmanager;
 pub mod signin;
