@@ -152,7 +152,7 @@ async function commandLine({ client }) {
   const command = element('code', {}, setUp(resource, cli.length > 1 ? client.issuer_id : undefined));
   const heading = element('h2', { id: 'command-line' }, 'Command line');
   const lead = element('p', {}, 'For a terminal: this signs you in there, and writes an AWS profile for each of your grants.');
-  const line = element('div', { class: 'line' }, element('pre', { tabindex: '0', role: 'region', 'aria-label': 'Command' }, command), button({ label: 'Copy', act: () => copyText(command) }));
+  const line = element('div', { class: 'line' }, element('pre', {}, command), button({ label: 'Copy', act: () => copyText(command) }));
   return [element('section', { class: 'command', 'aria-labelledby': 'command-line' }, heading, lead, line)];
 }
 

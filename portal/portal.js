@@ -229,7 +229,6 @@ function showProblem(error) {
  * @param {Problem | undefined} problem */
 export async function showSignIn(problem = undefined) {
   current = () => showSignIn(problem);
-  showPerson();
   try {
     say('Loading…');
     const about = await metadata();
@@ -249,6 +248,7 @@ export async function showSignIn(problem = undefined) {
   } catch (error) {
     showProblem(error);
   }
+  showPerson(); // last, or the focus on "Sign out" would be lost and not moved
 }
 
 /** @param {Metadata} about */

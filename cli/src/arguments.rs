@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Names(operator::names::Command),
     #[cfg(feature = "operator")]
     Whois(operator::whois::Whois),
+    #[cfg(feature = "operator")]
+    Probe(operator::probe::Probe),
     #[cfg(feature = "person")]
     Login(person::login::Login),
     #[cfg(feature = "person")]

@@ -53,6 +53,8 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
         Command::Names(command) => command.run(now()).await,
         #[cfg(feature = "operator")]
         Command::Whois(command) => command.run(now()).await,
+        #[cfg(feature = "operator")]
+        Command::Probe(command) => command.run(&World::here(now)).await,
         #[cfg(feature = "person")]
         Command::Login(command) => command.run(&World::here(now)).await,
         #[cfg(feature = "person")]

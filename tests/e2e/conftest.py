@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 
 import deploy
 import pytest
 from api import Api, serving
 from deploy import Deployment
+from person import Person
 from signin import Tokens, sign_in
 from signin_host import SignInHost
 from stack import ALGORITHMS, ALLOWED_ORIGINS, Stack, end_cleanly_on_signals
@@ -58,6 +60,18 @@ def signed_in(stack: Stack) -> Callable[..., Tokens]:
 @pytest.fixture(scope="session")
 def token(signed_in: Callable[..., Tokens]) -> Callable[..., str]:
     return lambda *who: signed_in(*who).access_token
+
+
+@pytest.fixture
+def person(stack: Stack, tmp_path: Path) -> Callable[..., Person]:
+    """Somebody at a machine of their own, whom the provider knows as this employee."""
+
+    def person(employee: str, *, factor: bool = False) -> Person:
+        home = tmp_path / employee
+        home.mkdir()
+        return Person(stack, home, employee, factor=factor)
+
+    return person
 
 
 @pytest.fixture(scope="module")

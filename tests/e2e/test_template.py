@@ -36,6 +36,7 @@ WILDCARDS = {
         for policy in ("CiPolicy", "OperatorPolicy", "ReaderPolicy")
     },
     ("ReaderPolicy", "FetchResultsOfQueries", "*"): "results of queries are known by an id, and by no resource",
+    ("ReaderPolicy", "SeeAlarms", "*"): "a search for alarms has no resource",
     (
         "ApiMayInvoke",
         "",

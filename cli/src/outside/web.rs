@@ -127,6 +127,11 @@ impl Answer {
         &self.body
     }
 
+    #[cfg(feature = "operator")]
+    pub(crate) fn into_body(self) -> Vec<u8> {
+        self.body
+    }
+
     /// Whether it sends the client to another address.
     pub(crate) const fn is_redirect(&self) -> bool {
         self.status >= 300 && self.status < 400

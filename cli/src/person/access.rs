@@ -82,11 +82,14 @@ impl Access {
     /// [`Trouble`] if no server is known, or the store must not be used.
     pub(crate) fn caller(&self, world: &World) -> Result<Caller, Trouble> {
         if self.program.has_token() {
-            // A program's machine may have no place to store anything in, and needs none.
-            let named = self.target.server.as_deref().or_else(|| world.variable("HALLPASS_SERVER"));
-            let named =
-                named.ok_or_else(|| Trouble::Usage("name the server with --server or HALLPASS_SERVER".into()))?;
-            return Ok(Caller::Program(Box::new(Web::new(world)), ServerUrl::parse(named)?));
+            let server = match self.target.server.as_deref().or_else(|| world.variable("HALLPASS_SERVER")) {
+                Some(named) => ServerUrl::parse(named)?,
+                // A program's machine may have no place to store anything in, and needs none.
+                None => Desk::open(world)
+                    .and_then(|desk| desk.server(&self.target))
+                    .map_err(|_| Trouble::Usage("name the server with --server or HALLPASS_SERVER".into()))?,
+            };
+            return Ok(Caller::Program(Box::new(Web::new(world)), server));
         }
         let desk = Desk::open(world)?;
         let server = desk.server(&self.target)?;

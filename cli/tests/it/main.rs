@@ -12,3 +12,5 @@ mod key;
 mod names;
 #[cfg(test)]
 mod whois;
+#[cfg(test)]
+mod probe;

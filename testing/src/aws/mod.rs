@@ -11,5 +11,5 @@ pub mod logs;
 pub mod query;
 pub mod secretsmanager;
 pub mod signin;
-mod sigv4;
+pub mod sigv4;
 pub mod sts;
