@@ -39,13 +39,18 @@ def _name_the_user_without_his_path(template: Template) -> None:
     user = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:user/${BrokerUser}"}
     _statements(template, "KeyOperatorPolicy")["SeeKeysAndTurnThemOff"]["Resource"] = user
     _statements(template, "ReaderPolicy")["ReadCeiling"]["Resource"] = user
+    _statements(template, "ReaderPolicy")["SeeKeysOfBrokerUser"]["Resource"] = user
     (policy,) = template["Resources"]["KeyRotatorRole"]["Properties"]["Policies"]
     (statement,) = [each for each in policy["PolicyDocument"]["Statement"] if each["Sid"] == "MakeAndRemoveKeys"]
     statement["Resource"] = user
 
 
 def _widen_the_last_use_of_keys(template: Template) -> None:
-    _statements(template, "ReaderPolicy")["SeeKeysOfBrokerUser"]["Resource"] = "*"
+    statements = template["Resources"]["ReaderPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    _statements(template, "ReaderPolicy")["SeeKeysOfBrokerUser"]["Action"] = "iam:ListAccessKeys"
+    statements.append(
+        {"Sid": "SeeLastUse", "Effect": "Allow", "Action": "iam:GetAccessKeyLastUsed", "Resource": "*"},
+    )
 
 
 def _leave_browsers_to_the_gateway(template: Template) -> None:
