@@ -45,6 +45,14 @@ def _name_the_user_without_his_path(template: Template) -> None:
     statement["Resource"] = user
 
 
+def _name_log_groups_without_their_streams(template: Template) -> None:
+    group = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:"
+    names = ("FunctionLog", "AccessLog")
+    _statements(template, "ReaderPolicy")["ReadLogs"]["Resource"] = [
+        {"Fn::Sub": f"{group}${{{name}}}"} for name in names
+    ]
+
+
 def _widen_the_last_use_of_keys(template: Template) -> None:
     statements = template["Resources"]["ReaderPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     _statements(template, "ReaderPolicy")["SeeKeysOfBrokerUser"]["Action"] = "iam:ListAccessKeys"
@@ -67,6 +75,7 @@ def _leave_out(logical: str) -> Callable[[Template], None]:
 SUBSTITUTIONS: dict[str, Callable[[Template], None]] = {
     "MiniStack refuses sts:GetFederationToken on anything narrower than `*`": _widen_get_federation_token,
     "MiniStack judges calls about an IAM user by an ARN without the user's path": _name_the_user_without_his_path,
+    "MiniStack compares log groups without the `:*` that their ARNs end in": _name_log_groups_without_their_streams,
     "MiniStack refuses iam:GetAccessKeyLastUsed, which names no user, on anything narrower than `*`": (
         _widen_the_last_use_of_keys
     ),

@@ -29,6 +29,7 @@ fn service(permission: &str) -> &'static str {
         Some("cloudwatch") => "CloudWatch",
         Some("dynamodb") => "DynamoDB",
         Some("iam") => "IAM",
+        Some("logs") => "CloudWatch Logs",
         Some("secretsmanager") => "Secrets Manager",
         Some("sts") => "STS",
         _ => "AWS",

@@ -2,11 +2,12 @@
 
 #[cfg(feature = "person")]
 use hallpass::wire::Requires;
+use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
 /// Each becomes one line for the person who called the command.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub(crate) enum Trouble {
     /// The command was called in a way that cannot work.
     #[error("{0}")]

@@ -94,6 +94,12 @@ impl<'a> Question<'a> {
         Self { form: Some(form), ..Self::of(Method::POST, url) }
     }
 
+    /// A `POST` of a form that is written already.
+    #[cfg(feature = "person")]
+    pub(crate) fn form(url: &'a Url, form: &SecretString) -> Self {
+        Self { form: Some(expose(form).to_owned()), ..Self::of(Method::POST, url) }
+    }
+
     /// With a token.
     pub(crate) fn bearer(mut self, token: &'a SecretString) -> Self {
         self.bearer = Some(token);
@@ -116,6 +122,11 @@ impl Answer {
     }
 
     /// The body as it came.
+    #[cfg(feature = "person")]
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     #[cfg(feature = "operator")]
     pub(crate) fn into_body(self) -> Vec<u8> {
         self.body

@@ -7,8 +7,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::World;
+use super::access::Target;
 use super::aws_files::{config_path, content, credentials_path, default_has_credentials, lines};
-use super::desk::{Desk, Target};
+use super::desk::Desk;
 use super::server::{self, ServerUrl};
 use super::signin::{Listener, Provider, REDIRECT};
 use super::store::Kind;

@@ -11,6 +11,7 @@ pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod status;
 
+mod access;
 mod aws_files;
 mod desk;
 mod keyring;
@@ -26,6 +27,6 @@ mod tests;
 mod variables;
 mod world;
 
-pub(crate) use self::desk::settle;
-use self::world::World;
+pub(crate) use self::desk::Renew;
+pub(crate) use self::world::World;
 use crate::outside::{trouble, web};
