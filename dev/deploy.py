@@ -39,6 +39,7 @@ def _name_the_user_without_his_path(template: Template) -> None:
     user = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:user/${BrokerUser}"}
     _statements(template, "KeyOperatorPolicy")["SeeKeysAndTurnThemOff"]["Resource"] = user
     _statements(template, "ReaderPolicy")["ReadCeiling"]["Resource"] = user
+    _statements(template, "RevokerPolicy")["SeeThatTheUserHasTheBoundary"]["Resource"] = user
     (policy,) = template["Resources"]["KeyRotatorRole"]["Properties"]["Policies"]
     (statement,) = [each for each in policy["PolicyDocument"]["Statement"] if each["Sid"] == "MakeAndRemoveKeys"]
     statement["Resource"] = user
