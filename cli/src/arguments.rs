@@ -29,6 +29,10 @@ pub(crate) enum Command {
     #[cfg(feature = "operator")]
     #[command(subcommand)]
     Key(operator::key::Command),
+    #[cfg(feature = "operator")]
+    Block(operator::block::Block),
+    #[cfg(feature = "operator")]
+    Unblock(operator::block::Unblock),
     #[cfg(feature = "person")]
     Login(person::login::Login),
     #[cfg(feature = "person")]

@@ -45,6 +45,10 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
     match command {
         #[cfg(feature = "operator")]
         Command::Key(command) => command.run(now()).await,
+        #[cfg(feature = "operator")]
+        Command::Block(command) => command.run(now()).await,
+        #[cfg(feature = "operator")]
+        Command::Unblock(command) => command.run().await,
         #[cfg(feature = "person")]
         Command::Login(command) => command.run(&World::here(now)).await,
         #[cfg(feature = "person")]

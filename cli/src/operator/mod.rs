@@ -2,6 +2,10 @@
 //!
 //! AWS is asked with the operator's own credentials, found as every AWS tool finds them.
 
+#[cfg(feature = "operator")]
+mod audit_log;
+#[cfg(feature = "operator")]
+pub(crate) mod block;
 pub(crate) mod grants;
 #[cfg(feature = "operator")]
 mod interrupt;

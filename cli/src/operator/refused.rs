@@ -28,6 +28,7 @@ fn service(permission: &str) -> &'static str {
         Some("cloudformation") => "CloudFormation",
         Some("dynamodb") => "DynamoDB",
         Some("iam") => "IAM",
+        Some("logs") => "CloudWatch Logs",
         Some("secretsmanager") => "Secrets Manager",
         Some("sts") => "STS",
         _ => "AWS",

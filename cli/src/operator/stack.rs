@@ -82,6 +82,8 @@ pub(crate) struct Explained {
     pub(crate) grants: String,
     /// The table of names.
     pub(crate) state: Option<String>,
+    /// The log group of the audit lines.
+    pub(crate) audit_log: Option<String>,
     /// The configured issuers, as JSON.
     pub(crate) issuers: Option<String>,
     /// The broker user; its permissions are the ceiling.
@@ -106,6 +108,7 @@ impl Tables {
         let explained = Explained {
             grants: needed(&stack, &name, "GrantsTable")?,
             state: state.or_else(|| output(&stack, "StateTable")),
+            audit_log: output(&stack, "AuditLog"),
             issuers: output(&stack, "Issuers"),
             user: output(&stack, "BrokerUser"),
             account: stack.stack_id().and_then(|arn| {

@@ -21,7 +21,7 @@ pub(super) fn issuers_of_file(path: &Path) -> Result<Vec<Issuer>, Failure> {
 
 /// Reads the output `Issuers` of a stack.
 #[cfg(feature = "operator")]
-pub(super) fn issuers_of_stack(text: &str) -> Result<Vec<Issuer>, Failure> {
+pub(crate) fn issuers_of_stack(text: &str) -> Result<Vec<Issuer>, Failure> {
     issuers(text).map_err(|problems| Failure::new(format!("the stack's output `Issuers`: {problems}")))
 }
 

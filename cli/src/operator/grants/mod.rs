@@ -37,6 +37,16 @@ mod write;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+// What other commands about the tables need, too.
+#[cfg(feature = "operator")]
+pub(super) use self::apply::stamp;
+#[cfg(feature = "operator")]
+pub(super) use self::inputs::issuers_of_stack;
+#[cfg(feature = "operator")]
+pub(super) use self::table::{Block, Reader, Record, block_key, client, shown};
+#[cfg(feature = "operator")]
+pub(super) use self::write::Stamp;
+
 use clap::{Args, Subcommand};
 
 use crate::failure::Failure;

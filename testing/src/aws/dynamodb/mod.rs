@@ -442,10 +442,19 @@ impl Tables {
     }
 
     fn write(&mut self, kind: &str, request: &Value) -> Result<Reply, Invalid> {
-        let change = self.change(kind, request)?;
+        let mut request = request.clone();
+        // Only a write of its own can answer with what was there before.
+        let returned = request.as_object_mut().and_then(|request| request.remove("ReturnValues"));
+        let returns_old = match returned.as_ref().map(|values| values.as_str()) {
+            None | Some(Some("NONE")) => false,
+            Some(Some("ALL_OLD")) => true,
+            Some(_) => return Err(Invalid),
+        };
+        let change = self.change(kind, &request)?;
         if change.holds {
+            let old = self.items.get(&change.key).filter(|_| returns_old).cloned();
             self.set(change.key, change.item);
-            return Ok(answer(&json!({})));
+            return Ok(answer(&old.map_or_else(|| json!({}), |old| json!({ "Attributes": old }))));
         }
         let mut body = error_body("ConditionalCheckFailedException");
         body.as_object_mut().unwrap().extend(change.shown.map(|old| ("Item".to_owned(), json!(old))));

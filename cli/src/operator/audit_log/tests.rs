@@ -1,0 +1,1 @@
+//! Are lines read strictly, and joined to the right sessions?
