@@ -49,6 +49,8 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
         Command::Block(command) => command.run(now()).await,
         #[cfg(feature = "operator")]
         Command::Unblock(command) => command.run().await,
+        #[cfg(feature = "operator")]
+        Command::Revoke(command) => command.run(now()).await,
         #[cfg(feature = "person")]
         Command::Login(command) => command.run(&World::here(now)).await,
         #[cfg(feature = "person")]

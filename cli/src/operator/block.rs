@@ -6,6 +6,7 @@
 use std::time::SystemTime;
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use clap::Args;
 use hallpass::grants::{Principal, PrincipalKind};
@@ -100,34 +101,58 @@ pub(crate) async fn put(
     reason: &str,
     stamp: &Stamp,
 ) -> Result<Put, Failure> {
-    let text = |name: &str, value: &str| (name.to_owned(), AttributeValue::S(value.to_owned()));
-    let mut record = block_key(principal.as_str());
-    record.extend([text("reason", reason), text("updated_at", &stamp.at), text("updated_by", &stamp.by)]);
-    let block = grants::Block::read(principal.as_str(), &record);
-    let client = client(sdk);
-    let put = client.put_item().table_name(table).set_item(Some(record));
-    let failed = || Failure::to(format!("write to the table `{table}`"), "dynamodb:PutItem");
-    let first = put.clone().condition_expression("attribute_not_exists(principal)");
-    let first = first.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-    let error = match first.send().await {
-        Ok(_) => return Ok(Put { block, before: None }),
-        Err(error) => error,
-    };
-    let Some(PutItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() else {
-        return Err(failed()(error));
-    };
-    let found = refused.item().cloned().unwrap_or_default();
-    // A retry can meet what the first attempt wrote, whose answer was lost.
-    let before = grants::Block::read(principal.as_str(), &found);
-    if before == block {
-        return Ok(Put { block, before: None });
-    }
+    let (block, put) = request(sdk, table, principal, reason, stamp);
+    let Some(before) = put_new(&put, table, principal, &block).await? else { return Ok(Put { block, before: None }) };
     if before.reason == block.reason {
         return Ok(Put { block: before.clone(), before: Some(before) });
     }
     // Whatever somebody else does at this moment, afterwards the principal is blocked.
-    put.send().await.map_err(failed())?;
+    put.send().await.map_err(Failure::to(format!("write to the table `{table}`"), "dynamodb:PutItem"))?;
     Ok(Put { block, before: Some(before) })
+}
+
+/// Blocks a principal. Somebody who is blocked stays blocked, with the reason that is there.
+pub(crate) async fn put_or_keep(
+    sdk: &SdkConfig,
+    table: &str,
+    principal: &Principal,
+    reason: &str,
+    stamp: &Stamp,
+) -> Result<(), Failure> {
+    let (block, put) = request(sdk, table, principal, reason, stamp);
+    put_new(&put, table, principal, &block).await.map(|_| ())
+}
+
+fn request(
+    sdk: &SdkConfig,
+    table: &str,
+    principal: &Principal,
+    reason: &str,
+    stamp: &Stamp,
+) -> (grants::Block, PutItemFluentBuilder) {
+    let text = |name: &str, value: &str| (name.to_owned(), AttributeValue::S(value.to_owned()));
+    let mut record = block_key(principal.as_str());
+    record.extend([text("reason", reason), text("updated_at", &stamp.at), text("updated_by", &stamp.by)]);
+    let block = grants::Block::read(principal.as_str(), &record);
+    (block, client(sdk).put_item().table_name(table).set_item(Some(record)))
+}
+
+/// Writes a block where there is none. The answer is the one that is there, if it is another.
+async fn put_new(
+    put: &PutItemFluentBuilder,
+    table: &str,
+    principal: &Principal,
+    block: &grants::Block,
+) -> Result<Option<grants::Block>, Failure> {
+    let first = put.clone().condition_expression("attribute_not_exists(principal)");
+    let first = first.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    let Err(error) = first.send().await else { return Ok(None) };
+    let Some(PutItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() else {
+        return Err(Failure::to(format!("write to the table `{table}`"), "dynamodb:PutItem")(error));
+    };
+    let found = refused.item().cloned().unwrap_or_default();
+    // A retry can meet what the first attempt wrote, whose answer was lost.
+    Ok(Some(grants::Block::read(principal.as_str(), &found)).filter(|before| before != block))
 }
 
 /// Removes the block of a principal. The answer is the block that was there.

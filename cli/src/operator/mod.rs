@@ -14,4 +14,6 @@ pub(crate) mod key;
 #[cfg(feature = "operator")]
 mod refused;
 #[cfg(feature = "operator")]
+pub(crate) mod revoke;
+#[cfg(feature = "operator")]
 mod stack;

@@ -74,6 +74,13 @@ impl Target {
     pub(crate) async fn sdk(&self) -> Result<SdkConfig, Failure> {
         self.account.sdk().await
     }
+
+    /// The SDK's settings, and what can be known of the stack.
+    pub(crate) async fn explained(&self) -> Result<(SdkConfig, Explained), Failure> {
+        let sdk = self.sdk().await?;
+        let stack = Explained::of(&describe(&self.stack, &sdk).await?, &self.stack)?;
+        Ok((sdk, stack))
+    }
 }
 
 /// The parts of a stack that explanations need, as far as they can be named.
@@ -88,8 +95,27 @@ pub(crate) struct Explained {
     pub(crate) issuers: Option<String>,
     /// The broker user; its permissions are the ceiling.
     pub(crate) user: Option<String>,
+    /// The ARN of the user's permissions boundary.
+    pub(crate) boundary: Option<String>,
     /// Partition and account.
     pub(crate) account: Option<(String, String)>,
+}
+
+impl Explained {
+    fn of(stack: &Description, name: &str) -> Result<Self, Failure> {
+        Ok(Self {
+            grants: needed(stack, name, "GrantsTable")?,
+            state: output(stack, "StateTable"),
+            audit_log: output(stack, "AuditLog"),
+            issuers: output(stack, "Issuers"),
+            user: output(stack, "BrokerUser"),
+            boundary: output(stack, "BoundaryPolicy"),
+            account: stack.stack_id().and_then(|arn| {
+                let mut parts = arn.split(':').map(str::to_owned);
+                Some((parts.nth(1)?, parts.nth(2)?))
+            }),
+        })
+    }
 }
 
 impl Tables {
@@ -104,19 +130,8 @@ impl Tables {
         if matches!(kind, Named::Table) {
             return Ok((sdk, Explained { grants: name, state, ..Explained::default() }));
         }
-        let stack = describe(&name, &sdk).await?;
-        let explained = Explained {
-            grants: needed(&stack, &name, "GrantsTable")?,
-            state: state.or_else(|| output(&stack, "StateTable")),
-            audit_log: output(&stack, "AuditLog"),
-            issuers: output(&stack, "Issuers"),
-            user: output(&stack, "BrokerUser"),
-            account: stack.stack_id().and_then(|arn| {
-                let mut parts = arn.split(':').map(str::to_owned);
-                Some((parts.nth(1)?, parts.nth(2)?))
-            }),
-        };
-        Ok((sdk, explained))
+        let explained = Explained::of(&describe(&name, &sdk).await?, &name)?;
+        Ok((sdk, Explained { state: state.or(explained.state), ..explained }))
     }
 
     /// The SDK's settings, with credentials that were there just now, and the name of the table of grants.

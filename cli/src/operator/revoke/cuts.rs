@@ -5,7 +5,6 @@
 //! cuts have one union, in whatever order they are put together.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::iter;
 
 use hallpass::session::SessionDuration;
 
@@ -86,7 +85,7 @@ impl Cuts {
 
     /// Without those that can refuse nothing any more: whatever began before them has ended.
     pub(super) fn since(mut self, now: i64) -> Self {
-        let longest = i64::from(SessionDuration::MAX.seconds());
+        let longest = i64::from(SessionDuration::MAX.as_secs());
         let is_needed = |before: i64| before.saturating_add(longest) >= now;
         self.everyone = self.everyone.filter(|before| is_needed(*before));
         self.names.retain(|_, cut| is_needed(cut.before));
@@ -111,7 +110,7 @@ impl Cuts {
     /// Whom they are for, with their times: everyone first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Option<&str>, i64)> {
         let everyone = self.everyone.map(|before| (None, before));
-        everyone.into_iter().chain(self.names().map(|(name, before)| (Some(name), before))).chain(iter::empty())
+        everyone.into_iter().chain(self.names().map(|(name, before)| (Some(name), before)))
     }
 }
 

@@ -1,0 +1,238 @@
+//! How does a session end before its time?
+//!
+//! Credentials cannot be called back, but AWS looks at the broker user's permissions boundary at each use of them. So the
+//! boundary gets a Deny for sessions that began before now. It cannot allow anything to anybody.
+//!
+//! The order matters: a person who is not blocked gets a new session at the next renewal, which the cut would not refuse.
+//! So the block is written first, and the time of the cut is taken after it, with room for a request that was just let
+//! through.
+
+mod boundary;
+mod cutter;
+mod cuts;
+mod document;
+mod names;
+mod replace;
+mod whom;
+
+use std::time::SystemTime;
+
+use clap::Args;
+use hallpass::grants::Principal;
+use hallpass::net::aws::SdkConfig;
+use hallpass::session::FederatedName;
+use serde::Serialize;
+
+use self::boundary::Boundary;
+use self::cutter::Done;
+pub(crate) use self::cutter::Cutter;
+use self::cuts::Cuts;
+use self::document::text_of;
+use self::replace::Change;
+pub(crate) use self::whom::Whom;
+use super::block::{self, principal, reason};
+use super::grants::{can_ask, confirm, shown, stamp};
+use super::stack::{Explained, Target};
+use crate::failure::Failure;
+use crate::output::{Outcome, Output, note};
+
+/// Why somebody is blocked, if nobody says why.
+const REASON: &str = "sessions cut off with hallpass revoke";
+
+/// Cut off sessions that exist.
+///
+/// Sessions that began before now are refused, within seconds or a few minutes. Those that begin when the command has
+/// ended work. A user or group is blocked first, or the next renewal would give them a new session.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  hallpass revoke --stack hallpass --principal corp/user/00u1carol\n  \
+                        hallpass revoke --stack hallpass --everyone\n  hallpass revoke --stack hallpass --list --json"
+)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub(crate) struct Revoke {
+    /// The sessions of `ID/user/SUBJECT`, `ID/group/GROUP` or `ID/everyone`, who are blocked too
+    #[arg(long, value_name = "PRINCIPAL", value_parser = principal, group = "what")]
+    principal: Option<Principal>,
+    /// The sessions with this federated name, whose person is blocked too
+    #[arg(long, value_name = "NAME", value_parser = federated_name, group = "what")]
+    name: Option<FederatedName>,
+    /// Everybody's sessions; nobody is blocked
+    #[arg(long, group = "what")]
+    everyone: bool,
+    /// List what is cut off now
+    #[arg(long, group = "what")]
+    list: bool,
+    /// Remove all cuts: sessions that were cut off and have not expired work again
+    #[arg(long, group = "what")]
+    clear: bool,
+    /// Block nobody
+    #[arg(long, conflicts_with_all = ["list", "clear"])]
+    no_block: bool,
+    /// Why, for the people who look at the blocks
+    #[arg(long, value_name = "TEXT", value_parser = reason, conflicts_with_all = ["list", "clear", "everyone", "no_block"])]
+    reason: Option<String>,
+    /// Do not ask on a terminal before `--everyone` or `--clear`
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// A cut, as programs read it.
+#[derive(Debug, Serialize)]
+pub(crate) struct ToldCut {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    everyone: Option<bool>,
+    /// Sessions that began before this time are refused.
+    before: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Listed {
+    cuts: Vec<ToldCut>,
+}
+
+/// What was done.
+#[derive(Debug, Serialize)]
+struct Told {
+    cuts: Vec<ToldCut>,
+    blocked: Vec<String>,
+}
+
+/// Reads a name that STS takes.
+fn federated_name(text: &str) -> Result<FederatedName, &'static str> {
+    FederatedName::parse(text).ok_or("must be 2 to 32 of A-Z, a-z, 0-9 and _ = , . @ + -")
+}
+
+impl Revoke {
+    /// Cuts off, lists or clears.
+    pub(crate) async fn run(self, now: SystemTime) -> Result<Outcome, Failure> {
+        if (self.everyone || self.clear) && !self.yes && can_ask() {
+            confirm(if self.clear {
+                "Sessions that were cut off and have not expired will work again. Remove all cuts?"
+            } else {
+                "All sessions of everybody will be refused. Cut them off?"
+            })?;
+        }
+        let (sdk, stack) = self.target.explained().await?;
+        if self.list {
+            return self.list(&Boundary::of(&stack, &sdk).await?).await;
+        }
+        if self.clear {
+            let left = Boundary::of(&stack, &sdk).await?.change(Change::Clear).await?;
+            return self.show(&left);
+        }
+        self.cut(&stack, &sdk, now).await
+    }
+
+    async fn list(&self, boundary: &Boundary) -> Result<Outcome, Failure> {
+        let found = boundary.look().await?;
+        if found.is_unfinished {
+            note(
+                "warning: the boundary has more than one version. Unless somebody runs `hallpass revoke` at this moment, a \
+                 run was stopped, and cuts may be missing here: the next run that cuts something off finishes it",
+            );
+        }
+        self.show(&found.cuts)
+    }
+
+    fn show(&self, cuts: &Cuts) -> Result<Outcome, Failure> {
+        let listed = Listed { cuts: told(cuts) };
+        self.output.print(&listed, || match listed.cuts.as_slice() {
+            [] => "Nobody's sessions are cut off.".into(),
+            cuts => cuts.iter().map(ToldCut::text).collect::<Vec<_>>().join("\n"),
+        })?;
+        Ok(Outcome::Done)
+    }
+
+    async fn cut(&self, stack: &Explained, sdk: &SdkConfig, now: SystemTime) -> Result<Outcome, Failure> {
+        let cutter = Cutter::of(stack, sdk, now).await?;
+        let whom = self.whom(stack, sdk, now).await;
+        let mut names = cutter.names(&whom).await?;
+        let blocked = whom.principal().filter(|_| !self.no_block);
+        if let Some(principal) = blocked {
+            let blocking = self.block(principal, stack, sdk, now).await;
+            blocking.map_err(|failure| Failure::new(format!("{failure}; nobody is blocked, and nothing is cut off")))?;
+        }
+        let done = cutter.cut(&whom, &mut names).await.map_err(|failure| match blocked {
+            Some(principal) => {
+                let who = shown(principal.as_str());
+                Failure::new(format!("{who} is blocked, but {failure}"))
+            }
+            None => failure,
+        })?;
+        let told = Told { cuts: done.told(), blocked: blocked.iter().map(|who| who.as_str().to_owned()).collect() };
+        self.output.print(&told, || told.text())?;
+        whom.note(&names).iter().for_each(|line| note(line));
+        cutter.settle(&done).await;
+        Ok(Outcome::Done)
+    }
+
+    async fn whom(&self, stack: &Explained, sdk: &SdkConfig, now: SystemTime) -> Whom {
+        match (&self.principal, &self.name) {
+            (Some(principal), _) => Whom::Principal(principal.clone()),
+            (None, Some(name)) if self.no_block => Whom::Name(name.clone(), None),
+            (None, Some(name)) => Whom::Name(name.clone(), person_of(name, stack, sdk, now).await),
+            (None, None) => Whom::Everyone,
+        }
+    }
+
+    async fn block(
+        &self,
+        principal: &Principal,
+        stack: &Explained,
+        sdk: &SdkConfig,
+        now: SystemTime,
+    ) -> Result<(), Failure> {
+        let stamp = stamp(sdk, None, now).await?;
+        match &self.reason {
+            Some(reason) => block::put(sdk, &stack.grants, principal, reason, &stamp).await.map(|_| ()),
+            None => block::put_or_keep(sdk, &stack.grants, principal, REASON, &stamp).await,
+        }
+    }
+}
+
+/// The person behind a name. That nobody can say so must not keep the name's sessions alive, so it is only said.
+async fn person_of(name: &FederatedName, stack: &Explained, sdk: &SdkConfig, now: SystemTime) -> Option<Principal> {
+    let _ = (name, stack, sdk, now);
+    None
+}
+
+impl Done {
+    /// What is in force, as programs read it.
+    pub(crate) fn told(&self) -> Vec<ToldCut> {
+        told(&self.cuts)
+    }
+}
+
+fn told(cuts: &Cuts) -> Vec<ToldCut> {
+    let of = |(name, before): (Option<&str>, i64)| ToldCut {
+        name: name.map(str::to_owned),
+        everyone: name.is_none().then_some(true),
+        before: text_of(before),
+    };
+    cuts.iter().map(of).collect()
+}
+
+impl ToldCut {
+    /// For people, on one line.
+    pub(crate) fn text(&self) -> String {
+        let whose = self.name.as_deref().unwrap_or("everybody");
+        format!("Sessions of {whose} that began before {} are refused.", self.before)
+    }
+}
+
+impl Told {
+    fn text(&self) -> String {
+        let mut lines: Vec<String> = self.cuts.iter().map(ToldCut::text).collect();
+        if lines.is_empty() {
+            lines.push("No session was cut off.".into());
+        }
+        lines.extend(self.blocked.iter().map(|who| format!("{} is blocked.", shown(who))));
+        lines.join("\n")
+    }
+}
