@@ -35,6 +35,12 @@ pub(crate) enum Command {
     Unblock(operator::block::Unblock),
     #[cfg(feature = "operator")]
     Revoke(operator::revoke::Revoke),
+    /// List, register and release federated names that come from claims
+    #[cfg(feature = "operator")]
+    #[command(subcommand)]
+    Names(operator::names::Command),
+    #[cfg(feature = "operator")]
+    Whois(operator::whois::Whois),
     #[cfg(feature = "person")]
     Login(person::login::Login),
     #[cfg(feature = "person")]

@@ -51,6 +51,10 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
         Command::Unblock(command) => command.run().await,
         #[cfg(feature = "operator")]
         Command::Revoke(command) => command.run(now()).await,
+        #[cfg(feature = "operator")]
+        Command::Names(command) => command.run(now()).await,
+        #[cfg(feature = "operator")]
+        Command::Whois(command) => command.run(now()).await,
         #[cfg(feature = "person")]
         Command::Login(command) => command.run(&World::here(now)).await,
         #[cfg(feature = "person")]

@@ -237,7 +237,8 @@ impl Issuer {
         self.max_token_lifetime
     }
 
-    pub(super) const fn name_rule(&self) -> Option<&NameRule> {
+    #[must_use]
+    pub const fn name_rule(&self) -> Option<&NameRule> {
         self.name_rule.as_ref()
     }
 

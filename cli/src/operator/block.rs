@@ -15,6 +15,7 @@ use hallpass::session::FederatedName;
 use serde::Serialize;
 
 use super::grants::{self, Reader, Record, Stamp, block_key, client, issuers_of_stack, shown, stamp};
+use super::revoke::{Cut, Cutting, ToldCut};
 use super::stack::{Explained, Tables};
 use crate::failure::Failure;
 use crate::output::{Outcome, Output, note};
@@ -24,10 +25,11 @@ const MAX_REASON_CHARS: usize = 500;
 
 /// Refuse everything to a user, a group or everyone of an issuer, or list who is blocked.
 ///
-/// The next request is refused. Sessions that exist go on until they end.
+/// The next request is refused. Sessions that exist go on until they end, or are cut off with `--revoke`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  hallpass block --stack hallpass corp/user/00u1carol --reason \"laptop stolen, INC-7\"\n  \
+                        hallpass block --stack hallpass corp/user/00u1carol --revoke --reason \"left the company\"\n  \
                         hallpass block --stack hallpass --list --json"
 )]
 pub(crate) struct Block {
@@ -37,6 +39,9 @@ pub(crate) struct Block {
     /// Why, for the people who look at the list
     #[arg(long, value_name = "TEXT", value_parser = reason, required_unless_present = "list")]
     reason: Option<String>,
+    /// Cut off the sessions that exist, too, as `hallpass revoke` does
+    #[arg(long, conflicts_with = "list")]
+    revoke: bool,
     /// List who is blocked
     #[arg(long, conflicts_with_all = ["principal", "reason"])]
     list: bool,
@@ -79,6 +84,9 @@ struct Told<'a> {
     #[serde(flatten)]
     block: &'a grants::Block,
     changed: bool,
+    /// What `--revoke` cut off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cuts: Option<Vec<ToldCut>>,
 }
 
 /// Reads a principal as the function does.
@@ -174,11 +182,21 @@ impl Block {
             return Ok(Outcome::Done);
         };
         warn_of_unknown_issuer(&stack, principal)?;
+        let cutting = if self.revoke { Some(Cutting::prepare(principal, &stack, &sdk, now).await?) } else { None };
         let stamp = stamp(&sdk, None, now).await?;
         let put = put(&sdk, &stack.grants, principal, reason, &stamp).await?;
         let changed = put.before.as_ref() != Some(&put.block);
-        self.output.print(&Told { block: &put.block, changed }, || put.text())?;
+        let cut = match cutting {
+            Some(cutting) => Some(cutting.cut().await?),
+            None => None,
+        };
+        let cuts = cut.as_ref().map(Cut::told);
+        let lines = cuts.iter().flatten().map(ToldCut::text).collect::<Vec<_>>();
+        self.output.print(&Told { block: &put.block, changed, cuts }, || [vec![put.text()], lines].concat().join("\n"))?;
         left_to_do(principal).iter().for_each(|line| note(line));
+        if let Some(cut) = cut {
+            cut.settle().await;
+        }
         Ok(Outcome::Done)
     }
 }
@@ -191,7 +209,7 @@ impl Unblock {
         let nothing = || grants::Block::read(self.principal.as_str(), &Record::new());
         let changed = removed.is_some();
         let block = removed.unwrap_or_else(nothing);
-        self.output.print(&Told { block: &block, changed }, || {
+        self.output.print(&Told { block: &block, changed, cuts: None }, || {
             let who = shown(&block.principal);
             if changed {
                 format!("{who} is not blocked any more. The block was {}.", provenance(&block))

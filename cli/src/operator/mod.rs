@@ -12,8 +12,12 @@ mod interrupt;
 #[cfg(feature = "operator")]
 pub(crate) mod key;
 #[cfg(feature = "operator")]
+pub(crate) mod names;
+#[cfg(feature = "operator")]
 mod refused;
 #[cfg(feature = "operator")]
 pub(crate) mod revoke;
 #[cfg(feature = "operator")]
 mod stack;
+#[cfg(feature = "operator")]
+pub(crate) mod whois;

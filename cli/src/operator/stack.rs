@@ -18,6 +18,9 @@ use crate::failure::Failure;
 /// Services answer within seconds; an attempt that takes longer is worth another one.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
+/// Names the log group of the audit lines, for people who may not ask CloudFormation.
+const AUDIT_LOG_VARIABLE: &str = "HALLPASS_AUDIT_LOG";
+
 /// The options of every command that works on a stack.
 #[derive(Debug, Args)]
 pub(crate) struct Target {
@@ -75,6 +78,11 @@ impl Target {
         self.account.sdk().await
     }
 
+    /// The stack's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.stack
+    }
+
     /// The SDK's settings, and what can be known of the stack.
     pub(crate) async fn explained(&self) -> Result<(SdkConfig, Explained), Failure> {
         let sdk = self.sdk().await?;
@@ -116,6 +124,12 @@ impl Explained {
             }),
         })
     }
+
+    /// The table of names, for those who cannot do without it.
+    pub(crate) fn names(&self) -> Result<&str, Failure> {
+        let missing = || Failure::Usage("which table of names? Use --stack or --state-table".into());
+        self.state.as_deref().ok_or_else(missing)
+    }
 }
 
 impl Tables {
@@ -132,6 +146,40 @@ impl Tables {
         }
         let explained = Explained::of(&describe(&name, &sdk).await?, &name)?;
         Ok((sdk, Explained { state: state.or(explained.state), ..explained }))
+    }
+
+    /// The SDK's settings, and what can be known of the stack by those who need names or the sessions that have them. The
+    /// table of names, or the log group of the audit lines, can be named by itself.
+    pub(crate) async fn with_names(&self, audit_log: Option<&str>) -> Result<(SdkConfig, Explained), Failure> {
+        let state = (Named::Table, self.state_table.as_deref(), None);
+        let log = (Named::Table, audit_log, None);
+        let given = named(&[(Named::Stack, self.stack.as_deref(), None), state, log]);
+        let meant = given.or_else(|| {
+            let variables = [Some("HALLPASS_STATE"), Some(AUDIT_LOG_VARIABLE)];
+            let [state, log] = variables.map(|variable| (Named::Table, None, variable));
+            named(&[state, log, (Named::Stack, None, Some("HALLPASS_STACK"))])
+        });
+        let Some((kind, name)) = meant else {
+            let text = "which stack? Use --stack or set HALLPASS_STACK, or use --state-table or set HALLPASS_STATE";
+            return Err(Failure::Usage(text.into()));
+        };
+        let sdk = self.account.sdk().await?;
+        let mut explained = match kind {
+            Named::Stack => Explained::of(&describe(&name, &sdk).await?, &name)?,
+            Named::Table => {
+                // Variables of another stack must not fill in what an option leaves out.
+                let variable = |name| Some(name).filter(|_| self.state_table.is_none() && audit_log.is_none());
+                let by_variable = |name| named(&[(Named::Table, None, variable(name))]).map(|(_, name)| name);
+                Explained {
+                    state: by_variable("HALLPASS_STATE"),
+                    audit_log: by_variable(AUDIT_LOG_VARIABLE),
+                    ..Explained::default()
+                }
+            }
+        };
+        explained.state = self.state_table.clone().or(explained.state);
+        explained.audit_log = audit_log.map(str::to_owned).or(explained.audit_log);
+        Ok((sdk, explained))
     }
 
     /// The SDK's settings, with credentials that were there just now, and the name of the table of grants.

@@ -7,6 +7,8 @@ pub mod account;
 pub mod cloudformation;
 pub mod dynamodb;
 pub mod iam;
+pub mod logs;
+pub mod policy;
 pub mod query;
 pub mod secretsmanager;
 mod sigv4;

@@ -41,9 +41,9 @@ use std::time::SystemTime;
 #[cfg(feature = "operator")]
 pub(super) use self::apply::{can_ask, confirm, stamp};
 #[cfg(feature = "operator")]
-pub(super) use self::inputs::issuers_of_stack;
+pub(super) use self::inputs::{issuers_of_stack, text};
 #[cfg(feature = "operator")]
-pub(super) use self::table::{Block, Reader, Record, block_key, client, shown};
+pub(super) use self::table::{Block, Reader, Record, block_key, client, name_owner, shown};
 #[cfg(feature = "operator")]
 pub(super) use self::write::Stamp;
 

@@ -142,7 +142,7 @@ impl Stored {
 }
 
 /// Who owns a federated name that comes from a claim, by the table of names.
-pub(super) async fn name_owner(sdk: &SdkConfig, table: &str, name: &str) -> Result<Option<String>, Failure> {
+pub(crate) async fn name_owner(sdk: &SdkConfig, table: &str, name: &str) -> Result<Option<String>, Failure> {
     let id = AttributeValue::S(format!("name#{name}"));
     let asked = client(sdk).get_item().table_name(table).consistent_read(true).key("id", id).send().await;
     let found = asked.map_err(Failure::to(format!("read the table `{table}`"), "dynamodb:GetItem"))?;

@@ -8,14 +8,14 @@
 //! through.
 
 mod boundary;
-mod cutter;
 mod cuts;
+mod cutting;
 mod document;
 mod names;
 mod replace;
 mod whom;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use hallpass::grants::Principal;
@@ -24,18 +24,22 @@ use hallpass::session::FederatedName;
 use serde::Serialize;
 
 use self::boundary::Boundary;
-use self::cutter::Done;
-pub(crate) use self::cutter::Cutter;
 use self::cuts::Cuts;
+pub(crate) use self::cutting::{Cut, Cutting};
 use self::document::text_of;
+use self::names::Names;
 use self::replace::Change;
-pub(crate) use self::whom::Whom;
+use self::whom::Whom;
 use super::block::{self, principal, reason};
 use super::grants::{can_ask, confirm, shown, stamp};
+use super::names::name as federated_name;
 use super::stack::{Explained, Target};
+use super::whois::{Answer, behind};
 use crate::failure::Failure;
 use crate::output::{Outcome, Output, note};
 
+/// How far back `hallpass whois` looks.
+const WHOIS: Duration = Duration::from_hours(7 * 24);
 /// Why somebody is blocked, if nobody says why.
 const REASON: &str = "sessions cut off with hallpass revoke";
 
@@ -103,11 +107,6 @@ struct Told {
     blocked: Vec<String>,
 }
 
-/// Reads a name that STS takes.
-fn federated_name(text: &str) -> Result<FederatedName, &'static str> {
-    FederatedName::parse(text).ok_or("must be 2 to 32 of A-Z, a-z, 0-9 and _ = , . @ + -")
-}
-
 impl Revoke {
     /// Cuts off, lists or clears.
     pub(crate) async fn run(self, now: SystemTime) -> Result<Outcome, Failure> {
@@ -150,25 +149,23 @@ impl Revoke {
     }
 
     async fn cut(&self, stack: &Explained, sdk: &SdkConfig, now: SystemTime) -> Result<Outcome, Failure> {
-        let cutter = Cutter::of(stack, sdk, now).await?;
+        let boundary = Boundary::of(stack, sdk).await?;
         let whom = self.whom(stack, sdk, now).await;
-        let mut names = cutter.names(&whom).await?;
-        let blocked = whom.principal().filter(|_| !self.no_block);
-        if let Some(principal) = blocked {
-            let blocking = self.block(principal, stack, sdk, now).await;
-            blocking.map_err(|failure| Failure::new(format!("{failure}; nobody is blocked, and nothing is cut off")))?;
-        }
-        let done = cutter.cut(&whom, &mut names).await.map_err(|failure| match blocked {
+        let cutting = Cutting::with(boundary, whom, Names::new(), stack, sdk, now).await?;
+        let blocked = cutting.whom().principal().filter(|_| !self.no_block).cloned();
+        let cut = match &blocked {
             Some(principal) => {
-                let who = shown(principal.as_str());
-                Failure::new(format!("{who} is blocked, but {failure}"))
+                let blocking = self.block(principal, stack, sdk, now).await;
+                blocking.map_err(|failure| Failure::new(format!("{failure}; nobody is blocked, and nothing is cut off")))?;
+                cutting.cut().await?
             }
-            None => failure,
-        })?;
-        let told = Told { cuts: done.told(), blocked: blocked.iter().map(|who| who.as_str().to_owned()).collect() };
+            None => cutting.cut_unblocked().await?,
+        };
+        let blocked = blocked.iter().map(|who| who.as_str().to_owned()).collect();
+        let told = Told { cuts: cut.told(), blocked };
         self.output.print(&told, || told.text())?;
-        whom.note(&names).iter().for_each(|line| note(line));
-        cutter.settle(&done).await;
+        cut.note.iter().for_each(|line| note(line));
+        cut.settle().await;
         Ok(Outcome::Done)
     }
 
@@ -196,13 +193,27 @@ impl Revoke {
     }
 }
 
-/// The person behind a name. That nobody can say so must not keep the name's sessions alive, so it is only said.
+/// The person behind a name. Only somebody whom the hash or the table of names confirms is blocked. That nobody can say
+/// who it is must not keep the name's sessions alive, so it is only said.
 async fn person_of(name: &FederatedName, stack: &Explained, sdk: &SdkConfig, now: SystemTime) -> Option<Principal> {
-    let _ = (name, stack, sdk, now);
+    let since = now.checked_sub(WHOIS).unwrap_or(SystemTime::UNIX_EPOCH);
+    let why = match behind(sdk, stack, name.clone(), since).await {
+        Ok(Answer::Found(found)) if found.is_confirmed => return Some(found.principal),
+        Ok(Answer::Found(found)) => {
+            format!("the audit lines name {}, and nothing confirms it", shown(found.principal.as_str()))
+        }
+        Ok(Answer::Nobody(why)) => why,
+        Err(failure) => failure.to_string(),
+    };
+    note(&format!(
+        "warning: nobody is blocked, and the next renewal gives a new session, because it is not known whose name {} is: \
+         {why}",
+        name.as_str()
+    ));
     None
 }
 
-impl Done {
+impl Cut {
     /// What is in force, as programs read it.
     pub(crate) fn told(&self) -> Vec<ToldCut> {
         told(&self.cuts)

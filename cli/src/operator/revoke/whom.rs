@@ -14,7 +14,7 @@ use crate::operator::stack::Explained;
 
 /// Whose sessions are meant.
 #[derive(Debug)]
-pub(crate) enum Whom {
+pub(super) enum Whom {
     /// Everybody's. Nobody is blocked.
     Everyone,
     /// Those of this principal's people.

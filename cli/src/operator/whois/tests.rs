@@ -1,0 +1,1 @@
+//! Is an event read strictly, and is only believed what is confirmed?
