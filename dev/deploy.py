@@ -45,6 +45,16 @@ def _name_the_user_without_his_path(template: Template) -> None:
     statement["Resource"] = user
 
 
+def _name_the_log_without_its_ending(template: Template) -> None:
+    log = {"Fn::Sub": "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:${FunctionLog}"}
+    _statements(template, "RevokerPolicy")["FindPeople"]["Resource"] = log
+
+
+def _protect_the_user_by_its_name(template: Template) -> None:
+    resources = _statements(template, "BrokerPolicy")["NoIamOrNoneOfHallpass"]["Resource"]["Fn::If"][2]
+    resources.append({"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:user/${AWS::StackName}-BrokerUser-*"})
+
+
 def _leave_browsers_to_the_gateway(template: Template) -> None:
     template["Conditions"]["FunctionAnswersBrowsers"] = {"Fn::Equals": ["always", "never"]}
 
@@ -59,6 +69,10 @@ def _leave_out(logical: str) -> Callable[[Template], None]:
 SUBSTITUTIONS: dict[str, Callable[[Template], None]] = {
     "MiniStack refuses sts:GetFederationToken on anything narrower than `*`": _widen_get_federation_token,
     "MiniStack judges calls about an IAM user by an ARN without the user's path": _name_the_user_without_his_path,
+    "MiniStack judges calls about an IAM user by an ARN without the user's path, also denied ones": (
+        _protect_the_user_by_its_name
+    ),
+    "MiniStack compares log groups without the `:*` that their ARNs end in": _name_the_log_without_its_ending,
     # Nor would its gateway pass an OPTIONS on to a route.
     "MiniStack knows no Fn::Split in a condition": _leave_browsers_to_the_gateway,
     # rotations.py does what it would do.

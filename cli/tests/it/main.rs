@@ -6,3 +6,5 @@ mod explain;
 mod grants;
 #[cfg(test)]
 mod key;
+#[cfg(test)]
+mod revoke;

@@ -31,12 +31,14 @@ pub struct Policy {
     pub rivals: VecDeque<String>,
     /// The boundary that the broker user has.
     pub of_user: Option<String>,
+    /// What time it is at IAM, as the header `Date` says it.
+    pub date: Option<&'static str>,
 }
 
 impl Default for Policy {
     fn default() -> Self {
         let versions = BTreeMap::from([(1, ALLOWS_EVERYTHING.to_owned())]);
-        Self { versions, default: 1, made: 1, rivals: VecDeque::new(), of_user: Some(BOUNDARY.to_owned()) }
+        Self { versions, default: 1, made: 1, rivals: VecDeque::new(), of_user: Some(BOUNDARY.to_owned()), date: None }
     }
 }
 
@@ -54,6 +56,14 @@ impl Policy {
     }
 
     pub(super) fn answer(&mut self, operation: &str, fields: &BTreeMap<String, String>) -> Reply {
+        let reply = self.reply(operation, fields);
+        match self.date {
+            Some(date) => reply.header("date", date),
+            None => reply,
+        }
+    }
+
+    fn reply(&mut self, operation: &str, fields: &BTreeMap<String, String>) -> Reply {
         if operation == "GetUser" {
             return self.user(fields);
         }
