@@ -50,7 +50,7 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
         #[cfg(feature = "operator")]
         Command::Unblock(command) => command.run().await,
         #[cfg(feature = "operator")]
-        Command::Revoke(command) => command.run(now()).await,
+        Command::Revoke(command) => command.run(now).await,
         #[cfg(feature = "operator")]
         Command::Names(command) => command.run(now()).await,
         #[cfg(feature = "operator")]

@@ -192,7 +192,8 @@ impl Block {
         };
         let cuts = cut.as_ref().map(Cut::told);
         let lines = cuts.iter().flatten().map(ToldCut::text).collect::<Vec<_>>();
-        self.output.print(&Told { block: &put.block, changed, cuts }, || [vec![put.text()], lines].concat().join("\n"))?;
+        self.output
+            .print(&Told { block: &put.block, changed, cuts }, || [vec![put.text()], lines].concat().join("\n"))?;
         left_to_do(principal).iter().for_each(|line| note(line));
         if let Some(cut) = cut {
             cut.settle().await;

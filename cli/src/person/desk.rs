@@ -434,6 +434,21 @@ impl Desk {
         within(deadline(PATIENCE), &session.server, asking).await
     }
 
+    /// New credentials for a grant, whatever is in the cache. They are not stored.
+    ///
+    /// # Errors
+    /// [`Trouble`] if there are none.
+    #[cfg(feature = "operator")]
+    pub(crate) async fn new_credentials(&self, session: &Session, grant: &str) -> Result<Credentials, Trouble> {
+        let server = ServerUrl::parse(&session.server)?;
+        let asked = async |token: &SecretString| server::credentials(&self.web, &server, token, grant, None).await;
+        let asking = async {
+            let refused = |refusal: Refusal| refusal.into_trouble(&server);
+            self.asking(session, &server, deadline(PATIENCE), asked).await.map_err(refused)
+        };
+        within(deadline(PATIENCE), &session.server, asking).await
+    }
+
     /// Credentials for a program with a token of its own. Nothing is stored.
     ///
     /// # Errors
@@ -577,7 +592,11 @@ impl Desk {
         Ok(())
     }
 
-    async fn forget_credentials(&self, session: &Session) -> Result<(), Trouble> {
+    /// Removes the credentials of a session.
+    ///
+    /// # Errors
+    /// [`Trouble`] if one cannot be removed.
+    pub(crate) async fn forget_credentials(&self, session: &Session) -> Result<(), Trouble> {
         // One that is being asked for has a lock, and no file yet.
         for name in self.store.names(&session.stem(), ".lock")? {
             let name = name.trim_end_matches(".lock");

@@ -14,6 +14,8 @@ pub(crate) mod status;
 mod aws_files;
 mod desk;
 mod keyring;
+#[cfg(feature = "operator")]
+mod own;
 mod peer;
 mod programs;
 mod secret;
@@ -29,6 +31,10 @@ mod web;
 mod world;
 
 pub(crate) use self::desk::settle;
+#[cfg(feature = "operator")]
+pub(crate) use self::own::{Own, OwnSession};
+#[cfg(feature = "operator")]
+pub(crate) use self::secret::expose;
 use self::trouble::{Trouble, shown};
 pub(crate) use self::world::World;
 use crate::failure::Failure;

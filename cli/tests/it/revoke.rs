@@ -209,7 +209,8 @@ async fn without_a_block_nothing_is_looked_up_and_nobody_is_blocked() {
 async fn a_block_keeps_its_reason_unless_there_is_a_new_one() {
     let deployed = Deployed::new().await;
     deployed.dynamodb.block_with("corp/user/carol", &json!({"reason": "INC-7"}));
-    let reason = || deployed.dynamodb.grants()[&("blocked#corp/user/carol".into(), "#blocked".into())]["reason"].clone();
+    let reason =
+        || deployed.dynamodb.grants()[&("blocked#corp/user/carol".into(), "#blocked".into())]["reason"].clone();
     revoke(&deployed, &["--principal", "corp/user/carol"]).await.exits(0);
     assert_eq!(reason(), "INC-7");
     revoke(&deployed, &["--principal", "corp/user/carol", "--reason", "INC-8"]).await.exits(0);
@@ -252,7 +253,8 @@ async fn a_cut_of_somebody_else_at_the_same_moment_is_kept() {
 async fn two_at_once_cut_both_off() {
     let deployed = Deployed::new().await;
     let all: Vec<String> = (0..4).map(|number| format!("name{number}")).collect();
-    let runs = all.iter().map(|name| Run::of(deployed.command(&["revoke", "--name", name, "--no-block"]).spawn().unwrap()));
+    let runs =
+        all.iter().map(|name| Run::of(deployed.command(&["revoke", "--name", name, "--no-block"]).spawn().unwrap()));
     for run in futures_util::future::join_all(runs).await {
         run.exits(0);
     }
@@ -343,7 +345,13 @@ async fn a_full_boundary_offers_everybody_and_nothing_is_written() {
     let deployed = Deployed::new().await;
     let hour_ago = clock::now() - 3_600;
     for number in 0..130 {
-        issuing(&deployed, &format!("s{number}"), &format!("a-name-of-32-characters-{number:08}"), "corp/group/all", number);
+        issuing(
+            &deployed,
+            &format!("s{number}"),
+            &format!("a-name-of-32-characters-{number:08}"),
+            "corp/group/all",
+            number,
+        );
     }
     let run = revoke(&deployed, &["--principal", "corp/group/all"]).await;
     run.fails(&["the boundary is full", "nothing was written", "`hallpass revoke --everyone`"]);
@@ -429,7 +437,10 @@ async fn a_key_that_leaked_is_replaced_and_turned_off_before_everybody_is_cut_of
     let deployed = Deployed::new().await;
     deployed.state().rotator.push_back(Step::Promotes(&[true]));
     let run = deployed.run(&LEAKED).await;
-    assert!(run.exits(0).contains(&format!("\ndeactivated {KEY}\nSessions of everybody that began before ")), "{run:?}");
+    assert!(
+        run.exits(0).contains(&format!("\ndeactivated {KEY}\nSessions of everybody that began before ")),
+        "{run:?}"
+    );
     let calls = deployed.operations();
     let at = |name: &str| calls.iter().position(|call| call == name).unwrap();
     assert!(at("RotateSecret") < at("UpdateAccessKey") && at("UpdateAccessKey") < at("CreatePolicyVersion"));

@@ -73,8 +73,12 @@ impl Policy {
         let named = fields.get("VersionId").and_then(|version| version.strip_prefix('v')?.parse::<u32>().ok());
         match operation {
             "ListPolicyVersions" => {
-                let members: String =
-                    self.versions.keys().rev().map(|number| format!("<member>{}</member>", self.version(*number))).collect();
+                let members: String = self
+                    .versions
+                    .keys()
+                    .rev()
+                    .map(|number| format!("<member>{}</member>", self.version(*number)))
+                    .collect();
                 query::answer(operation, &format!("<Versions>{members}</Versions><IsTruncated>false</IsTruncated>"))
             }
             "GetPolicyVersion" => match named.and_then(|number| self.versions.get_key_value(&number)) {

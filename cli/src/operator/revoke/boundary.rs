@@ -114,7 +114,9 @@ impl Boundary {
         };
         let again = "run the same command again, and it finishes";
         Err(if replacement.has_written() {
-            Failure::new(format!("the change is in force, but old versions of the boundary are left: {failure}; {again}"))
+            Failure::new(format!(
+                "the change is in force, but old versions of the boundary are left: {failure}; {again}"
+            ))
         } else {
             failure
         })
@@ -181,13 +183,17 @@ impl Boundary {
     async fn create(&self, document: &str) -> Result<Option<String>, Failure> {
         let request = self.client.create_policy_version().policy_arn(&self.arn).set_as_default(true);
         let made = match request.policy_document(document).send().await {
-            Err(error) if error.as_service_error().is_some_and(CreatePolicyVersionError::is_limit_exceeded_exception) => {
+            Err(error)
+                if error.as_service_error().is_some_and(CreatePolicyVersionError::is_limit_exceeded_exception) =>
+            {
                 return Ok(None);
             }
             made => made.map_err(Failure::to(format!("write the policy `{}`", self.arn), "iam:CreatePolicyVersion"))?,
         };
         let version = made.policy_version.and_then(|version| version.version_id);
-        version.map(Some).ok_or_else(|| Failure::new(format!("IAM does not say which version of `{}` it made", self.arn)))
+        version
+            .map(Some)
+            .ok_or_else(|| Failure::new(format!("IAM does not say which version of `{}` it made", self.arn)))
     }
 
     async fn delete(&self, version: &str) -> Result<(), Failure> {
@@ -211,9 +217,11 @@ impl Boundary {
                 "somebody edited the boundary `{arn}` by hand: it is not what `hallpass revoke` writes, so nothing is \
                  written over it; \"Cut off sessions\" in docs/day-two.md says how to put it right"
             ),
-            Stop::Full => "the boundary is full, so nothing was written: IAM takes 6,144 characters, which is about 120 \
+            Stop::Full => {
+                "the boundary is full, so nothing was written: IAM takes 6,144 characters, which is about 120 \
                            names; `hallpass revoke --everyone` cuts off everybody's sessions, and makes room"
-                .into(),
+                    .into()
+            }
             Stop::Contended => format!("others write the boundary `{arn}` all the time; run the same command again"),
             Stop::Confused => format!("IAM's answers about the policy `{arn}` do not fit together"),
         })

@@ -13,6 +13,8 @@ mod cutting;
 mod document;
 mod names;
 mod replace;
+#[cfg(feature = "person")]
+mod verify;
 mod whom;
 
 use std::time::{Duration, SystemTime};
@@ -29,6 +31,8 @@ pub(crate) use self::cutting::{Cut, Cutting};
 use self::document::text_of;
 use self::names::Names;
 use self::replace::Change;
+#[cfg(feature = "person")]
+use self::verify::Trial;
 use self::whom::Whom;
 use super::block::{self, principal, reason};
 use super::grants::{can_ask, confirm, shown, stamp};
@@ -37,6 +41,8 @@ use super::stack::{Explained, Target};
 use super::whois::{Answer, behind};
 use crate::failure::Failure;
 use crate::output::{Outcome, Output, note};
+#[cfg(feature = "person")]
+use crate::person::{Own, World};
 
 /// How far back `hallpass whois` looks.
 const WHOIS: Duration = Duration::from_hours(7 * 24);
@@ -48,10 +54,8 @@ const REASON: &str = "sessions cut off with hallpass revoke";
 /// Sessions that began before now are refused, within seconds or a few minutes. Those that begin when the command has
 /// ended work. A user or group is blocked first, or the next renewal would give them a new session.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  hallpass revoke --stack hallpass --principal corp/user/00u1carol\n  \
-                        hallpass revoke --stack hallpass --everyone\n  hallpass revoke --stack hallpass --list --json"
-)]
+#[command(after_help = "Examples:\n  hallpass revoke --stack hallpass --principal corp/user/00u1carol\n  \
+                        hallpass revoke --stack hallpass --everyone\n  hallpass revoke --stack hallpass --list --json")]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub(crate) struct Revoke {
     /// The sessions of `ID/user/SUBJECT`, `ID/group/GROUP` or `ID/everyone`, who are blocked too
@@ -75,6 +79,17 @@ pub(crate) struct Revoke {
     /// Why, for the people who look at the blocks
     #[arg(long, value_name = "TEXT", value_parser = reason, conflicts_with_all = ["list", "clear", "everyone", "no_block"])]
     reason: Option<String>,
+    /// Cut a session of your own off, too, and wait until AWS refuses it: of your sign-in, or with a token
+    #[cfg(feature = "person")]
+    #[arg(long, conflicts_with_all = ["list", "clear"])]
+    verify: bool,
+    /// How long `--verify` waits
+    #[cfg(feature = "person")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    wait: u64,
+    #[cfg(feature = "person")]
+    #[command(flatten)]
+    own: Own,
     /// Do not ask on a terminal before `--everyone` or `--clear`
     #[arg(long)]
     yes: bool,
@@ -105,11 +120,14 @@ struct Listed {
 struct Told {
     cuts: Vec<ToldCut>,
     blocked: Vec<String>,
+    /// Whether a session that was cut off was seen to be refused. None without `--verify`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<bool>,
 }
 
 impl Revoke {
     /// Cuts off, lists or clears.
-    pub(crate) async fn run(self, now: SystemTime) -> Result<Outcome, Failure> {
+    pub(crate) async fn run(self, clock: fn() -> SystemTime) -> Result<Outcome, Failure> {
         if (self.everyone || self.clear) && !self.yes && can_ask() {
             confirm(if self.clear {
                 "Sessions that were cut off and have not expired will work again. Remove all cuts?"
@@ -125,7 +143,7 @@ impl Revoke {
             let left = Boundary::of(&stack, &sdk).await?.change(Change::Clear).await?;
             return self.show(&left);
         }
-        self.cut(&stack, &sdk, now).await
+        self.cut(&stack, &sdk, clock).await
     }
 
     async fn list(&self, boundary: &Boundary) -> Result<Outcome, Failure> {
@@ -148,25 +166,72 @@ impl Revoke {
         Ok(Outcome::Done)
     }
 
-    async fn cut(&self, stack: &Explained, sdk: &SdkConfig, now: SystemTime) -> Result<Outcome, Failure> {
+    async fn cut(&self, stack: &Explained, sdk: &SdkConfig, clock: fn() -> SystemTime) -> Result<Outcome, Failure> {
+        let now = clock();
         let boundary = Boundary::of(stack, sdk).await?;
         let whom = self.whom(stack, sdk, now).await;
-        let cutting = Cutting::with(boundary, whom, Names::new(), stack, sdk, now).await?;
+        #[cfg(feature = "person")]
+        let trial = if self.verify { Some(self.trial(stack, sdk, clock).await?) } else { None };
+        #[cfg(feature = "person")]
+        let own = trial.iter().map(|trial| trial.name().clone()).collect();
+        #[cfg(not(feature = "person"))]
+        let own = Names::new();
+        let cutting = Cutting::with(boundary, whom, own, stack, sdk, now).await?;
         let blocked = cutting.whom().principal().filter(|_| !self.no_block).cloned();
         let cut = match &blocked {
             Some(principal) => {
                 let blocking = self.block(principal, stack, sdk, now).await;
-                blocking.map_err(|failure| Failure::new(format!("{failure}; nobody is blocked, and nothing is cut off")))?;
+                blocking
+                    .map_err(|failure| Failure::new(format!("{failure}; nobody is blocked, and nothing is cut off")))?;
                 cutting.cut().await?
             }
             None => cutting.cut_unblocked().await?,
         };
         let blocked = blocked.iter().map(|who| who.as_str().to_owned()).collect();
-        let told = Told { cuts: cut.told(), blocked };
+        let mut told = Told { cuts: cut.told(), blocked, verified: None };
+        #[cfg(feature = "person")]
+        let unverified = match &trial {
+            Some(trial) => self.verify(trial, &mut told).await.err(),
+            None => None,
+        };
+        #[cfg(not(feature = "person"))]
+        let unverified: Option<Failure> = None;
         self.output.print(&told, || told.text())?;
         cut.note.iter().for_each(|line| note(line));
         cut.settle().await;
-        Ok(Outcome::Done)
+        unverified.map_or(Ok(Outcome::Done), Err)
+    }
+
+    /// A session of the operator's own. Without one nothing is cut off, since the operator wants to know whether it works.
+    #[cfg(feature = "person")]
+    async fn trial(&self, stack: &Explained, sdk: &SdkConfig, clock: fn() -> SystemTime) -> Result<Trial, Failure> {
+        let began = async {
+            let own = self.own.session(&World::here(clock)).await?;
+            Trial::begin(own, stack, sdk).await
+        };
+        began.await.map_err(|failure: Failure| {
+            Failure::new(format!("--verify needs a session of your own: {failure}; nothing was cut off"))
+        })
+    }
+
+    #[cfg(feature = "person")]
+    async fn verify(&self, trial: &Trial, told: &mut Told) -> Result<(), Failure> {
+        note("the cut is in force; waiting until your own session is refused");
+        told.verified = Some(false);
+        let name = trial.name().as_str();
+        let seconds = match trial.is_refused(Duration::from_secs(self.wait)).await {
+            Ok(Some(after)) => after.as_secs(),
+            Ok(None) => {
+                let wait = self.wait;
+                return Err(Failure::new(format!(
+                    "your own session `{name}` still works {wait} s after the cut was written"
+                )));
+            }
+            Err(failure) => return Err(Failure::new(format!("the cut is written, but not verified: {failure}"))),
+        };
+        told.verified = Some(true);
+        note(&format!("your own session `{name}` is refused, {seconds} s after the cut was written"));
+        Ok(())
     }
 
     async fn whom(&self, stack: &Explained, sdk: &SdkConfig, now: SystemTime) -> Whom {

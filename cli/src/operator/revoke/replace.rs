@@ -15,10 +15,11 @@
 //! later one at the latest sees both, and writes a third one with the cuts of both.
 //!
 //! What a stop leaves: before the write, nothing. After it, the cut is in force, and there are versions that the next run
-//! puts together and deletes. Only this is left, and no order of IAM's calls could prevent it: somebody reads the
-//! versions, is overtaken by another person's whole run, writes, and is stopped in the moment between their write and
-//! their next list. Then the other person's cut is in a version that is not the default one. `revoke --list` warns of
-//! such a version, and the next run of anybody makes it part of the default one again.
+//! puts together and deletes. Only this is left, and no order of these calls can prevent it: somebody reads the versions,
+//! is overtaken by another person's whole run, writes, and is stopped before they have looked again and written the cuts of
+//! both. Then the other person's cut is in a version that is not the default one. `revoke --list` warns of such a version,
+//! and the next run of anybody makes it part of the default one again. (IAM can make an existing version the default one,
+//! and so could refuse a writer who was overtaken. But then a cut would not be in force with the first write.)
 //!
 //! The protocol is a value that asks for one call at a time, so that the tests can try every order of two people's calls.
 
@@ -240,7 +241,6 @@ impl Replacement {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reported_cut_is_out_of_force_only_if_somebody_was_stopped_right_after_a_write() {
+    fn a_reported_cut_is_out_of_force_only_while_somebody_who_wrote_has_not_looked_again() {
         let world = World::of(Policy::of(&[Cuts::default()]), vec![add("a0"), add("b0")]);
         try_all(&world, true, &|world, has_ended| {
             let in_force = world.policy.in_force();
@@ -464,8 +464,8 @@ mod tests {
             for (person, other) in [(0, 1), (1, 0)].map(|(one, other)| (&world.people[one], &world.people[other])) {
                 let Change::Add(cuts) = &person.run.change else { unreachable!() };
                 if is_done(person) && !cuts.are_in(&in_force) {
-                    assert_eq!(other.turn, Turn::Ask(Ask::List), "before its next list");
-                    assert!(other.run.has_written() && (other.is_killed || !has_ended));
+                    assert!(other.run.has_written() && matches!(other.turn, Turn::Ask(_)), "{world:?}");
+                    assert!(other.is_killed || !has_ended, "{world:?}");
                 }
             }
         });
@@ -477,7 +477,10 @@ mod tests {
         let world = World::of(Policy::of(&[before.clone()]), vec![Change::Clear, add("b0")]);
         try_all(&world, false, &|world, has_ended| {
             if has_ended {
-                assert!(cut("b0", NOW).are_in(&world.policy.in_force()), "{world:?}");
+                // Unless it was there when the other one looked first.
+                let cleared = world.people[0].run.cleared.clone().unwrap();
+                let left = cut("b0", NOW).without(&cleared);
+                assert!(left.are_in(&world.policy.in_force()), "{world:?}");
                 assert_eq!(world.policy.versions.len(), 1, "{world:?}");
             }
         });
@@ -523,7 +526,9 @@ mod tests {
 
     #[test]
     fn an_answer_to_another_question_stops_it() {
-        for answer in [Answer::Deleted, Answer::Document(None), Answer::Created(None), Answer::Versions(Versions::default())] {
+        for answer in
+            [Answer::Deleted, Answer::Document(None), Answer::Created(None), Answer::Versions(Versions::default())]
+        {
             assert_eq!(Replacement::new(add("a0"), ACCOUNT, NOW).next(answer), Turn::Stop(Stop::Confused));
         }
     }
