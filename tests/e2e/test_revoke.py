@@ -11,20 +11,20 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import deploy
 import pytest
-import rotations
 import seed
 from api import serving
 from deploy import STACK_NAME, Deployment
 from paths import COMMAND
 from permissions import ceiling, refusal, user_with
 from seed import ACCOUNT, REGION, Aws, Key
-from stack import Stack
+from stack import LOCAL, Stack
 from test_operator_grants import document, user_without
 
 Token = Callable[..., str]
@@ -198,11 +198,12 @@ def test_everybody_is_cut_off_and_nobody_is_blocked(
     assert [works(session) for session in sessions] == [True] * 3, "they have not expired"
 
 
-def test_a_cut_holds_against_resource_policies_too(stack: Stack, minted: Any, revoker: Key) -> None:
-    # MiniStack takes a resource policy that names a session only if there is a session policy.
-    nothing = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"}]}
-    with bucket_for(stack.aws, CAROL) as bucket:
-        s3 = stack.aws.client("s3", minted(CAROL, nothing))
+def test_a_cut_holds_against_resource_policies_too(
+    stack: Stack, deployed: Deployment, minted: Any, revoker: Key
+) -> None:
+    with bucket_for(stack.aws, CAROL) as bucket, narrow_ceiling(stack.aws, deployed):
+        s3 = stack.aws.client("s3", minted(CAROL))
+        assert refusal(s3.list_objects_v2, Bucket=seed.PAYROLL) == "AccessDenied"
         assert refusal(s3.list_objects_v2, Bucket=bucket) is None
         told(run(stack, revoker, "revoke", "--name", CAROL, "--no-block"))
         assert refusal(s3.list_objects_v2, Bucket=bucket) == "AccessDenied"
@@ -224,6 +225,20 @@ def bucket_for(aws: Aws, name: str) -> Iterator[str]:
         yield bucket
     finally:
         s3.delete_bucket(Bucket=bucket)
+
+
+@contextmanager
+def narrow_ceiling(aws: Aws, deployed: Deployment) -> Iterator[None]:
+    """A ceiling without S3: only a bucket's own policy opens a bucket."""
+    statement = {"Effect": "Allow", "Action": "dynamodb:ListTables", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam = aws.client("iam")
+    narrow = iam.create_policy(PolicyName="narrow", PolicyDocument=policy)["Policy"]["Arn"]
+    try:
+        with ceiling(aws, deployed, narrow):
+            yield
+    finally:
+        iam.delete_policy(PolicyArn=narrow)
 
 
 def test_with_130_names_the_boundary_is_full_and_everybody_makes_room(
@@ -363,9 +378,7 @@ def test_whoever_cuts_off_changes_nothing_else(stack: Stack, deployed: Deploymen
         "the key": lambda: stack.aws.client("secretsmanager", revoker).get_secret_value(
             SecretId=deployed.outputs["BrokerKey"]
         ),
-        "reading grants": lambda: stack.aws.client("dynamodb", revoker).scan(
-            TableName=deployed.outputs["GrantsTable"]
-        ),
+        "reading grants": lambda: stack.aws.client("dynamodb", revoker).scan(TableName=deployed.outputs["GrantsTable"]),
     }
     codes = {name: refusal(call) for name, call in calls.items()}
     assert set(codes.values()) <= {"AccessDenied", "AccessDeniedException"}, codes
@@ -379,7 +392,7 @@ def test_whatever_is_in_the_boundary_nobody_may_more_than_without_one(
     limited = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"}]}
 
     def sight(bucket: str) -> dict[str, str | None]:
-        keys = {"anything": minted("anything"), "limited": minted("named", limited), "the user": broker}
+        keys = {"anything": minted("named"), "limited": minted("limited", limited), "the user": broker}
         seen = {}
         for who, key in keys.items():
             s3, iam, dynamodb = (aws.client(service, key) for service in ("s3", "iam", "dynamodb"))
@@ -407,38 +420,38 @@ def test_whatever_is_in_the_boundary_nobody_may_more_than_without_one(
         return {"Sid": f"S{len(actions)}", "Effect": "Allow", "Action": list(actions), "Resource": "*"}
 
     iam = aws.client("iam")
-    for policy in (deployed.parameters["CeilingPolicyArns"], ADMINISTRATOR):
-        with bucket_for(aws, "named") as bucket, ceiling_of(aws, deployed, policy):
+    ceilings = {
+        "narrow": narrow_ceiling(aws, deployed),
+        "deployed": nullcontext(),
+        "administrator": ceiling(aws, deployed, ADMINISTRATOR),
+    }
+    for name, chosen in ceilings.items():
+        with bucket_for(aws, "named") as bucket, chosen:
             iam.delete_user_permissions_boundary(**user)
             without = sight(bucket)
             iam.put_user_permissions_boundary(**user, PermissionsBoundary=deployed.outputs["BoundaryPolicy"])
             assert without["anything: ceiling"] is None
-            assert without["limited: a bucket that names it"] is None
             assert without["anything: over the ceiling"] == "AccessDenied"
+            assert (without["anything: a bucket"] is None) == (name != "narrow")
+            assert without["anything: a bucket that names it"] is None, "also under a ceiling without S3"
             assert without["limited: a bucket"] == "AccessDenied"
             assert sight(bucket) == without
             written(EVERYTHING | {"Statement": [*EVERYTHING["Statement"], allow("iam:*", "sts:*"), allow("*:*")]})
             assert sight(bucket) == without, "an Allow in it allows nothing"
             written(EVERYTHING | {"Statement": [allow("iam:*", "sts:*")]})
-            narrow = sight(bucket)
-            assert {what for what, code in narrow.items() if code is None} <= {
-                what for what, code in without.items() if code is None
-            }
+            less = sight(bucket)
+            assert opened(less) <= opened(without)
             written(EVERYTHING)
 
 
-@contextmanager
-def ceiling_of(aws: Aws, deployed: Deployment, policy: str) -> Iterator[None]:
-    if policy == deployed.parameters["CeilingPolicyArns"]:
-        yield
-    else:
-        with ceiling(aws, deployed, policy):
-            yield
+def opened(seen: dict[str, str | None]) -> set[str]:
+    return {what for what, code in seen.items() if code is None}
 
 
 @pytest.mark.parametrize("allow_iam", ["false", "true"])
 def test_no_session_changes_the_boundary(stack: Stack, deployed: Deployment, minted: Any, allow_iam: str) -> None:
-    deploy.update(stack.aws, deployed, AllowIam=allow_iam)
+    if allow_iam == "true":
+        deploy.update(stack.aws, deployed, AllowIam=allow_iam)
     arn, user = deployed.outputs["BoundaryPolicy"], {"UserName": deployed.outputs["BrokerUser"]}
     policy = json.dumps(EVERYTHING)
     try:
@@ -457,50 +470,76 @@ def test_no_session_changes_the_boundary(stack: Stack, deployed: Deployment, min
             }
             assert {name: refusal(call) for name, call in calls.items()} == dict.fromkeys(calls, "AccessDenied")
     finally:
-        deploy.update(stack.aws, deployed, AllowIam="false")
+        if allow_iam == "true":
+            deploy.update(stack.aws, deployed, AllowIam="false")
 
 
-def test_a_leaked_key_is_dealt_with_by_two_policies(stack: Stack, deployed: Deployment) -> None:
-    """What `hallpass key rotate --deactivate-old --revoke` asks for. The emulator does not rotate by itself."""
+def test_a_leaked_key_is_dealt_with_by_two_policies(
+    stack: Stack, deployed: Deployment, minted: Any, works: Any, broker: Key
+) -> None:
+    """The emulator's RotateSecret makes a new version, and calls nobody: the new access key is made here."""
+    session = minted(CAROL)
     iam, user = stack.aws.client("iam"), {"UserName": "both"}
     policies = [deployed.outputs[name] for name in ("KeyOperatorPolicy", "RevokerPolicy")]
     iam.create_user(**user)
     for policy in policies:
         iam.attach_user_policy(**user, PolicyArn=policy)
     made = iam.create_access_key(**user)["AccessKey"]
-    key = Key(made["AccessKeyId"], made["SecretAccessKey"])
+    secrets, secret = stack.aws.client("secretsmanager"), {"SecretId": deployed.outputs["BrokerKey"]}
+    before = secrets.describe_secret(**secret)["VersionIdsToStages"].keys()
+    new: list[str] = []
+
+    def make_key() -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if secrets.describe_secret(**secret)["VersionIdsToStages"].keys() != before:
+                key = iam.create_access_key(UserName=deployed.outputs["BrokerUser"])["AccessKey"]
+                new.append(key["AccessKeyId"])
+                return
+            time.sleep(0.05)
+
+    making = threading.Thread(target=make_key)
+    making.start()
     try:
-        secret, rotator = deployed.outputs["BrokerKey"], deployed.outputs["RotatorName"]
-        process = start(stack, key, "key", "rotate", "--deactivate-old", "--revoke", "--wait", "60")
-        finished = threading.Event()
-
-        def rotate() -> None:
-            """What Secrets Manager does with the version that the command has asked for."""
-            secrets = stack.aws.client("secretsmanager")
-            while not finished.is_set():
-                stages = secrets.describe_secret(SecretId=secret)["VersionIdsToStages"]
-                pending = [id for id, labels in stages.items() if "AWSPENDING" in labels and "AWSCURRENT" not in labels]
-                if pending:
-                    for step in rotations.STEPS:
-                        rotations.step(stack.aws, secret, rotator, step, pending[0])
-                    return
-                time.sleep(0.1)
-
-        rotating = threading.Thread(target=rotate)
-        rotating.start()
-        out, err = process.communicate(timeout=120)
-        finished.set()
-        rotating.join()
-        if process.returncode != 0:
-            # The emulator's RotateSecret makes a version of its own the current one, without a new key.
-            assert "no key was deactivated, and no session was cut off" in err or "no session was cut off" in err, err
-            pytest.skip("the emulator's RotateSecret makes no pending version")
-        assert "Sessions of everybody" in out
+        key = Key(made["AccessKeyId"], made["SecretAccessKey"])
+        out = told(run(stack, key, "key", "rotate", "--deactivate-old", "--revoke", "--wait", "60"))
+        assert f"deactivated {broker.id}\nSessions of everybody" in out
+        assert not works(session)
+        status = {
+            key["AccessKeyId"]: key["Status"]
+            for key in iam.list_access_keys(UserName=deployed.outputs["BrokerUser"])["AccessKeyMetadata"]
+        }
+        assert status == {broker.id: "Inactive", new[0]: "Active"}
     finally:
-        iam.delete_access_key(**user, AccessKeyId=key.id)
+        making.join()
+        broker_user = {"UserName": deployed.outputs["BrokerUser"]}
+        iam.update_access_key(**broker_user, AccessKeyId=broker.id, Status="Active")
+        for made_here in new:
+            iam.delete_access_key(**broker_user, AccessKeyId=made_here)
+        iam.delete_access_key(**user, AccessKeyId=made["AccessKeyId"])
         for policy in policies:
             iam.detach_user_policy(**user, PolicyArn=policy)
         iam.delete_user(**user)
+
+
+# Verifying
+
+
+def test_a_session_of_the_operators_own_is_seen_to_be_refused(stack: Stack, token: Token, tmp_path: Path) -> None:
+    """On the local stack, whose function the operator asks with a token."""
+    (tmp_path / "token").write_text(token("carol"))
+    own = ("--server", stack.url, "--token-file", str(tmp_path / "token"))
+    local = {"HALLPASS_STACK": LOCAL, "HOME": str(tmp_path)}
+    try:
+        arguments = ("revoke", "--name", "somebody", "--no-block", "--verify", "--json")
+        done = run(stack, seed.ROOT, *arguments, *own, **local)
+        answer = json.loads(told(done))
+        assert (answer["verified"], {cut["name"] for cut in answer["cuts"]}) == (True, {"somebody", CAROL})
+        assert "is refused" in done.stderr
+        refused = run(stack, seed.ROOT, *arguments, *own[:2], "--token-file", str(tmp_path / "none"), **local)
+        assert (refused.returncode, "nothing was cut off" in refused.stderr) == (1, True), refused
+    finally:
+        told(run(stack, seed.ROOT, "revoke", "--clear", **local))
 
 
 # The stack changes, comes and goes

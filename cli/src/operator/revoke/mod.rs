@@ -29,6 +29,7 @@ use self::boundary::Boundary;
 use self::cuts::Cuts;
 pub(crate) use self::cutting::{Cut, Cutting};
 use self::document::text_of;
+#[cfg(not(feature = "person"))]
 use self::names::Names;
 use self::replace::Change;
 #[cfg(feature = "person")]
