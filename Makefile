@@ -34,6 +34,7 @@ REMAP := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo --remap-p
 VENV := .venv/.installed
 SAM_VENV := .venv-sam/.installed
 NODE := dev/node_modules/.installed
+EXAMPLE := examples/browser/node_modules/.installed
 PYTHON_FILES := dev tests/e2e
 
 .PHONY: help
@@ -231,6 +232,11 @@ $(NODE): dev/package-lock.json
 	@npm ci --prefix dev --no-audit --no-fund --silent
 	@touch $@
 
+$(EXAMPLE): examples/browser/package-lock.json
+	@echo 'Installing the libraries of the sample application into examples/browser/node_modules'
+	@npm ci --prefix examples/browser --no-audit --no-fund --silent
+	@touch $@
+
 # A tool that the machine has is used: nextest and cargo-fuzz in any version, cargo-deny in ours, since its checks change.
 # Debug builds, because compiling them costs more than they ever run.
 define cargo_install
@@ -250,13 +256,13 @@ cargo-mutants:
 	@command -v cargo-mutants >/dev/null || $(call cargo_install,cargo-mutants,$(MUTANTS))
 
 .PHONY: lock
-lock: ## Updates the lock files, after a change of dev/*requirements.in or dev/package.json
+lock: ## Updates the lock files, after a change of dev/*requirements.in or a package.json
 	@$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv==0.13.9
 	@for name in requirements sam-requirements; do \
 	  env -u PIP_FIND_LINKS build/lock/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
 	    --no-header --no-emit-index-url --no-emit-find-links --output-file "dev/$$name.txt" "dev/$$name.in"; done
-	@npm install --prefix dev --package-lock-only --no-audit --no-fund
+	@for package in dev examples/browser; do npm install --prefix "$$package" --package-lock-only --no-audit --no-fund; done
 
 .PHONY: clean
 clean: ## Removes what this checkout built; the user's caches stay
-	rm -rf .venv .venv-sam .aws-sam build dev/node_modules target
+	rm -rf .venv .venv-sam .aws-sam build dev/node_modules examples/browser/node_modules examples/browser/dist target

@@ -96,9 +96,14 @@ def stay(stack: Stack) -> int:
         _write_private(tokens / employee, f"Bearer {sign_in(stack.issuer, employee).access_token}")
     up = tokens.relative_to(ROOT)
     hallpass = HALLPASS.relative_to(ROOT)
+    application = stack.application()
+    settings = up / "application.json"
+    (ROOT / settings).write_text(json.dumps(application, indent=2) + "\n")
     print(
         textwrap.dedent(
             f"""
+            In a browser, sign in as frank: {stack.url}/
+
             In another terminal, in this directory:
 
               # these point at the local AWS, and give the command line a place of its own
@@ -110,8 +115,8 @@ def stay(stack: Stack) -> int:
               {hallpass} login --no-browser {stack.url}
               # what there is; `deploy` wants a second factor, and says so
               {hallpass} list
-              {hallpass} exec -- aws s3 ls s3://{seed.REPORTS}
-              {hallpass} exec --grant deploy -- aws s3 ls s3://{seed.SHOP}
+              {hallpass} exec -- .venv/bin/aws s3 ls s3://{seed.REPORTS}
+              {hallpass} exec --grant deploy -- .venv/bin/aws s3 ls s3://{seed.SHOP}
 
             Without it, signed in: carol (analysts), dave (no group), erin (analysts and hr). Their tokens are in {up}/, for an hour.
 
@@ -124,11 +129,23 @@ def stay(stack: Stack) -> int:
               export AWS_CONTAINER_CREDENTIALS_FULL_URI='{stack.url}/v1/credentials'
               export AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE="$PWD/{up}/carol"
               .venv/bin/python -c 'import boto3; print(boto3.client("sts").get_caller_identity()["Arn"])'
-              aws s3 ls s3://{seed.REPORTS}
+              .venv/bin/aws s3 ls s3://{seed.REPORTS}
               # a fresh token
               .venv/bin/python dev/signin.py token {stack.issuer} carol > {up}/carol
               # what the function logs
               tail -f {(stack.logs / "function.log").relative_to(ROOT)}
+
+            An application of your own, in the browser. A sample, which shows all of this at {seed.ORIGINS[0]}/:
+
+              npm ci --prefix examples/browser && npm start --prefix examples/browser -- "$PWD/{settings}"
+
+              provider     {application["issuer"]}
+              client       {application["client_id"]}, without a secret; PKCE
+              scope        {application["scope"]}, with prompt=consent
+              redirects    / and /callback of http://localhost:PORT (not 127.0.0.1), PORT one of
+                           {", ".join(origin.rpartition(":")[2] for origin in seed.ORIGINS)}
+              credentials  {stack.url}/v1/credentials/GRANT, for pages of the same origins
+              S3           {stack.aws.endpoint} with the bucket in the path, {seed.REGION}, {seed.REPORTS}; for these origins too
 
             Ctrl-C stops everything.
             """

@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Names(operator::names::Command),
     #[cfg(feature = "operator")]
     Whois(operator::whois::Whois),
+    #[cfg(feature = "operator")]
+    Probe(operator::probe::Probe),
     #[cfg(feature = "person")]
     Login(person::login::Login),
     #[cfg(feature = "person")]
@@ -61,6 +63,10 @@ pub(crate) enum Command {
     Configure(person::configure::Configure),
     #[cfg(feature = "person")]
     Doctor(person::doctor::Doctor),
+    // For ourselves.
+    #[cfg(feature = "person")]
+    #[command(hide = true)]
+    Renew(person::Renew),
     /// Check, format and apply grant files
     #[cfg(feature = "files")]
     #[command(subcommand)]

@@ -110,7 +110,7 @@ pub(crate) async fn put(
     stamp: &Stamp,
 ) -> Result<Put, Failure> {
     let (block, put) = request(sdk, table, principal, reason, stamp);
-    let Some(before) = put_new(&put, table, principal, &block).await? else { return Ok(Put { block, before: None }) };
+    let Some(before) = put_new(&put, table, principal).await? else { return Ok(Put { block, before: None }) };
     if before.reason == block.reason {
         return Ok(Put { block: before.clone(), before: Some(before) });
     }
@@ -127,8 +127,8 @@ pub(crate) async fn put_or_keep(
     reason: &str,
     stamp: &Stamp,
 ) -> Result<(), Failure> {
-    let (block, put) = request(sdk, table, principal, reason, stamp);
-    put_new(&put, table, principal, &block).await.map(|_| ())
+    let (_, put) = request(sdk, table, principal, reason, stamp);
+    put_new(&put, table, principal).await.map(|_| ())
 }
 
 fn request(
@@ -145,12 +145,11 @@ fn request(
     (block, client(sdk).put_item().table_name(table).set_item(Some(record)))
 }
 
-/// Writes a block where there is none. The answer is the one that is there, if it is another.
+/// Writes a block where there is none. The answer is the one that is there.
 async fn put_new(
     put: &PutItemFluentBuilder,
     table: &str,
     principal: &Principal,
-    block: &grants::Block,
 ) -> Result<Option<grants::Block>, Failure> {
     let first = put.clone().condition_expression("attribute_not_exists(principal)");
     let first = first.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
@@ -159,8 +158,7 @@ async fn put_new(
         return Err(Failure::to(format!("write to the table `{table}`"), "dynamodb:PutItem")(error));
     };
     let found = refused.item().cloned().unwrap_or_default();
-    // A retry can meet what the first attempt wrote, whose answer was lost.
-    Ok(Some(grants::Block::read(principal.as_str(), &found)).filter(|before| before != block))
+    Ok(Some(grants::Block::read(principal.as_str(), &found)))
 }
 
 /// Removes the block of a principal. The answer is the block that was there.

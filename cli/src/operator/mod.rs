@@ -14,6 +14,8 @@ pub(crate) mod key;
 #[cfg(feature = "operator")]
 pub(crate) mod names;
 #[cfg(feature = "operator")]
+pub(crate) mod probe;
+#[cfg(feature = "operator")]
 mod refused;
 #[cfg(feature = "operator")]
 pub(crate) mod revoke;

@@ -11,5 +11,6 @@ pub mod logs;
 pub mod policy;
 pub mod query;
 pub mod secretsmanager;
-mod sigv4;
+pub mod signin;
+pub mod sigv4;
 pub mod sts;

@@ -121,7 +121,7 @@ pub(super) fn is_of(name: &FederatedName, user: &Principal) -> bool {
 }
 
 fn is_audit(event: &str) -> bool {
-    ["issuing", "outcome"].contains(&event)
+    ["issuing", "console", "outcome"].contains(&event)
 }
 
 impl Members {
@@ -129,7 +129,8 @@ impl Members {
     fn line(self) -> Option<Line> {
         let written = match (self.event.as_str(), self.code.as_deref()) {
             ("issuing", None) => Written::Issuing,
-            ("outcome", Some("issued")) => Written::Issued,
+            // With `console`, STS has given credentials; whether they became a sign-in, the outcome says.
+            ("console", None) | ("outcome", Some("issued" | "console")) => Written::Issued,
             ("outcome", Some(_)) => Written::Refused,
             _ => return None,
         };

@@ -62,6 +62,11 @@ impl Sessions {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.by_request.len()
+    }
+
     /// Keeps the newest. Twice as many are let in before, so that each line costs little.
     fn cut(&mut self) {
         let mut times: Vec<i64> = self.by_request.values().map(|session| session.seconds).collect();

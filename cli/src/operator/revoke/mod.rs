@@ -42,8 +42,9 @@ use super::stack::{Explained, Target};
 use super::whois::{Answer, behind};
 use crate::failure::Failure;
 use crate::output::{Outcome, Output, note};
+use crate::outside::world::World;
 #[cfg(feature = "person")]
-use crate::person::{Own, World};
+use crate::person::Access;
 
 /// How far back `hallpass whois` looks.
 const WHOIS: Duration = Duration::from_hours(7 * 24);
@@ -90,7 +91,7 @@ pub(crate) struct Revoke {
     wait: u64,
     #[cfg(feature = "person")]
     #[command(flatten)]
-    own: Own,
+    access: Access,
     /// Do not ask on a terminal before `--everyone` or `--clear`
     #[arg(long)]
     yes: bool,
@@ -128,7 +129,7 @@ struct Told {
 
 impl Revoke {
     /// Cuts off, lists or clears.
-    pub(crate) async fn run(self, clock: fn() -> SystemTime) -> Result<Outcome, Failure> {
+    pub(crate) async fn run(self, world: &World) -> Result<Outcome, Failure> {
         if (self.everyone || self.clear) && !self.yes && can_ask() {
             confirm(if self.clear {
                 "Sessions that were cut off and have not expired will work again. Remove all cuts?"
@@ -144,7 +145,7 @@ impl Revoke {
             let left = Boundary::of(&stack, &sdk).await?.change(Change::Clear).await?;
             return self.show(&left);
         }
-        self.cut(&stack, &sdk, clock).await
+        self.cut(&stack, &sdk, world).await
     }
 
     async fn list(&self, boundary: &Boundary) -> Result<Outcome, Failure> {
@@ -167,12 +168,12 @@ impl Revoke {
         Ok(Outcome::Done)
     }
 
-    async fn cut(&self, stack: &Explained, sdk: &SdkConfig, clock: fn() -> SystemTime) -> Result<Outcome, Failure> {
-        let now = clock();
+    async fn cut(&self, stack: &Explained, sdk: &SdkConfig, world: &World) -> Result<Outcome, Failure> {
+        let now = world.now();
         let boundary = Boundary::of(stack, sdk).await?;
         let whom = self.whom(stack, sdk, now).await;
         #[cfg(feature = "person")]
-        let trial = if self.verify { Some(self.trial(stack, sdk, clock).await?) } else { None };
+        let trial = if self.verify { Some(self.trial(stack, sdk, world).await?) } else { None };
         #[cfg(feature = "person")]
         let own = trial.iter().map(|trial| trial.name().clone()).collect();
         #[cfg(not(feature = "person"))]
@@ -205,9 +206,9 @@ impl Revoke {
 
     /// A session of the operator's own. Without one nothing is cut off, since the operator wants to know whether it works.
     #[cfg(feature = "person")]
-    async fn trial(&self, stack: &Explained, sdk: &SdkConfig, clock: fn() -> SystemTime) -> Result<Trial, Failure> {
+    async fn trial(&self, stack: &Explained, sdk: &SdkConfig, world: &World) -> Result<Trial, Failure> {
         let began = async {
-            let own = self.own.session(&World::here(clock)).await?;
+            let own = self.access.own_session(world).await?;
             Trial::begin(own, stack, sdk).await
         };
         began.await.map_err(|failure: Failure| {

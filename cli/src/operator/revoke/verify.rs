@@ -15,7 +15,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::failure::Failure;
 use crate::operator::stack::Explained;
-use crate::person::{OwnSession, expose};
+use crate::outside::secret::expose;
+use crate::person::OwnSession;
 
 /// Between two calls: soon enough for who waits.
 const LOOK_EVERY: Duration = Duration::from_secs(2);

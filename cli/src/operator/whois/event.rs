@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use super::asked::{Asked, is_account};
 use crate::operator::audit_log::is_access_key_id;
 
-/// Wrappers around an event: a list of one, of lookup-events, which holds a text.
-const MOST_WRAPPERS: usize = 4;
+/// An event and what is around it: `lookup-events` answers an object with a list of an object with a text.
+const MOST_WRAPPERS: usize = 5;
 /// Characters of the name of an IAM user.
 const MAX_USER_CHARS: usize = 64;
 
