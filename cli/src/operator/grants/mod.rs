@@ -41,7 +41,7 @@ use std::time::SystemTime;
 
 // What other commands about the tables need, too.
 #[cfg(feature = "operator")]
-pub(super) use self::apply::stamp;
+pub(super) use self::apply::{can_ask, confirm, stamp};
 #[cfg(feature = "operator")]
 pub(super) use self::inputs::{issuers_of_stack, text};
 #[cfg(feature = "operator")]
