@@ -43,9 +43,9 @@ use std::time::SystemTime;
 #[cfg(feature = "operator")]
 pub(super) use self::apply::{can_ask, confirm, stamp};
 #[cfg(feature = "operator")]
-pub(super) use self::inputs::{issuers_of_stack, text};
+pub(super) use self::inputs::text as read_text;
 #[cfg(feature = "operator")]
-pub(super) use self::inputs::{issuers_of_stack, text as read_text};
+pub(super) use self::inputs::{issuers_of_stack, text};
 #[cfg(feature = "operator")]
 pub(super) use self::table::client as dynamodb;
 #[cfg(feature = "operator")]
