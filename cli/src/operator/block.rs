@@ -145,7 +145,7 @@ fn request(
     (block, client(sdk).put_item().table_name(table).set_item(Some(record)))
 }
 
-/// Writes a block where there is none. The answer is the one that is there.
+/// Writes a block if there is none yet. The answer is the one that is there.
 async fn put_new(
     put: &PutItemFluentBuilder,
     table: &str,

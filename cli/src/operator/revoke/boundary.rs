@@ -67,7 +67,7 @@ impl Boundary {
         Ok(boundary)
     }
 
-    /// Without the boundary, the user's sessions go on whatever is written into it.
+    /// Without the boundary, nothing that is written into it ends a session of the user.
     async fn check_user(&self) -> Result<(), Failure> {
         let user = &self.user;
         let asked = self.client.get_user().user_name(user).send().await;
@@ -122,7 +122,7 @@ impl Boundary {
         })
     }
 
-    /// Whether there is room for these cuts beside those that are there. Nothing is written.
+    /// Whether there is room for these cuts and those that are there. Nothing is written.
     pub(super) async fn check_room(&self, cuts: &Cuts) -> Result<(), Failure> {
         let all = self.look().await?.all.since(self.now()?).union(cuts);
         fit(all, &self.account).map(|_| ()).map_err(|Full| self.stopped(&Stop::Full))

@@ -63,7 +63,7 @@ impl Cuts {
         self
     }
 
-    /// Whether whatever these refuse is refused by the others, too.
+    /// Whether the others refuse all that these refuse.
     pub(super) fn are_in(&self, others: &Self) -> bool {
         others.clone().union(self).is_as_strict_as(others)
     }
@@ -83,7 +83,7 @@ impl Cuts {
         self
     }
 
-    /// Without those that can refuse nothing any more: whatever began before them has ended.
+    /// Without those that can refuse nothing any more: all sessions that began before them have ended.
     pub(super) fn since(mut self, now: i64) -> Self {
         let longest = i64::from(SessionDuration::MAX.as_secs());
         let is_needed = |before: i64| before.saturating_add(longest) >= now;

@@ -89,7 +89,7 @@ impl<'a> Cutting<'a> {
         })
     }
 
-    /// Cuts off what began before now, whoever renews it.
+    /// Cuts off what began before now. Somebody may renew it.
     pub(super) async fn cut_unblocked(mut self) -> Result<Cut, Failure> {
         if self.whom.is_by_audit_lines() {
             self.names.append(&mut self.whom.names(self.stack, self.sdk, RECENTLY, self.now).await?);

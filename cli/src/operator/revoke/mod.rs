@@ -63,7 +63,7 @@ pub(crate) struct Revoke {
     /// The sessions of `ID/user/SUBJECT`, `ID/group/GROUP` or `ID/everyone`, who are blocked too
     #[arg(long, value_name = "PRINCIPAL", value_parser = principal, group = "what")]
     principal: Option<Principal>,
-    /// The sessions with this federated name, whose person is blocked too
+    /// The sessions with this federated name; its person is blocked too
     #[arg(long, value_name = "NAME", value_parser = federated_name, group = "what")]
     name: Option<FederatedName>,
     /// Everybody's sessions; nobody is blocked
@@ -273,7 +273,7 @@ async fn person_of(name: &FederatedName, stack: &Explained, sdk: &SdkConfig, now
         Err(failure) => failure.to_string(),
     };
     note(&format!(
-        "warning: nobody is blocked, and the next renewal gives a new session, because it is not known whose name {} is: \
+        "warning: nobody is blocked, and the next renewal gives a new session, because nobody can say who has the name {}: \
          {why}",
         name.as_str()
     ));
@@ -299,8 +299,8 @@ fn told(cuts: &Cuts) -> Vec<ToldCut> {
 impl ToldCut {
     /// For people, on one line.
     pub(crate) fn text(&self) -> String {
-        let whose = self.name.as_deref().unwrap_or("everybody");
-        format!("Sessions of {whose} that began before {} are refused.", self.before)
+        let who = self.name.as_deref().unwrap_or("everybody");
+        format!("Sessions of {who} that began before {} are refused.", self.before)
     }
 }
 
