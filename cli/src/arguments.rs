@@ -29,6 +29,18 @@ pub(crate) enum Command {
     #[cfg(feature = "operator")]
     #[command(subcommand)]
     Key(operator::key::Command),
+    #[cfg(feature = "operator")]
+    Block(operator::block::Block),
+    #[cfg(feature = "operator")]
+    Unblock(operator::block::Unblock),
+    /// List, register and release federated names that come from claims
+    #[cfg(feature = "operator")]
+    #[command(subcommand)]
+    Names(operator::names::Command),
+    #[cfg(feature = "operator")]
+    Whois(operator::whois::Whois),
+    #[cfg(feature = "operator")]
+    Probe(operator::probe::Probe),
     #[cfg(feature = "person")]
     Login(person::login::Login),
     #[cfg(feature = "person")]
@@ -49,6 +61,10 @@ pub(crate) enum Command {
     Configure(person::configure::Configure),
     #[cfg(feature = "person")]
     Doctor(person::doctor::Doctor),
+    // For ourselves.
+    #[cfg(feature = "person")]
+    #[command(hide = true)]
+    Renew(person::Renew),
     /// Check, format and apply grant files
     #[cfg(feature = "files")]
     #[command(subcommand)]

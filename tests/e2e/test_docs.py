@@ -62,6 +62,17 @@ def test_every_page_is_named_where_readers_begin() -> None:
         assert name == "README.md" or name in readme, name
 
 
+def test_every_rule_of_the_linter_is_listed_as_it_is() -> None:
+    source = (ROOT / "src/read/rule.rs").read_text()
+    rules = re.findall(r'^    \w+ = "([^"]+)", (Error|Warning), "([^"]+)";$', source, re.MULTILINE)
+    assert len(rules) == source.count(", Error, ") + source.count(", Warning, ")
+    page = (ROOT / "docs/lint-rules.md").read_text()
+    for severity in ("Error", "Warning"):
+        table = page.partition(f"\n## {severity}s\n")[2].partition("\n## ")[0]
+        listed = re.findall(r"^\| `([^`]+)` \| (.+) \|$", table, re.MULTILINE)
+        assert listed == [(rule, demands) for rule, kind, demands in rules if kind == severity]
+
+
 def numbers(expression: str, known: dict[str, str]) -> list[Fraction]:
     """What Rust makes of the expression. Durations are in seconds."""
     text = re.sub(r"Duration::(from_\w+)\(", lambda made: f"Fraction('{CONSTRUCTORS[made[1]]}') * (", expression)

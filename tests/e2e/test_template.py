@@ -36,6 +36,7 @@ WILDCARDS = {
         for policy in ("CiPolicy", "OperatorPolicy", "ReaderPolicy")
     },
     ("ReaderPolicy", "FetchResultsOfQueries", "*"): "results of queries are known by an id, and by no resource",
+    ("ReaderPolicy", "SeeAlarms", "*"): "a search for alarms has no resource",
     (
         "ApiMayInvoke",
         "",
@@ -92,11 +93,13 @@ NOT_PROTECTED = {
     "CredentialsOfGrantByGet": "part of the API, which is protected",
     "CredentialsOfGrantByPost": "part of the API, which is protected",
     "Grants": "part of the API, which is protected",
+    "Console": "part of the API, which is protected",
     "Health": "part of the API, which is protected",
     "HealthByHead": "part of the API, which is protected",
     "PreflightOfCredentials": "part of the API, which is protected",
     "PreflightOfCredentialsOfGrant": "part of the API, which is protected",
     "PreflightOfGrants": "part of the API, which is protected",
+    "PreflightOfConsole": "part of the API, which is protected",
     "PreflightOfHealth": "part of the API, which is protected",
     "Metadata": "part of the API, which is protected",
     "MetadataByHead": "part of the API, which is protected",
@@ -104,6 +107,10 @@ NOT_PROTECTED = {
     "MetadataOfPathByHead": "part of the API, which is protected",
     "PreflightOfMetadata": "part of the API, which is protected",
     "PreflightOfMetadataOfPath": "part of the API, which is protected",
+    "Portal": "part of the API, which is protected",
+    "PortalByHead": "part of the API, which is protected",
+    "PortalFile": "part of the API, which is protected",
+    "PortalFileByHead": "part of the API, which is protected",
     "Mapping": "part of the domain, which is protected",
     "Record": "protected by its name: see the test of the domain",
 }
@@ -167,7 +174,7 @@ def test_functions_run_where_they_were_measured(name: str, binary: str) -> None:
 def test_functions_have_the_time_and_the_memory_that_they_need() -> None:
     assert TEMPLATE.of_type("AWS::Serverless::Function").keys() == FUNCTIONS.keys()
     function, rotator = (TEMPLATE.properties(name) for name in FUNCTIONS)
-    assert (function["MemorySize"], function["Timeout"], function["Tracing"]) == (512, 5, "Active")
+    assert (function["MemorySize"], function["Timeout"], function["Tracing"]) == (512, 6, "Active")
     assert (rotator["MemorySize"], rotator["Timeout"]) == (128, 120)
     assert function["LoggingConfig"]["LogGroup"] == "<FunctionLog>"
     assert rotator["LoggingConfig"]["LogGroup"] == "<KeyRotatorLog>"
@@ -437,7 +444,7 @@ def of_function(preflights: bool) -> set[tuple[str, str]]:
     """Its routes, by method and path. Where its own URL has a path, the metadata is before it too, and browsers may ask
     for it from anywhere, whoever answers the other preflights."""
     source = SOURCE.replace("METADATA_PATH,", f'"{METADATA}",')
-    paths = dict(re.findall(r'Self::(\w+) => "(/[\w./{}-]+)"', source))
+    paths = dict(re.findall(r'Self::(\w+) => "(/[\w./{}-]*)"', source))
     allows = re.findall(r'((?:Self::\w+(?: \| )?)+) => "([A-Z, ]+)"', SOURCE)
     (count,) = re.findall(r"const ALL: \[Self; (\d+)\]", SOURCE)
     assert len(paths) == int(count), "the search finds all routes"
@@ -462,6 +469,11 @@ def test_every_route_of_the_gateway_is_one_of_the_function_and_the_reverse() -> 
         ("GET", "/v1/credentials/{grant}"),
         ("POST", "/v1/credentials/{grant}"),
         ("GET", "/v1/grants"),
+        ("POST", "/v1/console"),
+        ("GET", "/"),
+        ("HEAD", "/"),
+        ("GET", "/portal/{file}"),
+        ("HEAD", "/portal/{file}"),
         ("GET", "/v1/health"),
         ("HEAD", "/v1/health"),
         ("GET", METADATA),
@@ -756,6 +768,8 @@ def test_a_pipeline_writes_grants_and_nothing_else() -> None:
     names = statement("OperatorPolicy", "RegisterNames")
     assert names["Resource"] == "<StateTable.Arn>"
     assert names["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["name#*"]}}
+    listing = statement("OperatorPolicy", "ListNames")
+    assert (listing["Action"], listing["Resource"]) == ("dynamodb:Scan", "<StateTable.Arn>")
 
 
 def test_who_looks_after_the_key_never_reads_it() -> None:

@@ -8,13 +8,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::World;
-use super::desk::{Desk, Person, Program, Target, Wanted, deadline};
-use super::programs::Source;
+use super::access::Access;
+use super::desk::deadline;
 use super::secret::stored;
 use super::session::Cached;
-use super::signin::How;
 use super::trouble::Trouble;
-use super::web::Web;
 use crate::failure::Failure;
 use crate::output::{Outcome, print};
 
@@ -28,14 +26,7 @@ const LIMIT: Duration = Duration::from_millis(3_700);
 )]
 pub(crate) struct Command {
     #[command(flatten)]
-    wanted: Wanted,
-    #[command(flatten)]
-    target: Target,
-    #[command(flatten)]
-    source: Source,
-    /// The audience of GitHub's token [default: the server's URL]
-    #[arg(long, value_name = "AUD", requires = "github_actions")]
-    audience: Option<String>,
+    access: Access,
     /// Open the browser if there is no sign-in
     #[arg(long, conflicts_with_all = ["token_file", "token_env", "github_actions"])]
     auto_login: bool,
@@ -57,40 +48,15 @@ struct Document<'a> {
 
 impl Command {
     pub(crate) async fn run(self, world: &World) -> Result<Outcome, Failure> {
-        let cached = match self.find(world).await {
+        let caller = self.access.caller(world)?;
+        let cached = match self.access.credentials(world, &caller, deadline(LIMIT)).await {
             Err(Trouble::StepUp { .. } | Trouble::SignedOut { .. }) if self.auto_login => {
-                self.find_with_person(world).await?
+                self.access.credentials_by_sign_in(world, &caller, false, LIMIT).await?
             }
             found => found?,
         };
         print(&document(&cached)?)?;
         Ok(Outcome::Done)
-    }
-
-    async fn find(&self, world: &World) -> Result<Cached, Trouble> {
-        let deadline = deadline(LIMIT);
-        if self.source.is_given() {
-            // A program's machine may have no place to store anything in, and needs none.
-            let server = match self.target.server.as_deref().or_else(|| world.variable("HALLPASS_SERVER")) {
-                Some(text) => super::server::ServerUrl::parse(text)?,
-                None => return Err(Trouble::Usage("name the server with --server or HALLPASS_SERVER".into())),
-            };
-            let program = Program { source: &self.source, audience: self.audience.as_deref() };
-            let web = Web::new(world);
-            return Desk::credentials_of_program(world, &web, &server, &program, &self.wanted, deadline).await;
-        }
-        let desk = Desk::open(world)?;
-        let server = desk.server(&self.target)?;
-        let session = desk.signed_in(&server, &self.target)?;
-        desk.credentials(&session, &self.wanted, deadline).await
-    }
-
-    async fn find_with_person(&self, world: &World) -> Result<Cached, Trouble> {
-        let desk = Desk::open(world)?;
-        let server = desk.server(&self.target)?;
-        let person = Person::new(&desk, How::default(), false)?;
-        let asked = async |session: &_| desk.credentials(session, &self.wanted, deadline(LIMIT)).await;
-        person.acting(&server, &self.target, asked).await
     }
 }
 

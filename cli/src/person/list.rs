@@ -4,7 +4,8 @@ use hallpass::wire::{Offers, Requires};
 use serde_json::Value;
 
 use super::World;
-use super::desk::{Desk, Person, Target};
+use super::access::Target;
+use super::desk::{Desk, Person};
 use super::signin::How;
 use super::trouble::{lacking, shown};
 use crate::failure::Failure;

@@ -3,7 +3,8 @@
 use hallpass::wire::{Offers, Requires};
 
 use super::World;
-use super::desk::{Desk, Target, grant_name};
+use super::access::{Target, grant_name};
+use super::desk::Desk;
 use super::list::table;
 use super::server::{choose_client, metadata};
 use super::session::Session;

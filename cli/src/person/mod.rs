@@ -11,6 +11,7 @@ pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod status;
 
+mod access;
 mod aws_files;
 mod desk;
 mod keyring;
@@ -23,24 +24,9 @@ mod signin;
 mod store;
 #[cfg(test)]
 mod tests;
-mod trouble;
 mod variables;
-mod web;
 mod world;
 
-pub(crate) use self::desk::settle;
-use self::trouble::{Trouble, shown};
+pub(crate) use self::desk::Renew;
 pub(crate) use self::world::World;
-use crate::failure::Failure;
-
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Self {
-        let line = shown(&trouble.to_string());
-        match trouble {
-            Trouble::Usage(_) => Self::Usage(line),
-            Trouble::SignedOut { .. } | Trouble::StepUp { .. } | Trouble::Unavailable(_) | Trouble::Failed(_) => {
-                Self::Failed(line)
-            }
-        }
-    }
-}
+use crate::outside::{trouble, web};

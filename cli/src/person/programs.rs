@@ -1,4 +1,4 @@
-//! Where does a program have its token from?
+//! How does a program get credentials, with a token of its own?
 
 use std::path::PathBuf;
 
@@ -8,9 +8,14 @@ use serde_json::Value;
 use url::Url;
 
 use hallpass::net::url::is_private;
+use hallpass::wire::{Code, Credentials};
+use tokio::time::Instant;
 
-use super::server::ServerUrl;
-use super::trouble::Trouble;
+use super::access::Wanted;
+use super::desk::{PAUSE, cache, within};
+use super::server::{self, Refusal, ServerUrl};
+use super::session::Cached;
+use super::trouble::{Trouble, lacking};
 use super::web::{Question, Web};
 use super::world::World;
 
@@ -18,9 +23,19 @@ use super::world::World;
 const MAX_BYTES: usize = 16 * 1024;
 
 /// A token of a program's own. Nothing is stored then.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Debug, clap::Args)]
+pub(crate) struct Program {
+    #[command(flatten)]
+    source: Source,
+    /// The audience of GitHub's token [default: the server's URL]
+    #[arg(long, value_name = "AUD", requires = "github_actions")]
+    audience: Option<String>,
+}
+
+/// Where it is from.
+#[derive(Debug, clap::Args)]
 #[group(multiple = false)]
-pub(crate) struct Source {
+struct Source {
     /// Read the token from this file, as Kubernetes projects it
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -32,34 +47,69 @@ pub(crate) struct Source {
     github_actions: bool,
 }
 
-impl Source {
+impl Program {
     /// Whether there is one.
-    pub(crate) const fn is_given(&self) -> bool {
-        self.token_file.is_some() || self.token_env.is_some() || self.github_actions
+    pub(crate) const fn has_token(&self) -> bool {
+        let Source { token_file, token_env, github_actions } = &self.source;
+        token_file.is_some() || token_env.is_some() || *github_actions
     }
 
-    /// The token, read or asked for anew.
+    /// Credentials for it.
     ///
     /// # Errors
-    /// [`Trouble`] names the place where it should be.
-    pub(crate) async fn token(
+    /// [`Trouble`] if there are none until `deadline`.
+    pub(crate) async fn credentials(
         &self,
         world: &World,
         web: &Web,
         server: &ServerUrl,
-        audience: Option<&str>,
-    ) -> Result<SecretString, Trouble> {
-        if let Some(path) = &self.token_file {
+        wanted: &Wanted,
+        deadline: Instant,
+    ) -> Result<Cached, Trouble> {
+        let credentials = within(deadline, server.as_str(), self.ask(world, web, server, wanted)).await?;
+        cache(String::new(), credentials, world.seconds())
+    }
+
+    /// Asks the server, and once more if it was busy.
+    async fn ask(&self, world: &World, web: &Web, server: &ServerUrl, wanted: &Wanted) -> Result<Credentials, Trouble> {
+        let mut was_busy = false;
+        loop {
+            let token = self.token(world, web, server).await?;
+            let refusal = match server::credentials(web, server, &token, &wanted.grant, wanted.duration).await {
+                Ok(credentials) => return Ok(credentials),
+                Err(refusal) => refusal,
+            };
+            if let Refusal::Told(problem) = &refusal
+                && problem.code == Code::InsufficientUserAuthentication
+            {
+                let grant = &wanted.grant;
+                let lacking = lacking(&problem.requires);
+                return Err(Trouble::failed(format!(
+                    "grant `{grant}` needs a stronger sign-in ({lacking}), which a program does not have"
+                )));
+            }
+            let trouble = refusal.into_trouble(server);
+            if was_busy || !matches!(trouble, Trouble::Unavailable(_)) {
+                return Err(trouble);
+            }
+            was_busy = true;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// The token, read or asked for anew.
+    async fn token(&self, world: &World, web: &Web, server: &ServerUrl) -> Result<SecretString, Trouble> {
+        if let Some(path) = &self.source.token_file {
             let place = path.display();
             let text = std::fs::read_to_string(path);
             let text = text.map_err(|error| Trouble::failed(format!("cannot read the token in {place}: {error}")))?;
             return token_in(&text).ok_or_else(|| Trouble::failed(format!("{place} does not hold a token")));
         }
-        if let Some(name) = &self.token_env {
+        if let Some(name) = &self.source.token_env {
             let text = world.variable(name).unwrap_or_default();
             return token_in(text).ok_or_else(|| Trouble::failed(format!("the variable {name} does not hold a token")));
         }
-        ask_github(world, web, audience.unwrap_or(server.as_str())).await
+        ask_github(world, web, self.audience.as_deref().unwrap_or(server.as_str())).await
     }
 }
 

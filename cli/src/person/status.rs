@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::World;
-use super::desk::{Desk, Target, signed_out};
+use super::access::Target;
+use super::desk::{Desk, signed_out};
 use super::server::ServerUrl;
 use super::session::Session;
 use super::store::{Kind, Store};

@@ -1,5 +1,7 @@
 //! Does `credentials` print one JSON document or nothing, ask as seldom as it can, and serve everyone at once?
 
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::json;
@@ -149,20 +151,33 @@ async fn forty_processes_make_one_refresh_and_one_request() {
     assert_eq!((desk.asked("/token"), desk.asked("/v1/credentials")), (1, 1));
 }
 
+/// The process that renews a sign-in for this one.
+async fn renewing(desk: &Desk, id: u32) -> String {
+    let found = desk.command_of(Path::new("pgrep"), &["-P", &id.to_string()]).output().await.unwrap();
+    Run::of(&found).exits(0).trim().to_owned()
+}
+
+async fn kill(desk: &Desk, signal: &str, target: &str) {
+    let killed = desk.command_of(Path::new("kill"), &["-s", signal, "--", target]).status().await.unwrap();
+    assert!(killed.success(), "{signal} {target}");
+}
+
 #[tokio::test]
 async fn a_process_that_is_killed_inside_the_lock_stops_nobody() {
     let desk = Desk::signed_in().await;
     desk.age(".session", 4_000);
-    // The first to refresh waits for the provider, with both locks.
+    // The first to refresh waits for the provider, and its two processes have both locks.
     desk.provider.fail_times(1, &Fault::Hangs);
     let mut first = desk.command(&CREDENTIALS).spawn().unwrap();
     desk.provider.held().await;
+    let renewing = renewing(&desk, first.id().unwrap()).await;
     let commands: Vec<_> = (0..39).map(|_| desk.command(&CREDENTIALS)).collect();
     let runs =
         futures_util::future::join_all(commands.into_iter().map(|mut command| async move { command.output().await }));
     let killing = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         first.kill().await.unwrap();
+        kill(&desk, "KILL", &renewing).await;
     };
     let (runs, ()) = tokio::join!(runs, killing);
     for run in runs {
@@ -243,11 +258,16 @@ async fn programs_have_tokens_of_their_own_and_nothing_is_stored() {
         assert_eq!(run.json()["AccessKeyId"], "ASIAdefault");
         assert_eq!(desk.hallpass.calls()[0].header("authorization"), Some(token));
     }
+    assert!(!desk.state().exists(), "nothing is stored");
     let asked: Vec<_> = desk.provider.calls().iter().map(|call| call.path.clone()).collect();
     let audience: String = url::form_urlencoded::byte_serialize(server.as_bytes()).collect();
     assert_eq!(asked, [format!("/github?x=1&audience={audience}"), "/github?x=1&audience=mine".to_owned()]);
     assert_eq!(desk.provider.calls()[0].header("authorization"), Some("Bearer canary-right"));
-    assert!(!desk.state().exists(), "nothing is stored");
+    // Without a name, the server is that of the last login.
+    desk.sign_in().await;
+    desk.run(&["credentials", "--token-file", file.to_str().unwrap()]).await.json();
+    assert_eq!(desk.hallpass.calls().last().unwrap().header("authorization"), Some("Bearer canary-file"));
+    assert_eq!(desk.asked("/token"), 1, "the sign-in is not used");
 }
 
 #[tokio::test]
@@ -270,10 +290,57 @@ async fn a_program_without_its_token_is_told_where_it_should_be() {
 async fn a_refresh_that_has_begun_is_stored_after_the_limit() {
     let desk = Desk::signed_in().await;
     desk.age(".session", 4_000);
-    desk.provider.fail_times(1, &Fault::Slow(Duration::from_millis(4_500)));
+    desk.provider.fail_times(1, &Fault::KeepsAnswer);
+    // It ends at its own limit, although the provider has not answered yet.
     desk.run(&CREDENTIALS).await.fails("did not answer in time");
+    desk.provider.release();
     desk.run(&CREDENTIALS).await.exits(0);
     assert_eq!(desk.asked("/token"), 1, "the first answer was kept");
+}
+
+#[tokio::test]
+async fn a_caller_that_kills_in_the_middle_of_a_refresh_loses_nothing() {
+    let desk = Desk::signed_in().await;
+    for signal in ["TERM", "INT", "HUP", "KILL"] {
+        for is_group in [false, true] {
+            desk.age(".session", 4_000);
+            desk.provider.forget_calls();
+            // The refresh token is spent, and its successor not stored yet.
+            desk.provider.fail_times(1, &Fault::KeepsAnswer);
+            let mut command = desk.command(&["credentials", "--duration", "900"]);
+            let mut child = command.process_group(0).stderr(Stdio::null()).spawn().unwrap();
+            desk.provider.held().await;
+            let id = child.id().unwrap().to_string();
+            kill(&desk, signal, &if is_group { format!("-{id}") } else { id }).await;
+            assert!(!child.wait().await.unwrap().success());
+            desk.provider.release();
+            desk.run(&CREDENTIALS).await.json();
+            assert_eq!(desk.asked("/token"), 1, "{signal}: its answer was kept");
+            desk.age(".credentials", 4_000);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_that_is_killed_itself_ends_the_sign_in_with_a_clear_line() {
+    let desk = Desk::signed_in().await;
+    desk.age(".session", 4_000);
+    desk.provider.fail_times(1, &Fault::KeepsAnswer);
+    let mut command = desk.command(&CREDENTIALS);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    desk.provider.held().await;
+    kill(&desk, "KILL", &renewing(&desk, child.id().unwrap()).await).await;
+    Run::of(&child.wait_with_output().await.unwrap()).fails("try again");
+    desk.run(&CREDENTIALS).await.fails("run `hallpass login http://");
+}
+
+#[tokio::test]
+async fn only_hallpass_itself_asks_for_a_renewal() {
+    let desk = Desk::signed_in().await;
+    let run = desk.run(&["renew"]).await;
+    assert!(run.exits(2).is_empty() && run.stderr.contains("only hallpass itself"), "{}", run.stderr);
+    let help = desk.run(&["--help"]).await;
+    assert!(!help.exits(0).lines().any(|line| line.trim_start().starts_with("renew")), "{}", help.stdout);
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! Does the broker key work at every moment, however it is rotated?
 //!
 //! One AWS account, on one loopback port: IAM with the broker user's access keys, Secrets Manager with the secret, STS,
-//! which takes exactly those keys that IAM has and that are active, and `CloudFormation` with the stack. Whatever is asked
+//! which takes exactly those keys that IAM has and that are active, `CloudFormation` with the stack, and `CloudWatch` Logs
+//! with the audit lines. Whatever is asked
 //! of them is one ordered list, [`Server::calls`]; a test can meet any of them with a [`Fault`](crate::server::Fault) by
 //! its number. [`Account::endpoint`] is another port of the same account.
 //!
@@ -17,6 +18,7 @@ use serde_json::Value;
 
 use super::cloudformation::Stack;
 use super::iam::{BROKER_USER, Key, User};
+use super::logs::LogGroup;
 use super::secretsmanager::{self, Secret, Version, new_version_id};
 use super::sts::Mint;
 use super::{query, sigv4, sts};
@@ -36,6 +38,8 @@ pub struct State {
     pub stack: Stack,
     pub user: User,
     pub secret: Secret,
+    /// The audit lines.
+    pub log: LogGroup,
     /// What the rotator does at each of the next times that the secret is looked at. Empty where the real one runs.
     pub rotator: VecDeque<Step>,
     /// How many sessions were given out.
@@ -310,6 +314,7 @@ impl State {
             ("sts", "GetCallerIdentity") if is_operator => sts::caller_identity(),
             ("sts", _) => self.federate(call),
             ("cloudformation", "DescribeStacks") if is_operator => self.stack.answer(&fields),
+            ("logs", "FilterLogEvents") if is_operator => self.log.answer(operation, &call.json()),
             ("iam", "ListAccessKeys" | "UpdateAccessKey") if is_of_user && (is_function || is_operator) => {
                 self.user.answer(operation, &fields)
             }

@@ -174,7 +174,7 @@ async fn written<'a>(writer: &Writer, step: Step<'a>) -> (Step<'a>, Result<Writt
 }
 
 /// Who writes, and when.
-pub(super) async fn stamp(sdk: &SdkConfig, source: Option<String>, now: SystemTime) -> Result<Stamp, Failure> {
+pub(crate) async fn stamp(sdk: &SdkConfig, source: Option<String>, now: SystemTime) -> Result<Stamp, Failure> {
     let asked = aws_sdk_sts::Client::new(sdk).get_caller_identity().send().await;
     let by = asked.map_err(Failure::to("ask STS who you are", "sts:GetCallerIdentity"))?.arn;
     let by = by.ok_or_else(|| Failure::new("STS does not say who you are"))?;

@@ -9,6 +9,7 @@ use aws_sdk_iam::primitives::DateTime;
 use aws_sdk_iam::types::StatusType;
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
 use clap::{Subcommand, value_parser};
+use hallpass::net::aws::SdkConfig;
 use hallpass::time::{rfc3339, seconds};
 use serde::{Serialize, Serializer};
 
@@ -103,14 +104,25 @@ impl AccessKey {
     }
 }
 
+/// What is wrong with the broker key of a stack, each with what helps, as `hallpass key status` says it.
+pub(crate) async fn problems(
+    stack: &Stack,
+    sdk: &SdkConfig,
+    now: SystemTime,
+) -> Result<Vec<(String, String)>, Failure> {
+    let status = Status::of(&BrokerKey::of(stack.clone(), sdk), Time::of(now)).await?;
+    Ok(status.into_problems())
+}
+
 impl BrokerKey {
     async fn find(target: &Target) -> Result<Self, Failure> {
         let sdk = target.sdk().await?;
-        Ok(Self {
-            stack: Stack::find(target, &sdk).await?,
-            secrets: aws_sdk_secretsmanager::Client::new(&sdk),
-            iam: aws_sdk_iam::Client::new(&sdk),
-        })
+        Ok(Self::of(Stack::find(target, &sdk).await?, &sdk))
+    }
+
+    fn of(stack: Stack, sdk: &SdkConfig) -> Self {
+        let (secrets, iam) = (aws_sdk_secretsmanager::Client::new(sdk), aws_sdk_iam::Client::new(sdk));
+        Self { stack, secrets, iam }
     }
 
     /// What Secrets Manager knows of the secret, without its value.

@@ -17,15 +17,11 @@ use self::configuration::Configuration;
 use self::endpoint::Endpoint;
 use self::signals::Signals;
 use super::World;
-use super::desk::{Desk, Person, Program, Target, Wanted, patience};
+use super::access::{Access, Caller};
+use super::desk::{PATIENCE, patience};
 use super::env::variables;
-use super::programs::Source;
-use super::server::ServerUrl;
-use super::session::Cached;
-use super::signin::How;
 use super::trouble::{Trouble, shown};
 use super::variables::{CONTAINER, OTHERS, STATIC};
-use super::web::Web;
 use crate::failure::Failure;
 use crate::output::{Outcome, note};
 
@@ -41,14 +37,7 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 )]
 pub(crate) struct Exec {
     #[command(flatten)]
-    wanted: Wanted,
-    #[command(flatten)]
-    target: Target,
-    #[command(flatten)]
-    source: Source,
-    /// The audience of GitHub's token [default: the server's URL]
-    #[arg(long, value_name = "AUD", requires = "github_actions")]
-    audience: Option<String>,
+    access: Access,
     /// Set variables that end with the session, for programs that do not know the endpoint
     #[arg(long = "static")]
     is_static: bool,
@@ -60,16 +49,10 @@ pub(crate) struct Exec {
     command: Vec<std::ffi::OsString>,
 }
 
-/// For whom credentials are fetched.
-enum Caller {
-    Person(Box<Desk>, ServerUrl),
-    Program(Box<Web>, ServerUrl),
-}
-
 impl Exec {
     pub(crate) async fn run(self, world: &World) -> Result<Outcome, Failure> {
-        let caller = self.caller(world)?;
-        let first = self.first(world, &caller).await?;
+        let caller = self.access.caller(world)?;
+        let first = self.access.credentials_by_sign_in(world, &caller, self.no_login, PATIENCE).await?;
         let mut command = self.command(&OTHERS);
         if self.is_static {
             for name in CONTAINER {
@@ -98,43 +81,6 @@ impl Exec {
         Ok(Outcome::Passed(Box::pin(self.pass(command, beside)).await?))
     }
 
-    fn caller(&self, world: &World) -> Result<Caller, Trouble> {
-        if self.source.is_given() {
-            let named = self.target.server.as_deref().or_else(|| world.variable("HALLPASS_SERVER"));
-            let named =
-                named.ok_or_else(|| Trouble::Usage("name the server with --server or HALLPASS_SERVER".into()))?;
-            return Ok(Caller::Program(Box::new(Web::new(world)), ServerUrl::parse(named)?));
-        }
-        let desk = Desk::open(world)?;
-        let server = desk.server(&self.target)?;
-        Ok(Caller::Person(Box::new(desk), server))
-    }
-
-    async fn first(&self, world: &World, caller: &Caller) -> Result<Cached, Trouble> {
-        match caller {
-            Caller::Person(desk, server) => {
-                let person = Person::new(desk, How::default(), self.no_login)?;
-                let asked = async |session: &_| desk.credentials(session, &self.wanted, patience()).await;
-                person.acting(server, &self.target, asked).await
-            }
-            Caller::Program(..) => self.again(world, caller).await,
-        }
-    }
-
-    /// New credentials, without asking the person: the terminal is the command's.
-    async fn again(&self, world: &World, caller: &Caller) -> Result<Cached, Trouble> {
-        match caller {
-            Caller::Person(desk, server) => {
-                let session = desk.signed_in(server, &self.target)?;
-                desk.credentials(&session, &self.wanted, patience()).await
-            }
-            Caller::Program(web, server) => {
-                let program = Program { source: &self.source, audience: self.audience.as_deref() };
-                Desk::credentials_of_program(world, web, server, &program, &self.wanted, patience()).await
-            }
-        }
-    }
-
     /// Keeps the endpoint's credentials fresh.
     async fn refill(&self, world: &World, caller: &Caller, endpoint: &Endpoint) {
         let mut told = String::new();
@@ -144,7 +90,8 @@ impl Exec {
             if endpoint.is_fresh(world.seconds()) {
                 continue;
             }
-            match self.again(world, caller).await {
+            // The person is not asked: the terminal is the command's.
+            match self.access.credentials(world, caller, patience()).await {
                 Ok(cached) => {
                     let is_new = cached.is_fresh(world.seconds());
                     endpoint.fill(cached);

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use hallpass::wire::{Client, Requires};
 
+use super::super::desk::deadline;
 use super::super::trouble::{Trouble, shown};
 use super::super::web::{Question, Web, host_of};
 use super::provider::Provider;
@@ -51,20 +52,10 @@ pub(super) async fn sign_in(
         note(&format!("(or visit {}, and check that it shows this code)", shown(whole)));
     }
     let lifetime = seconds_in(&body, "expires_in").unwrap_or(MAX_LIFETIME).min(MAX_LIFETIME);
-    let limit = Duration::from_secs(timeout.unwrap_or(lifetime));
-    let interval = seconds_in(&body, "interval").unwrap_or(INTERVAL).clamp(1, 60);
-    let asking = ask_until_answered(web, provider, client, device_code, interval);
-    let late = || Trouble::failed(format!("nobody signed in within {} seconds; run it again", limit.as_secs()));
-    tokio::time::timeout(limit, asking).await.map_err(|_| late())?
-}
-
-async fn ask_until_answered(
-    web: &Web,
-    provider: &Provider,
-    client: &Client,
-    device_code: &str,
-    mut interval: u64,
-) -> Result<Tokens, Trouble> {
+    let seconds = timeout.unwrap_or(lifetime);
+    let deadline = deadline(Duration::from_secs(seconds));
+    let late = || Trouble::failed(format!("nobody signed in within {seconds} seconds; run it again"));
+    let mut interval = seconds_in(&body, "interval").unwrap_or(INTERVAL).clamp(1, 60);
     let mut fields = vec![
         ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
         ("device_code", device_code),
@@ -72,7 +63,9 @@ async fn ask_until_answered(
     ];
     fields.extend(resource(client.parameters.get("resource")));
     loop {
-        tokio::time::sleep(Duration::from_secs(interval)).await;
+        // A question that was asked is not cut off: its answer, with the tokens, would not come again.
+        let pause = tokio::time::sleep(Duration::from_secs(interval));
+        tokio::time::timeout_at(deadline, pause).await.map_err(|_| late())?;
         match Tokens::ask(web, &provider.token, &fields).await {
             Err(NoTokens::Refused { error, .. }) if error == "authorization_pending" => {}
             Err(NoTokens::Refused { error, .. }) if error == "slow_down" => interval = interval.saturating_add(SLOWER),

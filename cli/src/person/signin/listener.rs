@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use url::{Host, Url};
 
 use super::super::peer::is_ours;
@@ -99,8 +100,8 @@ impl Listener {
         self.redirect.port().unwrap_or(80)
     }
 
-    /// Waits for the answer to the sign-in.
-    pub(crate) async fn answer(&self, expected: &Expected) -> Callback {
+    /// Waits for the answer to the sign-in. There is none at `deadline`, unless it has come.
+    pub(crate) async fn answer(&self, expected: &Expected, deadline: Instant) -> Option<Callback> {
         let (sender, mut receiver) = mpsc::channel(1);
         let desk = Arc::new(Desk {
             path: self.redirect.path().to_owned(),
@@ -120,11 +121,13 @@ impl Listener {
                 }
             };
             tokio::select! {
+                biased;
                 Some(callback) = receiver.recv() => {
                     // The page that says so is still on its way.
                     drop(tokio::time::timeout(Duration::from_millis(500), connections.join_all()).await);
-                    return callback;
+                    return Some(callback);
                 }
+                () = tokio::time::sleep_until(deadline) => return None,
                 Some(_) = connections.join_next() => {}
                 accepted = accepted => {
                     let Ok((stream, _)) = accepted else {
@@ -262,8 +265,9 @@ mod tests {
             assert!(answered.contains(" 200 "), "{answered}");
         };
         let expected = expected();
-        let (callback, ()) = tokio::join!(listener.answer(&expected), asking);
-        assert_eq!(callback, Callback::Code("canary".into()));
+        let hour = Instant::now() + Duration::from_hours(1);
+        let (callback, ()) = tokio::join!(listener.answer(&expected, hour), asking);
+        assert_eq!(callback, Some(Callback::Code("canary".into())));
     }
 
     #[tokio::test]

@@ -26,6 +26,7 @@ use self::callback::{Callback, Expected, judge_pasted};
 pub(crate) use self::listener::Listener;
 pub(crate) use self::provider::Provider;
 pub(crate) use self::tokens::{NoTokens, Tokens, claims_of};
+use super::desk::deadline;
 use super::secret::{expose, random_text};
 use super::trouble::Trouble;
 use super::web::Web;
@@ -138,11 +139,7 @@ async fn by_code(
     let expected = Expected { state, issuer: provider.url().to_owned(), names_itself: provider.names_itself };
     let address = address(endpoint, client, requires, &listener.address, &expected.state, &nonce, &verifier);
     let browser = if how.no_browser { None } else { Browser::choose(how.browser.as_deref(), world)? };
-    let waiting = wait(&listener, &expected, browser.as_ref(), &address, world, how);
-    let seconds = how.patience().as_secs();
-    let late =
-        |_| Trouble::failed(format!("nobody signed in within {seconds} seconds; run it again, or raise --timeout"));
-    let code = tokio::time::timeout(how.patience(), waiting).await.map_err(late)??;
+    let code = wait(&listener, &expected, browser.as_ref(), &address, world, how).await?;
     let mut fields = vec![
         ("grant_type", "authorization_code"),
         ("code", code.as_str()),
@@ -242,10 +239,13 @@ async fn wait(
             note(&format!("(or connect with `ssh -L {port}:127.0.0.1:{port}` first: then nothing needs to be pasted)"));
         }
     }
-    let mut coming = std::pin::pin!(listener.answer(expected));
+    let mut coming = std::pin::pin!(listener.answer(expected, deadline(how.patience())));
     loop {
         let callback = tokio::select! {
-            callback = &mut coming => callback,
+            callback = &mut coming => callback.ok_or_else(|| {
+                let seconds = how.patience().as_secs();
+                Trouble::failed(format!("nobody signed in within {seconds} seconds; run it again, or raise --timeout"))
+            })?,
             line = next(&mut pasted) => {
                 let callback = judge_pasted(&line, expected);
                 if let Callback::Foreign(why) = callback {
