@@ -1,5 +1,5 @@
 // The company's identity provider, as the local stack plays it: the certified oidc-provider with a few employees.
-// Its argument is Hallpass's URL. Prints one line of JSON, {"issuer": …}, when it is ready.
+// Its arguments are Hallpass's URL and the origins of the company's own web applications. Prints one line of JSON, {"issuer": …}, when it is ready.
 // It asks for no password, and takes a tick for a second factor: loopback only, and never deployed.
 
 import { generateKeyPairSync } from 'node:crypto';
@@ -10,8 +10,7 @@ import Provider, { errors, interactionPolicy } from 'oidc-provider';
 
 import { codePage, confirmPage, consentPage, donePage, loginPage } from './idp-pages.mjs';
 
-const [PORTAL] = process.argv.slice(2).map((url) => `${url}/`); // the page that Hallpass itself serves
-const APPLICATION = 'http://localhost:5173/'; // an application of one's own, where its tools serve it
+const [HALLPASS_URL, ...APPLICATIONS] = process.argv.slice(2);
 
 const HALLPASS = 'urn:hallpass'; // the resource indicator; the audience in the token is `hallpass`
 
@@ -37,6 +36,12 @@ const LOOPBACK = {
   redirect_uris: ['http://127.0.0.1/callback', 'http://[::1]/callback', 'http://localhost/callback'],
   token_endpoint_auth_method: 'none',
 };
+// A page may ask for a refresh token, with `offline_access` and the person's consent. Each is good for one use.
+const PAGE = {
+  application_type: 'web',
+  grant_types: ['authorization_code', 'refresh_token'],
+  token_endpoint_auth_method: 'none',
+};
 const CLIENTS = [
   ...Object.entries(ALGORITHMS).map(([client_id, id_token_signed_response_alg]) => ({
     ...LOOPBACK,
@@ -50,18 +55,23 @@ const CLIENTS = [
     grant_types: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],
   },
   {
+    ...PAGE,
     client_id: 'hallpass-portal',
-    client_name: 'a web page for Hallpass',
-    redirect_uris: [PORTAL, APPLICATION],
-    grant_types: ['authorization_code', 'refresh_token'],
-    token_endpoint_auth_method: 'none',
+    client_name: 'the page of Hallpass',
+    redirect_uris: [`${HALLPASS_URL}/`],
+  },
+  {
+    ...PAGE,
+    client_id: 'hallpass-app',
+    client_name: 'your application',
+    redirect_uris: APPLICATIONS.flatMap((origin) => [`${origin}/`, `${origin}/callback`]),
   },
 ];
 
 // A sign-in without a requested authentication context is asked for again, with that context.
 const policy = interactionPolicy.base();
 policy.get('login').checks.add(
-  new interactionPolicy.Check('acr_values', 'a stronger sign-in is asked for', ({ oidc }) => {
+  new interactionPolicy.Check('acr_values', 'a stronger sign-in is asked for', 'login_required', ({ oidc }) => {
     const asked = oidc.params.acr_values?.split(' ') ?? [];
     return asked.includes(SECOND_FACTOR) && oidc.acr !== SECOND_FACTOR;
   }),

@@ -96,9 +96,14 @@ def stay(stack: Stack) -> int:
         _write_private(tokens / employee, f"Bearer {sign_in(stack.issuer, employee).access_token}")
     up = tokens.relative_to(ROOT)
     hallpass = HALLPASS.relative_to(ROOT)
+    application = stack.application()
+    settings = up / "application.json"
+    (ROOT / settings).write_text(json.dumps(application, indent=2) + "\n")
     print(
         textwrap.dedent(
             f"""
+            In a browser, sign in as frank: {stack.url}/
+
             In another terminal, in this directory:
 
               # these point at the local AWS, and give the command line a place of its own
@@ -129,6 +134,18 @@ def stay(stack: Stack) -> int:
               .venv/bin/python dev/signin.py token {stack.issuer} carol > {up}/carol
               # what the function logs
               tail -f {(stack.logs / "function.log").relative_to(ROOT)}
+
+            An application of your own, in the browser. A sample, which shows all of this at {seed.ORIGINS[0]}/:
+
+              npm ci --prefix examples/browser && npm start --prefix examples/browser -- "$PWD/{settings}"
+
+              provider     {application["issuer"]}
+              client       {application["client_id"]}, without a secret; PKCE
+              scope        {application["scope"]}, with prompt=consent
+              redirects    / and /callback of http://localhost:PORT (not 127.0.0.1), PORT one of
+                           {", ".join(origin.rpartition(":")[2] for origin in seed.ORIGINS)}
+              credentials  {stack.url}/v1/credentials/GRANT, for pages of the same origins
+              S3           {stack.aws.endpoint} with the bucket in the path, {seed.REGION}, {seed.REPORTS}; for these origins too
 
             Ctrl-C stops everything.
             """

@@ -33,6 +33,10 @@ API_KEY = "acme/api-key"
 OBJECTS = {REPORTS: "2026/q3.csv", PAYROLL: "2026/november.csv"}
 WRITABLE = [HOME, SHOP, RESULTS]
 
+# Where the company's own applications run in a browser: Vite first, then where Parcel, Next.js, Vite's preview, Angular,
+# esbuild and webpack serve a page, unless they are told otherwise.
+ORIGINS = [f"http://localhost:{port}" for port in (5173, 1234, 3000, 4173, 4200, 8000, 8080)]
+
 
 @dataclass(frozen=True)
 class Key:
@@ -99,10 +103,23 @@ def company(aws: Aws) -> str:
 def _buckets(aws: Aws) -> None:
     s3 = aws.client("s3")
     for bucket, key in OBJECTS.items():
-        s3.create_bucket(Bucket=bucket)
+        _bucket(s3, bucket)
         s3.put_object(Bucket=bucket, Key=key, Body=b"month,amount\n11,42\n")
     for bucket in WRITABLE:
-        s3.create_bucket(Bucket=bucket)
+        _bucket(s3, bucket)
+
+
+def _bucket(s3: BaseClient, bucket: str) -> None:
+    """Makes a bucket that pages of the company's applications may ask."""
+    s3.create_bucket(Bucket=bucket)
+    rule = {
+        "AllowedOrigins": ORIGINS,
+        "AllowedMethods": ["GET", "HEAD", "PUT", "POST", "DELETE"],
+        "AllowedHeaders": ["*"],
+        "ExposeHeaders": ["ETag", "x-amz-request-id", "x-amz-id-2"],
+        "MaxAgeSeconds": 600,
+    }
+    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule]})
 
 
 def apply_grants(aws: Aws, directory: Path, table: str) -> None:

@@ -44,20 +44,19 @@ PORTS = range(20_000, 32_000)
 LOCAL = "hallpass-local"
 """The name of the stack that the local function belongs to."""
 
-# The sample applications of the company: only the first may ask from a browser.
-ALLOWED_ORIGINS = "http://localhost:5173"
+# The company's applications may ask from a browser, and nobody else. A page of the function itself needs no permission.
+ALLOWED_ORIGINS = ",".join(seed.ORIGINS)
 
+APPLICATION = "hallpass-app"
+"""The provider's client for an application of one's own in the browser."""
 
 # The function to which the emulator's HTTP front sends what has no other address, so that its URL has no path.
 FRONT = "_"
-# How people and web pages sign in: the local provider's clients.
+# OpenID Connect lets a provider leave the refresh token out unless the person is asked for consent; this one does.
+WITH_REFRESH_TOKEN = {"scope": "openid offline_access credentials groups", "parameters": {"prompt": "consent"}}
+# How people sign in with the command line and on the function's own page: the local provider's clients.
 CLIENTS = {
-    # OpenID Connect lets a provider leave the refresh token out unless the person is asked for consent; this one does.
-    "cli": {
-        "client_id": "hallpass-cli",
-        "scope": "openid offline_access credentials groups",
-        "parameters": {"prompt": "consent"},
-    },
+    "cli": {"client_id": "hallpass-cli"} | WITH_REFRESH_TOKEN,
     "browser": {"client_id": "hallpass-portal", "scope": "openid credentials groups"},
 }
 ALGORITHMS = ["RS256", "ES256", "EdDSA"]
@@ -131,7 +130,9 @@ class Stack:
         self._base = base
         # First, because the provider knows by its URL where a browser may be sent back to.
         front = self._front("function")
-        idp = self._run("idp", ["node", str(ROOT / "dev" / "idp.mjs"), f"http://{LOOPBACK}:{front}"], base)
+        idp = self._run(
+            "idp", ["node", str(ROOT / "dev" / "idp.mjs"), f"http://{LOOPBACK}:{front}", *seed.ORIGINS], base
+        )
         port = self._on_free_port(
             "ministack", lambda port: ([BIN / "ministack"], base | _ministack_env(port)), _aws_ready
         )
@@ -166,6 +167,23 @@ class Stack:
         """The issuer as `HALLPASS_ISSUERS` has it."""
         issuer = {"id": "corp", "issuer": self.issuer, "audiences": ["hallpass"], "algorithms": ALGORITHMS}
         return issuer | CLIENTS
+
+    def application(self) -> dict[str, Any]:
+        """What an application of one's own in the browser has to know: the settings of examples/browser."""
+        return {
+            "hallpass": self.url,
+            "issuer": self.issuer,
+            "client_id": APPLICATION,
+            **WITH_REFRESH_TOKEN,
+            "token": "access_token",
+            "region": seed.REGION,
+            "s3_endpoint": self.aws.endpoint,
+            "buckets": [
+                {"name": seed.REPORTS, "grant": "default"},
+                {"name": seed.SHOP, "grant": "deploy"},
+                {"name": seed.PAYROLL, "grant": "payroll"},
+            ],
+        }
 
     @property
     def table(self) -> str:

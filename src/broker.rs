@@ -7,12 +7,14 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::{join, join3};
+use secrecy::SecretString;
 use tokio::time::{Instant, timeout, timeout_at};
+use url::Url;
 
 use crate::audit::{Audit, Record};
-use crate::credentials::{BrokerKeys, FoundKey, Issued, KeyError, MintError, StsError};
+use crate::credentials::{BrokerKeys, FoundKey, Issued, KeyError, MintError, SignInError, SignInHost, StsError};
 use crate::grants::{Denied, GrantName, Offer, Request, SettleError, Store, StoreError, authorize, offers};
-use crate::http::parameters::{Parameters, ParametersError, RawParameters};
+use crate::http::parameters::{ConsoleParameters, Parameters, ParametersError, RawParameters};
 use crate::identity::{Caller, Identity, IdentityError, UnverifiedToken};
 
 /// botocore gives a container-credentials endpoint 2 s; the gateway and the way to it need the rest.
@@ -50,11 +52,14 @@ pub(crate) enum RequestError {
     /// STS gave no credentials.
     #[error(transparent)]
     Sts(#[from] StsError),
+    /// The sign-in host gave nothing for the credentials.
+    #[error(transparent)]
+    SignIn(#[from] SignInError),
     /// The request took longer than it may.
     #[error("the request took longer than 1.5 s")]
     TooSlow,
-    /// The line that has to precede STS could not be written.
-    #[error("the audit line could not be written, so STS was not asked")]
+    /// The line that has to precede STS, or the sign-in host, could not be written.
+    #[error("the audit line could not be written, so nothing more was asked for")]
     Unaudited,
     /// The code failed.
     #[error("the request's handler panicked")]
@@ -74,6 +79,7 @@ impl RequestError {
             Self::Settle(error) => error.reason(),
             Self::Key(error) => error.reason(),
             Self::Sts(error) => error.reason(),
+            Self::SignIn(error) => error.reason(),
             Self::TooSlow => "too_slow",
             Self::Unaudited => "unaudited",
             Self::Panicked => "panicked",
@@ -99,20 +105,36 @@ pub(crate) struct Granted {
     pub(crate) issued: Issued,
 }
 
+/// A way into AWS's console, and how long the session lasts there.
+#[derive(Debug)]
+pub(crate) struct SignedIn {
+    pub(crate) address: SecretString,
+    /// In seconds since the epoch.
+    pub(crate) expires_at: i64,
+}
+
 /// Decides requests.
 #[derive(Debug)]
 pub struct Broker {
     identity: Identity,
     store: Store,
     keys: BrokerKeys,
+    /// `None` where the partition has no console that is known.
+    sign_in_host: Option<SignInHost>,
     audit: Audit,
 }
 
 impl Broker {
     /// Puts the parts together.
     #[must_use]
-    pub const fn new(identity: Identity, store: Store, keys: BrokerKeys, audit: Audit) -> Self {
-        Self { identity, store, keys, audit }
+    pub const fn new(
+        identity: Identity,
+        store: Store,
+        keys: BrokerKeys,
+        sign_in_host: Option<SignInHost>,
+        audit: Audit,
+    ) -> Self {
+        Self { identity, store, keys, sign_in_host, audit }
     }
 
     /// Where the record of each request goes.
@@ -128,6 +150,23 @@ impl Broker {
         if timeout(limit, all).await.is_err() {
             tracing::warn!("not everything could be prepared in time; the first request will fetch the rest");
         }
+    }
+
+    /// Whether web pages can sign people in, at any issuer.
+    #[must_use]
+    pub(crate) fn signs_in_browsers(&self) -> bool {
+        self.identity.signs_in_browsers()
+    }
+
+    /// The origins that a page needs for that.
+    pub(crate) async fn sign_in_origins(&self, now: SystemTime) -> Vec<String> {
+        self.identity.sign_in_origins(now).await
+    }
+
+    /// Where people sign in to AWS's console, if that is known.
+    #[must_use]
+    pub(crate) const fn sign_in_host(&self) -> Option<&SignInHost> {
+        self.sign_in_host.as_ref()
     }
 
     /// Decides one request for credentials.
@@ -149,6 +188,30 @@ impl Broker {
         decided
     }
 
+    /// Decides one request for a sign-in to AWS's console: a session as ever, which the sign-in `host` then trades, within
+    /// a limit of its own. AWS sends people to `portal` when the session ends.
+    ///
+    /// # Errors
+    /// [`RequestError`] says why there is no sign-in.
+    pub(crate) async fn console(
+        &self,
+        ask: Ask<'_>,
+        host: &SignInHost,
+        portal: &str,
+        record: &mut Record,
+        now: SystemTime,
+    ) -> Result<SignedIn, RequestError> {
+        record.wants_credentials();
+        let allowance = Allowance::begin();
+        let deciding = Box::pin(self.decide_console(ask, host, record, now));
+        let signed_in = match allowance.limit(deciding).await {
+            Ok((issued, page)) => self.trade(&issued, host, portal, &page, record, now).await,
+            Err(error) => Err(error),
+        };
+        self.end(allowance, record, now).await;
+        signed_in
+    }
+
     /// Says what a caller could ask for.
     ///
     /// # Errors
@@ -165,17 +228,43 @@ impl Broker {
         found
     }
 
-    /// The order of the refusals: the token, so that a stranger learns nothing about the parameters; these; the grants;
-    /// the broker key, so that no name is taken and no token spent for nothing; name and token; STS.
     async fn decide(&self, ask: Ask<'_>, record: &mut Record, now: SystemTime) -> Result<Granted, RequestError> {
         let caller = self.identify(ask.token, record, now).await?;
-        let Parameters { grant, duration } = ask.parameters.read()?;
-        let request = Request { grant: grant.unwrap_or_default(), duration, source_ip: ask.source_ip };
+        let parameters = ask.parameters.read()?;
+        self.mint(&caller, parameters, ask.source_ip, record, now).await
+    }
+
+    async fn decide_console(
+        &self,
+        ask: Ask<'_>,
+        host: &SignInHost,
+        record: &mut Record,
+        now: SystemTime,
+    ) -> Result<(Issued, Url), RequestError> {
+        let caller = self.identify(ask.token, record, now).await?;
+        let ConsoleParameters { session, page } = ask.parameters.read_console(host.console())?;
+        record.to_open(&page);
+        let granted = self.mint(&caller, session, ask.source_ip, record, now).await?;
+        Ok((granted.issued, page))
+    }
+
+    /// The order of the refusals: the token, so that a stranger learns nothing about the parameters; these; the grants;
+    /// the broker key, so that no name is taken and no token spent for nothing; name and token; STS.
+    async fn mint(
+        &self,
+        caller: &Caller,
+        parameters: Parameters,
+        source_ip: Option<IpAddr>,
+        record: &mut Record,
+        now: SystemTime,
+    ) -> Result<Granted, RequestError> {
+        let Parameters { grant, duration } = parameters;
+        let request = Request { grant: grant.unwrap_or_default(), duration, source_ip };
         record.asked_for(&request.grant);
         // The key is at hand but for the first request, which need not wait for the grants to fetch it.
-        let reading = join(self.store.read(&caller, &request.grant), self.keys.current(now));
+        let reading = join(self.store.read(caller, &request.grant), self.keys.current(now));
         let (matches, key) = record.timed("grants", reading).await;
-        let pending = authorize(&caller, &request, matches?, now)?;
+        let pending = authorize(caller, &request, matches?, now)?;
         record.decided(&pending);
         let FoundKey { key, age } = key?;
         record.key_found(age);
@@ -185,6 +274,20 @@ impl Broker {
         let issued = record.timed("sts", self.keys.mint(&key, &session, now)).await?;
         record.issued(&issued);
         Ok(Granted { grant: request.grant, issued })
+    }
+
+    async fn trade(
+        &self,
+        issued: &Issued,
+        host: &SignInHost,
+        portal: &str,
+        page: &Url,
+        record: &mut Record,
+        now: SystemTime,
+    ) -> Result<SignedIn, RequestError> {
+        self.audit.console(record, now).map_err(|_| RequestError::Unaudited)?;
+        let address = record.timed("sign_in", host.trade(issued, portal, page)).await?;
+        Ok(SignedIn { address, expires_at: issued.expires_at })
     }
 
     async fn look_up(&self, ask: Ask<'_>, record: &mut Record, now: SystemTime) -> Result<Vec<Offer>, RequestError> {

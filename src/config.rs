@@ -4,6 +4,7 @@
 //! every problem, each with its place and its remedy.
 
 use crate::audit::{InvalidNamespace, Namespace};
+use crate::credentials::console::{Console, NotPrivate, Partition};
 use crate::identity::{Issuer, parse_issuers};
 use crate::net::public_url::{NotPublic, PublicUrl};
 use crate::net::url::quoted_url;
@@ -11,6 +12,8 @@ use crate::read::problems::{Problem, Problems, quoted};
 use crate::read::rule::Rule;
 
 const BROKER_KEY: &str = "HALLPASS_BROKER_KEY";
+/// Replaces the sign-in host, for tests.
+const SIGN_IN_HOST: &str = "AWS_ENDPOINT_URL_SIGNIN";
 const WHAT_BROKER_KEY_IS: &str = "the name or ARN of the broker key's secret";
 
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// The URL under which people know the function, if it is not the gateway's own.
     pub public_url: Option<PublicUrl>,
+    /// The console of the partition in which the function runs, if it is known.
+    pub console: Option<Console>,
     /// Where CloudWatch puts the metrics.
     pub metrics_namespace: Namespace,
 }
@@ -49,10 +54,11 @@ impl Config {
         let issuers = issuers.map(|text| parse_issuers(&text, &mut problems)).unwrap_or_default();
         let allowed_origins = allowed_origins(&lookup, &mut problems);
         let public_url = public_url(&lookup, &mut problems);
+        let console = console(&lookup, &mut problems);
         let metrics_namespace = metrics_namespace(&lookup, &mut problems);
         match (table, state, broker_key, metrics_namespace) {
             (Some(table), Some(state), Some(broker_key), Some(metrics_namespace)) if problems.is_empty() => {
-                Ok(Self { issuers, table, state, broker_key, allowed_origins, public_url, metrics_namespace })
+                Ok(Self { issuers, table, state, broker_key, allowed_origins, public_url, console, metrics_namespace })
             }
             _ => Err(problems),
         }
@@ -104,6 +110,16 @@ fn public_url(lookup: impl Fn(&str) -> Option<String>, problems: &mut Problems) 
     let text = lookup("HALLPASS_PUBLIC_URL").filter(|text| !text.is_empty())?;
     let wrong = |must: &NotPublic| Problem::new(Rule::Url, format_args!("{must}: {}", quoted_url(&text)));
     text.parse().inspect_err(|must| problems.add("HALLPASS_PUBLIC_URL", wrong(must))).ok()
+}
+
+/// The region is the SDKs' own variable, and they report it if it is missing.
+fn console(lookup: impl Fn(&str) -> Option<String>, problems: &mut Problems) -> Option<Console> {
+    let partition = Partition::of_region(&lookup("AWS_REGION").unwrap_or_default())?;
+    let stand_in = lookup(SIGN_IN_HOST).filter(|text| !text.is_empty());
+    let wrong = |must: &NotPrivate| {
+        Problem::new(Rule::Url, format_args!("{must}: {}", quoted_url(stand_in.as_deref().unwrap_or_default())))
+    };
+    Console::new(partition, stand_in.as_deref()).inspect_err(|must| problems.add(SIGN_IN_HOST, wrong(must))).ok()
 }
 
 fn metrics_namespace(lookup: impl Fn(&str) -> Option<String>, problems: &mut Problems) -> Option<Namespace> {
@@ -241,6 +257,33 @@ mod tests {
         for bad in [" ", "http://hallpass.example.com", "https://Hallpass.example.com", "https://a.example?x"] {
             variables.insert("HALLPASS_PUBLIC_URL", bad);
             assert_eq!(places(&variables), ["HALLPASS_TABLE", "HALLPASS_PUBLIC_URL"], "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_sign_in_host_is_the_one_of_the_regions_partition_unless_something_stands_in() {
+        let mut variables = valid();
+        let federation = |variables: &BTreeMap<&str, &str>| {
+            read(variables).unwrap().console.map(|console| console.federation().to_string())
+        };
+        for (region, host) in [
+            ("eu-central-1", Some("https://signin.aws.amazon.com/federation")),
+            ("cn-north-1", Some("https://signin.amazonaws.cn/federation")),
+            ("us-gov-west-1", Some("https://signin.amazonaws-us-gov.com/federation")),
+            ("us-iso-east-1", None),
+        ] {
+            variables.insert("AWS_REGION", region);
+            assert_eq!(federation(&variables).as_deref(), host);
+        }
+        variables.insert("AWS_REGION", "eu-central-1");
+        variables.insert("AWS_ENDPOINT_URL_SIGNIN", "");
+        assert_eq!(federation(&variables).as_deref(), Some("https://signin.aws.amazon.com/federation"));
+        variables.insert("AWS_ENDPOINT_URL_SIGNIN", "http://127.0.0.1:4701/");
+        assert_eq!(federation(&variables).as_deref(), Some("http://127.0.0.1:4701/federation"));
+        variables.remove("HALLPASS_TABLE");
+        for bad in [" ", "signin.example.com", "http://signin.example.com"] {
+            variables.insert("AWS_ENDPOINT_URL_SIGNIN", bad);
+            assert_eq!(places(&variables), ["HALLPASS_TABLE", "AWS_ENDPOINT_URL_SIGNIN"], "{bad}");
         }
     }
 

@@ -24,7 +24,6 @@ pub mod audit;
 #[cfg(feature = "lambda")]
 pub mod broker;
 pub mod config;
-#[cfg(feature = "aws")]
 pub mod credentials;
 pub mod grants;
 pub mod http;

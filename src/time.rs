@@ -39,10 +39,21 @@ pub fn rfc3339(seconds: i64) -> Option<String> {
 #[cfg(feature = "files")]
 #[must_use]
 pub fn from_rfc3339(text: &str) -> Option<i64> {
+    parse(text).filter(|time| time.nanosecond() == 0).map(OffsetDateTime::unix_timestamp)
+}
+
+/// Reads a time of RFC 3339 as whole seconds since the epoch, rounded down. `None` for any other text.
+#[cfg(feature = "files")]
+#[must_use]
+pub fn from_rfc3339_rounded(text: &str) -> Option<i64> {
+    parse(text).map(OffsetDateTime::unix_timestamp)
+}
+
+#[cfg(feature = "files")]
+fn parse(text: &str) -> Option<OffsetDateTime> {
     // The parser takes any character between date and time.
     let is_separated = matches!(text.as_bytes().get(10), Some(b'T' | b't' | b' '));
-    let time = OffsetDateTime::parse(text, &Rfc3339).ok().filter(|time| is_separated && time.nanosecond() == 0)?;
-    Some(time.unix_timestamp())
+    OffsetDateTime::parse(text, &Rfc3339).ok().filter(|_| is_separated)
 }
 
 /// The time that is left until a deadline in milliseconds since the epoch, as Lambda states it.
@@ -98,7 +109,11 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(from_rfc3339(text), seconds, "{text}");
+            assert!(seconds.is_none() || from_rfc3339_rounded(text) == seconds, "{text}");
         }
+        assert_eq!(from_rfc3339_rounded("2027-01-15T08:00:00.999Z"), Some(1_800_000_000));
+        assert_eq!(from_rfc3339_rounded("1969-12-31T23:59:59.5Z"), Some(-1));
+        assert_eq!(from_rfc3339_rounded("2027-01-15T08:00:00.Z"), None);
     }
 
     #[test]

@@ -178,6 +178,17 @@ fn exposed<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok,
     serializer.serialize_str(secret.expose_secret())
 }
 
+/// The body of `/v1/console`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ConsoleSignIn {
+    /// Opens AWS's console, for anyone who has it, within 15 minutes.
+    #[serde(serialize_with = "exposed")]
+    pub signin_url: SecretString,
+    /// When the session in the console ends (RFC 3339, UTC).
+    pub expiration: Option<String>,
+}
+
 /// The body of `/v1/grants`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offers {
@@ -381,6 +392,14 @@ mod tests {
         let credentials: Credentials = serde_json::from_value(body.clone()).unwrap();
         assert!(!format!("{credentials:?}").contains("canary"));
         assert_eq!(json!(credentials), body);
+    }
+
+    #[test]
+    fn a_sign_in_to_the_console_is_read_as_it_is_written_and_not_debugged() {
+        let body = json!({"SigninUrl": "https://signin.example/canary", "Expiration": "2026-11-22T12:00:00Z"});
+        let sign_in: ConsoleSignIn = serde_json::from_value(body.clone()).unwrap();
+        assert!(!format!("{sign_in:?}").contains("canary"));
+        assert_eq!(json!(sign_in), body);
     }
 
     #[test]

@@ -8,14 +8,16 @@ use clap::Parser as _;
 use self::arguments::{Arguments, Command};
 use self::failure::Failure;
 use self::output::Outcome;
-#[cfg(feature = "person")]
-use self::person::World;
+#[cfg(feature = "outside")]
+use self::outside::world::World;
 
 mod arguments;
 mod failure;
 #[cfg(feature = "files")]
 mod operator;
 mod output;
+#[cfg(feature = "outside")]
+mod outside;
 mod pages;
 #[cfg(feature = "person")]
 mod person;
@@ -43,6 +45,18 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
     match command {
         #[cfg(feature = "operator")]
         Command::Key(command) => command.run(now()).await,
+        #[cfg(feature = "operator")]
+        Command::Block(command) => command.run(now()).await,
+        #[cfg(feature = "operator")]
+        Command::Unblock(command) => command.run().await,
+        #[cfg(feature = "operator")]
+        Command::Revoke(command) => command.run(&World::here(now)).await,
+        #[cfg(feature = "operator")]
+        Command::Names(command) => command.run(now()).await,
+        #[cfg(feature = "operator")]
+        Command::Whois(command) => command.run(now()).await,
+        #[cfg(feature = "operator")]
+        Command::Probe(command) => command.run(&World::here(now)).await,
         #[cfg(feature = "person")]
         Command::Login(command) => command.run(&World::here(now)).await,
         #[cfg(feature = "person")]

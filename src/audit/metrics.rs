@@ -48,7 +48,8 @@ pub(super) fn metrics<'a>(
 ) -> Vec<Embedded<'a>> {
     let measured = &record.measured;
     let seconds = |age: Option<Duration>| age.map(|age| Figure::Whole(age.as_secs()));
-    let issued = measured.wants_credentials.then(|| Figure::Whole(u64::from(*outcome == Outcome::Issued)));
+    let is_issued = matches!(outcome, Outcome::Issued | Outcome::SignedIn);
+    let issued = measured.wants_credentials.then(|| Figure::Whole(u64::from(is_issued)));
     let packed = measured.packed_policy_size.and_then(|size| u64::try_from(size).ok()).map(Figure::Whole);
     let plain = [
         ("Issued", "Count", issued),

@@ -1,7 +1,8 @@
 //! What will the people who look after the account be able to see?
 //!
 //! JSON lines on standard output, which Lambda hands to CloudWatch: `issuing` just before STS is asked, so that no
-//! credentials exist without a line, and `outcome` for every request, joined by the request id. Beside them metrics
+//! credentials exist without a line; `console` just before credentials are traded for a sign-in to AWS's console; and
+//! `outcome` for every request, joined by the request id. Beside them metrics
 //! in the embedded metric format. No field can hold a token, a key or a secret: there is none of those types.
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
@@ -45,8 +46,20 @@ impl Audit {
     /// # Errors
     /// The line could not be written: then STS must not be asked.
     pub fn issuing(&self, record: &Record, now: SystemTime) -> io::Result<()> {
+        self.before("issuing", record, now)
+    }
+
+    /// Records that credentials are about to be traded for a sign-in to AWS's console.
+    ///
+    /// # Errors
+    /// The line could not be written: then they must not be traded.
+    pub fn console(&self, record: &Record, now: SystemTime) -> io::Result<()> {
+        self.before("console", record, now)
+    }
+
+    fn before(&self, event: &'static str, record: &Record, now: SystemTime) -> io::Result<()> {
         let mut lines = Lines::new();
-        lines.add(&Line { event: "issuing", time: rfc3339_millis(now), record, outcome: None })?;
+        lines.add(&Line { event, time: rfc3339_millis(now), record, outcome: None })?;
         self.write(&lines)
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use hallpass::audit::Audit;
 use hallpass::broker::Broker;
 use hallpass::config::Config;
-use hallpass::credentials::BrokerKeys;
+use hallpass::credentials::{BrokerKeys, SignInHost};
 use hallpass::grants::Store;
 use hallpass::http::{About, Function};
 use hallpass::identity::Identity;
@@ -35,8 +35,9 @@ async fn run(config: Config, sdk: SdkConfig, https: Https) -> Result<(), Error> 
     let identity = Identity::new(config.issuers, &https);
     let store = Store::new(&sdk, config.table, config.state);
     let keys = BrokerKeys::new(&sdk, config.broker_key);
+    let sign_in_host = config.console.map(|console| SignInHost::new(&https, console));
     let audit = Audit::new(config.metrics_namespace, io::stdout());
-    let broker = Arc::new(Broker::new(identity, store, keys, audit));
+    let broker = Arc::new(Broker::new(identity, store, keys, sign_in_host, audit));
     broker.prepare(PREPARE_LIMIT, now()).await;
 
     let function = Function::new(broker, config.allowed_origins, about);

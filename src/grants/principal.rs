@@ -9,7 +9,7 @@ const EVERYONE: &str = "everyone";
 
 /// Whom a grant is for: `ID/user/SUBJECT`, `ID/group/GROUP` or `ID/everyone`, and never a subject without its issuer.
 /// No two of them can be written alike, since an issuer id holds no `/`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Principal(String);
 
 /// Who a principal is among those whom its issuer knows.

@@ -84,6 +84,7 @@ fn row<'a>(error: &RequestError, itself: &'a str) -> (Code, Cow<'a, str>) {
             StsError::Upstream(error) => upstream(error),
             StsError::Incomplete => (Code::Internal, INTERNAL.into()),
         },
+        RequestError::SignIn(_) => (Code::TemporarilyUnavailable, UNAVAILABLE.into()),
         RequestError::TooSlow => (Code::TemporarilyUnavailable, UNAVAILABLE.into()),
         RequestError::Unaudited => (Code::Internal, INTERNAL.into()),
         RequestError::Panicked => (Code::Internal, INTERNAL.into()),

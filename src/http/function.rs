@@ -16,14 +16,17 @@ use super::bearer_token::bearer_token;
 use super::cors::Cors;
 use super::error_response::{ErrorResponse, requires};
 use super::event::{header_problem, is_request_id, repeats_header};
+use super::portal::{File, PAGE};
 use super::raw_parameters::raw_parameters;
 use super::route::Route;
 use crate::audit::{Outcome, Record, capped};
-use crate::broker::{Ask, Broker, Granted, RequestError};
+use crate::broker::{Ask, Broker, Granted, RequestError, SignedIn};
 use crate::grants::Offer;
 use crate::net::public_url::PublicUrl;
 use crate::time::rfc3339;
 use crate::wire;
+
+const NO_DOMAIN: &str = "the event does not name the domain that was asked";
 
 /// The function: answers every event, whatever it holds.
 #[derive(Debug, Clone)]
@@ -48,7 +51,10 @@ enum Reply {
     Health { body: bool },
     Metadata { body: Option<String> },
     Credentials(Granted),
+    SignedIn(SignedIn),
     Grants(Vec<Offer>),
+    File { file: File, origins: Vec<String>, is_held: bool, body: bool },
+    Redirect(HeaderValue),
     Error(ErrorResponse),
 }
 
@@ -101,15 +107,16 @@ impl Function {
             return Reply::Error(ErrorResponse::malformed(problem));
         }
         let public_path = asked.resource.as_ref().map_or("", PublicUrl::path);
-        let Some((route, grant)) = Route::of(&event, public_path) else {
-            return Reply::Error(ErrorResponse::not_found());
+        let found = Route::of(&event, public_path).filter(|(route, named)| self.serves(*route, *named));
+        let Some((route, named)) = found else {
+            return self.redirect(&event).unwrap_or_else(|| Reply::Error(ErrorResponse::not_found()));
         };
         if !route.allows(method) {
             return Reply::Error(ErrorResponse::method_not_allowed(route.allow()));
         }
         let ask = Ask {
             token: bearer_token(&event.headers),
-            parameters: raw_parameters(&event, grant),
+            parameters: raw_parameters(&event, named),
             source_ip: context.http.source_ip.as_deref().and_then(|address| address.parse().ok()),
         };
         match (route, method) {
@@ -118,12 +125,26 @@ impl Function {
             (Route::Metadata, method) => match &asked.resource {
                 Some(_) if method == Method::HEAD => Reply::Metadata { body: None },
                 Some(resource) => Reply::Metadata { body: json(&self.about.metadata(resource)) },
-                None => Reply::Error(ErrorResponse::malformed("the event does not name the domain that was asked")),
+                None => Reply::Error(ErrorResponse::malformed(NO_DOMAIN)),
+            },
+            (Route::Portal, _) => self.file(PAGE, &event, now).await,
+            (Route::PortalFile, _) => match named.and_then(File::named) {
+                Some(file) => self.file(file, &event, now).await,
+                None => Reply::Error(ErrorResponse::not_found()),
             },
             (Route::Credentials | Route::CredentialsOfGrant, _) => {
                 let decided = self.broker.credentials(ask, record, now).await;
                 decided.map_or_else(|error| Reply::Error(ErrorResponse::of(&error)), Reply::Credentials)
             }
+            (Route::Console, _) => match (self.broker.sign_in_host(), &asked.resource) {
+                (Some(host), Some(resource)) => {
+                    let portal = format!("{}/", resource.as_str());
+                    let signed_in = self.broker.console(ask, host, &portal, record, now).await;
+                    signed_in.map_or_else(|error| Reply::Error(ErrorResponse::of(&error)), Reply::SignedIn)
+                }
+                (Some(_), None) => Reply::Error(ErrorResponse::malformed(NO_DOMAIN)),
+                (None, _) => Reply::Error(ErrorResponse::not_found()),
+            },
             (Route::Grants, _) => {
                 let found = self.broker.grants(ask, record, now).await;
                 found.map_or_else(|error| Reply::Error(ErrorResponse::of(&error)), Reply::Grants)
@@ -131,17 +152,49 @@ impl Function {
         }
     }
 
+    /// Whether the function, as it is configured, has what the path names.
+    fn serves(&self, route: Route, named: Option<&str>) -> bool {
+        match route {
+            Route::Portal => self.broker.signs_in_browsers(),
+            Route::PortalFile => self.broker.signs_in_browsers() && named.and_then(File::named).is_some(),
+            Route::Console => self.broker.sign_in_host().is_some(),
+            Route::Credentials | Route::CredentialsOfGrant | Route::Grants | Route::Health | Route::Metadata => true,
+        }
+    }
+
+    async fn file(&self, file: File, event: &ApiGatewayV2httpRequest, now: SystemTime) -> Reply {
+        let is_held = file.is_held(event.headers.get(header::IF_NONE_MATCH));
+        let body = !is_held && event.request_context.http.method != Method::HEAD;
+        Reply::File { file, origins: self.broker.sign_in_origins(now).await, is_held, body }
+    }
+
+    /// Leads to the portal, if only the final slash is missing.
+    fn redirect(&self, event: &ApiGatewayV2httpRequest) -> Option<Reply> {
+        let method = &event.request_context.http.method;
+        let segment = Route::portal_without_slash(event)?;
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        let leads = self.broker.signs_in_browsers() && matches!(*method, Method::GET | Method::HEAD);
+        // Relative to where the browser is, and never to another host or scheme, whatever the segment is.
+        let location = HeaderValue::try_from(format!("./{segment}/")).ok();
+        location.filter(|_| leads && segment.bytes().all(legal)).map(Reply::Redirect)
+    }
+
     fn respond(&self, reply: Reply, outcome: &Outcome, request_id: String, asked: &Asked) -> ApiGatewayV2httpResponse {
         let mut response = ApiGatewayV2httpResponse::default();
         response.status_code = outcome.status().into();
         let headers = &mut response.headers;
-        let described = matches!(reply, Reply::Metadata { .. });
-        let cached = if described { "public, max-age=300" } else { "no-store" };
+        let is_public = matches!(reply, Reply::Metadata { .. } | Reply::File { .. } | Reply::Redirect(_));
+        let cached = if is_public { "public, max-age=300" } else { "no-store" };
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cached));
-        if described || matches!(reply, Reply::Preflight { from_everyone: true }) {
-            Cors::share_with_everyone(headers, !described);
-        } else {
-            self.cors.share(headers, matches!(reply, Reply::Preflight { .. }), asked.origin.as_ref());
+        match &reply {
+            Reply::Metadata { .. } => Cors::share_with_everyone(headers, false),
+            Reply::Preflight { from_everyone: true } => Cors::share_with_everyone(headers, true),
+            // A browser opens the portal by itself. Pages of other origins have nothing to read there.
+            Reply::File { .. } | Reply::Redirect(_) => {}
+            Reply::Preflight { from_everyone: false } => self.cors.share(headers, true, asked.origin.as_ref()),
+            Reply::Health { .. } | Reply::Credentials(_) | Reply::SignedIn(_) | Reply::Grants(_) | Reply::Error(_) => {
+                self.cors.share(headers, false, asked.origin.as_ref());
+            }
         }
         let (media_type, body) = match reply {
             Reply::Preflight { .. } => (None, None),
@@ -151,9 +204,21 @@ impl Function {
                 (Some("application/json"), json(&wire::Health { version: env!("CARGO_PKG_VERSION").to_owned() }))
             }
             Reply::Credentials(granted) => (Some("application/json"), json(&credentials(granted))),
+            Reply::SignedIn(SignedIn { address, expires_at }) => {
+                let sign_in = wire::ConsoleSignIn { signin_url: address, expiration: rfc3339(expires_at) };
+                (Some("application/json"), json(&sign_in))
+            }
             Reply::Grants(offers) => {
                 let grants = offers.into_iter().map(offer).collect();
                 (Some("application/json"), json(&wire::Offers { grants }))
+            }
+            Reply::File { file, origins, is_held, body } => {
+                file.describe(headers, &origins);
+                ((!is_held).then_some(file.media_type), body.then(|| file.text.to_owned()))
+            }
+            Reply::Redirect(location) => {
+                headers.insert(header::LOCATION, location);
+                (None, None)
             }
             Reply::Error(error) => {
                 let (problem, header) = error.answer(request_id, asked.resource.as_ref());
@@ -174,7 +239,11 @@ impl Reply {
             Self::Health { .. } => Outcome::Healthy,
             Self::Metadata { .. } => Outcome::Described,
             Self::Credentials(_) => Outcome::Issued,
+            Self::SignedIn(_) => Outcome::SignedIn,
             Self::Grants(_) => Outcome::Listed,
+            Self::File { is_held: false, .. } => Outcome::Served,
+            Self::File { is_held: true, .. } => Outcome::Unchanged,
+            Self::Redirect(_) => Outcome::Redirected,
             Self::Error(error) => error.outcome(),
         }
     }

@@ -17,6 +17,8 @@ mod event;
 mod function;
 pub mod parameters;
 #[cfg(feature = "lambda")]
+mod portal;
+#[cfg(feature = "lambda")]
 mod raw_parameters;
 #[cfg(feature = "lambda")]
 mod route;

@@ -2,9 +2,14 @@
 //!
 //! The parameters of the query and those of a body are the same two, each at most once and each written one way.
 
+use std::borrow::Cow;
+
 use data_encoding::BASE64;
 use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+use url::Url;
 
+use crate::credentials::console::Console;
 use crate::grants::GrantName;
 use crate::read::json;
 use crate::session::SessionDuration;
@@ -15,6 +20,8 @@ const BAD_GRANT: ParametersError =
     ParametersError::Request("`grant` must be 1 to 64 of a-z, 0-9, `.`, `_` and `-`, a letter or digit first");
 const BAD_DURATION: ParametersError =
     ParametersError::Request("`duration` must be a whole number of seconds, 900 to 129600");
+const BAD_DESTINATION: ParametersError =
+    ParametersError::Request("`destination` must be the https URL of a page of AWS's console, in this partition");
 const NO_BODY: ParametersError = ParametersError::Request("a GET takes no body");
 const UNKNOWN_IN_QUERY: ParametersError = ParametersError::Request("the query has an unknown field");
 
@@ -25,6 +32,15 @@ pub struct Parameters {
     pub grant: Option<GrantName>,
     /// How long the credentials are to last.
     pub duration: Option<SessionDuration>,
+}
+
+/// What a caller asks for who wants to sign in to AWS's console.
+#[derive(Debug, Clone)]
+pub struct ConsoleParameters {
+    /// What the session is for.
+    pub session: Parameters,
+    /// The page to open.
+    pub page: Url,
 }
 
 /// What is wrong with a request's parameters.
@@ -82,6 +98,21 @@ impl RawParameters<'_> {
         }
     }
 
+    /// Reads the parameters of a sign-in to `console`: they are in the JSON body alone.
+    ///
+    /// # Errors
+    /// [`ParametersError`] says what is wrong.
+    pub fn read_console(self, console: &Console) -> Result<ConsoleParameters, ParametersError> {
+        if !self.query.is_empty() {
+            return Err(ParametersError::Request("send the parameters in the body, not in the query"));
+        }
+        let mut members = if self.body.is_empty() { Map::new() } else { members(&self.json_body()?)? };
+        let destination = members.remove("destination");
+        let destination = destination.as_ref().map(|value| value.as_str().ok_or(BAD_DESTINATION)).transpose()?;
+        let page = console.page(destination).ok_or(BAD_DESTINATION)?;
+        Ok(ConsoleParameters { session: Parameters::from_members(members)?, page })
+    }
+
     /// Makes sure that a route without parameters is given none.
     ///
     /// # Errors
@@ -100,20 +131,25 @@ impl RawParameters<'_> {
         if self.body.is_empty() {
             return Parameters::from_query(self.query);
         }
+        if self.takes_body && !self.query.is_empty() {
+            return Err(ParametersError::Request("send either a query or a body, not both"));
+        }
+        Parameters::from_body(&self.json_body()?)
+    }
+
+    /// The body, which is not empty, if it may be one and says that it is JSON.
+    fn json_body(&self) -> Result<Cow<'_, [u8]>, ParametersError> {
         if !self.takes_body {
             return Err(NO_BODY);
-        }
-        if !self.query.is_empty() {
-            return Err(ParametersError::Request("send either a query or a body, not both"));
         }
         // Four characters of base64 are at most three bytes: what is longer is too large without decoding it.
         let decoded = if self.body_is_base64 {
             if self.body.len() / 4 > MAX_BODY_BYTES / 3 + 1 {
                 return Err(ParametersError::TooLarge);
             }
-            &BASE64.decode(self.body.as_bytes()).map_err(|_| ParametersError::Request("the body is not base64"))?
+            BASE64.decode(self.body.as_bytes()).map_err(|_| ParametersError::Request("the body is not base64"))?.into()
         } else {
-            self.body.as_bytes()
+            Cow::from(self.body.as_bytes())
         };
         if decoded.len() > MAX_BODY_BYTES {
             return Err(ParametersError::TooLarge);
@@ -122,8 +158,13 @@ impl RawParameters<'_> {
         if !essence.eq_ignore_ascii_case("application/json") {
             return Err(ParametersError::MediaType);
         }
-        Parameters::from_body(decoded)
+        Ok(decoded)
     }
+}
+
+fn members(body: &[u8]) -> Result<Map<String, Value>, ParametersError> {
+    json::parse_object(body)
+        .map_err(|_| ParametersError::Request("the body is not a JSON object, or has a member twice"))
 }
 
 impl Parameters {
@@ -164,8 +205,10 @@ impl Parameters {
     /// # Errors
     /// [`ParametersError::Request`] says what is wrong.
     pub fn from_body(body: &[u8]) -> Result<Self, ParametersError> {
-        let members = json::parse_object(body)
-            .map_err(|_| ParametersError::Request("the body is not a JSON object, or has a member twice"))?;
+        Self::from_members(members(body)?)
+    }
+
+    fn from_members(members: Map<String, Value>) -> Result<Self, ParametersError> {
         let mut parameters = Self::default();
         for (name, value) in members {
             match name.as_str() {
@@ -208,6 +251,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::credentials::console::Partition;
 
     type Read = Option<(Option<String>, Option<i32>)>;
 
@@ -292,6 +336,54 @@ mod tests {
             assert_eq!(sent.read().map(|_| ()), Err(wrong));
         }
         assert_eq!(RawParameters::default().expect_none(), Ok(()));
+    }
+
+    #[test]
+    fn a_sign_in_to_the_console_is_asked_for_in_the_body_alone() {
+        let console = Console::new(Partition::of_region("eu-central-1").unwrap(), None).unwrap();
+        let post = RawParameters { media_type: "application/json", takes_body: true, ..RawParameters::default() };
+        let read = |body: &str| {
+            let raw = RawParameters { body, media_type: post.media_type, takes_body: true, ..RawParameters::default() };
+            raw.read_console(&console)
+        };
+        let home = "https://console.aws.amazon.com/console/home";
+        let s3 = "https://eu-west-1.console.aws.amazon.com/s3/home?region=eu-west-1#x";
+        for (body, grant, duration, page) in [
+            ("", None, None, home),
+            ("{}", None, None, home),
+            (r#"{"grant":"deploy","duration":900}"#, Some("deploy"), Some(900), home),
+            (&format!(r#"{{"destination":"{s3}","grant":"deploy"}}"#), Some("deploy"), None, s3),
+        ] {
+            let ConsoleParameters { session: Parameters { grant: named, duration: asked }, page: opened } =
+                read(body).unwrap();
+            assert_eq!((named.as_ref().map(GrantName::as_str), asked.map(SessionDuration::as_secs)), (grant, duration));
+            assert_eq!(opened.as_str(), page);
+        }
+        for destination in [
+            "null",
+            "7",
+            "[]",
+            "\"\"",
+            "\"x\"",
+            "\"http://console.aws.amazon.com/\"",
+            "\"https://console.amazonaws.cn/\"",
+            "\"https://evil.example.com/\"",
+            "\"javascript:alert(1)\"",
+        ] {
+            let body = format!(r#"{{"destination":{destination}}}"#);
+            assert_eq!(read(&body).map(drop), Err(BAD_DESTINATION), "{destination}");
+        }
+        for body in
+            ["[]", "{", r#"{"grant":"A"}"#, r#"{"Destination":"x"}"#, r#"{"duration":1}"#, r#"{"service":"s3"}"#]
+        {
+            assert!(matches!(read(body).map(drop), Err(ParametersError::Request(_))), "{body}");
+        }
+        let query = RawParameters { query: "grant=deploy", ..post };
+        assert!(matches!(query.read_console(&console).map(drop), Err(ParametersError::Request(_))));
+        let text = RawParameters { body: "{}", media_type: "text/plain", ..post };
+        assert_eq!(text.read_console(&console).map(drop), Err(ParametersError::MediaType));
+        let long = " ".repeat(16 * 1024 + 1);
+        assert_eq!(read(&long).map(drop), Err(ParametersError::TooLarge));
     }
 
     #[test]

@@ -3,24 +3,23 @@
 //! OpenID Connect Discovery 1.0 §4 names the key set, unless the operator did. Everything is bounded: the provider may
 //! be slow, broken or in other hands.
 
-use std::future::poll_fn;
 use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Request, StatusCode, Uri, header};
+use hyper::client::conn::http1::SendRequest;
+use hyper::{Method, Request, StatusCode, header};
+use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tower_service::Service as _;
 use url::{Origin, Url};
 
 use super::KeySet;
 use super::issuer::{Issuer, KeySource};
 use super::skipped_keys::SkippedKeyLog;
-use crate::net::https::Https;
+use crate::net::https::{Https, Unreachable, request_to};
 use crate::read::json;
 
 /// For discovery and key set together. No request waits this long: the fetch goes on, and serves the next one.
@@ -32,6 +31,8 @@ const TICK: Duration = Duration::from_millis(100);
 const MEDIA_TYPES: &str = "application/json, application/jwk-set+json";
 /// Large providers publish some 10 KiB.
 const MAX_BYTES: usize = 256 * 1024;
+/// The member of a discovery document that says where clients exchange codes for tokens.
+const TOKEN_ENDPOINT: &str = "token_endpoint";
 /// Between the two attempts.
 const BACKOFF: Duration = Duration::from_millis(25);
 
@@ -94,7 +95,7 @@ impl FetchError {
 struct Visit<'a> {
     https: &'a Https,
     /// A connection that has answered, and to where.
-    idle: Option<(Origin, SendRequest<Empty<Bytes>>)>,
+    idle: Option<(Origin, SendRequest<Full<Bytes>>)>,
     /// What keeps the connections going; they end with it.
     connections: JoinSet<()>,
 }
@@ -130,7 +131,7 @@ impl<'a> Visit<'a> {
         }
     }
 
-    async fn connection_to(&mut self, url: &Url) -> Result<SendRequest<Empty<Bytes>>, FetchError> {
+    async fn connection_to(&mut self, url: &Url) -> Result<SendRequest<Full<Bytes>>, FetchError> {
         if let Some((origin, mut connection)) = self.idle.take()
             && origin == url.origin()
             // Not if the provider closes it after each answer.
@@ -138,42 +139,58 @@ impl<'a> Visit<'a> {
         {
             return Ok(connection);
         }
-        let address: Uri = url.as_str().parse().map_err(|_| FetchError::Unreachable)?;
-        let mut connector = self.https.connector();
-        poll_fn(|cx| connector.poll_ready(cx)).await.map_err(|_| FetchError::Unreachable)?;
-        let stream = connector.call(address).await.map_err(|_| FetchError::Unreachable)?;
-        let (sender, connection) = http1::handshake(stream).await.map_err(|_| FetchError::Unreachable)?;
-        self.connections.spawn(async {
-            // An error here is the request's, too.
-            let _ = connection.await;
-        });
+        let (sender, connection) = self.https.connect(url).await.map_err(|Unreachable| FetchError::Unreachable)?;
+        self.connections.spawn(connection);
         Ok(sender)
     }
 }
 
-fn request(url: &Url) -> Result<Request<Empty<Bytes>>, FetchError> {
-    let host = url.host_str().unwrap_or_default();
-    let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-    let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    Request::get(target)
-        .header(header::HOST, host)
-        .header(header::ACCEPT, MEDIA_TYPES)
-        .header(header::USER_AGENT, concat!("hallpass/", env!("CARGO_PKG_VERSION")))
-        .body(Empty::new())
-        .map_err(|_| FetchError::Unreachable)
+fn request(url: &Url) -> Result<Request<Full<Bytes>>, FetchError> {
+    let request = request_to(Method::GET, url).header(header::ACCEPT, MEDIA_TYPES).body(Full::default());
+    request.map_err(|_| FetchError::Unreachable)
 }
 
-/// Fetches the keys that `issuer` publishes now, and logs why they could not be fetched, or not all be used.
-pub(super) async fn fetch_keys(https: &Https, issuer: &Issuer, logged: &SkippedKeyLog) -> Result<KeySet, FetchError> {
-    let (fetching, limit) = (pin!(fetch_whole(https, issuer, logged)), pin!(running_for(TIME_LIMIT)));
-    let keys = match select(fetching, limit).await {
-        Either::Left((keys, _)) => keys,
-        Either::Right(_) => Err(FetchError::TooSlow),
-    };
-    if let Err(error) = &keys {
+/// What an issuer publishes.
+#[derive(Debug)]
+pub(super) struct Published {
+    pub(super) keys: KeySet,
+    /// Where clients exchange codes for tokens, if a discovery document was read and names a place that we may name.
+    pub(super) token_endpoint: Option<Url>,
+}
+
+/// Fetches what `issuer` publishes now, and logs why it could not be fetched, or not all of its keys be used.
+pub(super) async fn fetch_published(
+    https: &Https,
+    issuer: &Issuer,
+    logged: &SkippedKeyLog,
+) -> Result<Published, FetchError> {
+    let published = in_time(fetch_whole(https, issuer, logged)).await;
+    if let Err(error) = &published {
         tracing::warn!(issuer.id = %issuer.id(), %error, "the keys of the issuer cannot be fetched");
     }
-    keys
+    published
+}
+
+/// Fetches where clients exchange codes for tokens at an issuer of which the operator named the keys alone.
+pub(super) async fn fetch_token_endpoint(https: &Https, issuer: &Issuer) -> Result<Option<Url>, FetchError> {
+    let fetching = async {
+        let address = issuer.own_discovery().ok_or(FetchError::DiscoveryMalformed)?;
+        let document = Visit::new(https).fetch(&address).await?;
+        Ok(Discovered::read(&document, issuer)?.address(TOKEN_ENDPOINT))
+    };
+    let endpoint = in_time(fetching).await;
+    if let Err(error) = &endpoint {
+        tracing::warn!(issuer.id = %issuer.id(), %error, "the discovery document of the issuer cannot be fetched");
+    }
+    endpoint
+}
+
+/// Fetches for at most [`TIME_LIMIT`].
+async fn in_time<T>(fetching: impl Future<Output = Result<T, FetchError>>) -> Result<T, FetchError> {
+    match select(pin!(fetching), pin!(running_for(TIME_LIMIT))).await {
+        Either::Left((fetched, _)) => fetched,
+        Either::Right(_) => Err(FetchError::TooSlow),
+    }
 }
 
 /// Pends for so much time in which the function runs. A freeze, however long, counts as one tick at most: an answer
@@ -186,33 +203,49 @@ async fn running_for(limit: Duration) {
     }
 }
 
-async fn fetch_whole(https: &Https, issuer: &Issuer, logged: &SkippedKeyLog) -> Result<KeySet, FetchError> {
+async fn fetch_whole(https: &Https, issuer: &Issuer, logged: &SkippedKeyLog) -> Result<Published, FetchError> {
     let mut visit = Visit::new(https);
-    let document = match issuer.source() {
-        KeySource::KeySet(address) => visit.fetch(address).await?,
+    let (document, token_endpoint) = match issuer.source() {
+        KeySource::KeySet(address) => (visit.fetch(address).await?, None),
         KeySource::Discovery(address) => {
-            let document = visit.fetch(address).await?;
-            visit.fetch(&key_set_address(&document, issuer)?).await?
+            let discovered = Discovered::read(&visit.fetch(address).await?, issuer)?;
+            let address = discovered.address("jwks_uri").ok_or(FetchError::NoKeySetAddress)?;
+            (visit.fetch(&address).await?, discovered.address(TOKEN_ENDPOINT))
         }
     };
     let (keys, skipped) = KeySet::read(&document)?;
     logged.log(issuer.id(), skipped);
-    keys.or_unusable()
+    Ok(Published { keys: keys.or_unusable()?, token_endpoint })
 }
 
-/// Reads a discovery document. Its `issuer` has to be exactly ours (Discovery §4.3): otherwise the server that answers
-/// here could lend another issuer's keys to this one.
+/// The address of the key set in a discovery document.
 ///
 /// # Errors
 /// [`FetchError`] if the document names no key set of this issuer.
 pub fn key_set_address(document: &[u8], issuer: &Issuer) -> Result<Url, FetchError> {
-    let document = json::parse_fetched_object(document).map_err(|_| FetchError::DiscoveryMalformed)?;
-    let text = |name: &str| document.get(name).and_then(serde_json::Value::as_str);
-    if text("issuer") != Some(issuer.url()) {
-        return Err(FetchError::OtherIssuer);
+    Discovered::read(document, issuer)?.address("jwks_uri").ok_or(FetchError::NoKeySetAddress)
+}
+
+/// The discovery document of an issuer.
+// INVARIANT: its `issuer` is exactly ours (Discovery §4.3). Otherwise the server that answers here could lend another
+// issuer's keys to this one.
+struct Discovered<'a> {
+    members: Map<String, Value>,
+    issuer: &'a Issuer,
+}
+
+impl<'a> Discovered<'a> {
+    fn read(document: &[u8], issuer: &'a Issuer) -> Result<Self, FetchError> {
+        let members = json::parse_fetched_object(document).map_err(|_| FetchError::DiscoveryMalformed)?;
+        let named = members.get("issuer").and_then(Value::as_str);
+        if named == Some(issuer.url()) { Ok(Self { members, issuer }) } else { Err(FetchError::OtherIssuer) }
     }
-    let address = text("jwks_uri").and_then(|address| Url::parse(address).ok());
-    address.filter(|url| issuer.may_be_led_to(url)).ok_or(FetchError::NoKeySetAddress)
+
+    /// An address that it names, if that is one to which we may be led.
+    fn address(&self, member: &str) -> Option<Url> {
+        let address = self.members.get(member).and_then(Value::as_str).and_then(|address| Url::parse(address).ok());
+        address.filter(|url| self.issuer.may_be_led_to(url))
+    }
 }
 
 #[cfg(test)]
@@ -229,7 +262,7 @@ mod tests {
     async fn fetch(provider: &Provider) -> Result<(), FetchError> {
         let text = json!([{"id": "corp", "issuer": provider.issuer(), "audiences": ["hallpass"]}]).to_string();
         let issuer = parse_issuers(&text, &mut Problems::default()).remove(0);
-        fetch_keys(&Https::in_tests(), &issuer, &SkippedKeyLog::default()).await.map(drop)
+        fetch_published(&Https::in_tests(), &issuer, &SkippedKeyLog::default()).await.map(drop)
     }
 
     fn reply(body: &str) -> Reply {

@@ -135,6 +135,27 @@ impl Issuer {
         }
     }
 
+    /// Where its discovery document is, also if its keys are somewhere else; `None` if its name is not a URL that may be
+    /// fetched, which is legal then.
+    pub(super) fn own_discovery(&self) -> Option<Url> {
+        if let KeySource::Discovery(url) = &self.source {
+            return Some(url.clone());
+        }
+        let url = Url::parse(&self.url).ok().filter(|url| url.query().is_none() && url.fragment().is_none())?;
+        let stem = self.url.strip_suffix('/').unwrap_or(&self.url);
+        let discovery = Url::parse(&format!("{stem}/.well-known/openid-configuration")).ok()?;
+        may_fetch(&url, self.insecure_http).then_some(discovery)
+    }
+
+    /// Where its keys are, if the operator said so.
+    #[must_use]
+    pub const fn key_set(&self) -> Option<&Url> {
+        match &self.source {
+            KeySource::Discovery(_) => None,
+            KeySource::KeySet(url) => Some(url),
+        }
+    }
+
     /// The operator's short name.
     #[must_use]
     pub const fn id(&self) -> &IssuerId {
@@ -237,7 +258,8 @@ impl Issuer {
         self.max_token_lifetime
     }
 
-    pub(super) const fn name_rule(&self) -> Option<&NameRule> {
+    #[must_use]
+    pub const fn name_rule(&self) -> Option<&NameRule> {
         self.name_rule.as_ref()
     }
 

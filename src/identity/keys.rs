@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::timeout;
+use url::Url;
 
-use super::discovery::{self, FetchError};
+use super::discovery::{self, FetchError, Published};
 use super::skipped_keys::SkippedKeyLog;
 use super::{Algorithm, IdentityError, Issuer, KeySet};
 use crate::net::cache::{Cache, Held};
@@ -36,8 +37,14 @@ pub(super) const HELD_FOR: Duration = Duration::from_hours(4);
 /// The keys to verify a token with.
 #[derive(Debug)]
 pub(super) struct Found {
-    pub(super) set: Arc<KeySet>,
+    published: Arc<Published>,
     pub(super) age: Duration,
+}
+
+impl Found {
+    pub(super) fn set(&self) -> &KeySet {
+        &self.published.keys
+    }
 }
 
 /// One issuer's keys.
@@ -45,14 +52,17 @@ pub(super) struct Found {
 pub struct Keys {
     issuer: Arc<Issuer>,
     https: Https,
-    sets: Cache<KeySet, FetchError>,
+    published: Cache<Published, FetchError>,
     logged: Arc<SkippedKeyLog>,
+    /// Only for an issuer of which the operator named the keys: `published` has those of all others.
+    token_endpoint: Cache<Option<Url>, FetchError>,
 }
 
 impl Keys {
     pub(super) fn new(issuer: Issuer, https: Https) -> Self {
-        let sets = Cache::new(FetchError::Lost, LONGEST_FLIGHT);
-        Self { issuer: Arc::new(issuer), https, sets, logged: Arc::default() }
+        let published = Cache::new(FetchError::Lost, LONGEST_FLIGHT);
+        let token_endpoint = Cache::new(FetchError::Lost, LONGEST_FLIGHT);
+        Self { issuer: Arc::new(issuer), https, published, logged: Arc::default(), token_endpoint }
     }
 
     pub(super) fn issuer(&self) -> &Issuer {
@@ -63,7 +73,7 @@ impl Keys {
     /// the start is met like any other.
     pub(super) async fn prepare(&self, now: SystemTime) {
         // A failure is logged where it happens, and the first request tries again.
-        let _ = self.sets.fetch(now, self.fetching()).await;
+        let _ = self.published.fetch(now, self.fetching()).await;
     }
 
     /// The keys for a token with this `kid` and `alg`. A request waits for [`WAIT`] at most, and what it waited for
@@ -76,42 +86,63 @@ impl Keys {
     ) -> Result<Found, IdentityError> {
         let held = self.held(now);
         let interval = if held.is_some() { REFETCH_EVERY } else { RETRY_EVERY };
-        if let Some(Held { value: set, age }) = held
-            && set.has(id, algorithm)
+        if let Some(Held { value: published, age }) = held
+            && published.keys.has(id, algorithm)
         {
             if age > MAX_AGE {
-                self.sets.refresh_at_most_every(REFETCH_EVERY, now, self.fetching());
+                self.published.refresh_at_most_every(REFETCH_EVERY, now, self.fetching());
             }
-            return Ok(Found { set, age });
+            return Ok(Found { published, age });
         }
-        let is_late = match self.sets.fetch_at_most_every(interval, now, self.fetching()) {
+        let is_late = match self.published.fetch_at_most_every(interval, now, self.fetching()) {
             Some(flight) => timeout(WAIT, flight).await.is_err(),
             None => false,
         };
         // Not what the fetch brought, but what is held by now: one that was frozen with the function may have ended
         // while this one was waited for.
         match self.held(now) {
-            Some(Held { value: set, age }) => Ok(Found { set, age }),
+            Some(Held { value: published, age }) => Ok(Found { published, age }),
             None if is_late => Err(IdentityError::ProviderUnavailable { retry_after: WAIT }),
             None => {
-                let waited = self.sets.asked_ago(now).unwrap_or_default();
+                let waited = self.published.asked_ago(now).unwrap_or_default();
                 Err(IdentityError::ProviderUnavailable { retry_after: RETRY_EVERY.saturating_sub(waited) })
             }
         }
     }
 
+    /// Where clients exchange codes for tokens, in a document of any age; `None` if that is not known within [`WAIT`].
+    pub(super) async fn token_endpoint(&self, now: SystemTime) -> Option<Url> {
+        if self.issuer.discovery().is_some() {
+            if self.published.held(now).is_none()
+                && let Some(flight) = self.published.fetch_at_most_every(RETRY_EVERY, now, self.fetching())
+            {
+                // What it brought is held. Its failure was logged where it happened.
+                let _ = timeout(WAIT, flight).await;
+            }
+            return self.published.held(now)?.value.token_endpoint.clone();
+        }
+        if self.token_endpoint.held(now).is_none() {
+            let (https, issuer) = (self.https.clone(), Arc::clone(&self.issuer));
+            let fetching = async move { discovery::fetch_token_endpoint(&https, &issuer).await };
+            if let Some(flight) = self.token_endpoint.fetch_at_most_every(RETRY_EVERY, now, fetching) {
+                let _ = timeout(WAIT, flight).await;
+            }
+        }
+        self.token_endpoint.held(now)?.value.as_ref().clone()
+    }
+
     /// Waits for the refresh in the background to end, if there is one.
     pub(super) async fn refreshed(&self, now: SystemTime) {
-        self.sets.refreshed(now).await;
+        self.published.refreshed(now).await;
     }
 
-    fn held(&self, now: SystemTime) -> Option<Held<KeySet>> {
-        self.sets.held(now).filter(|held| held.age <= HELD_FOR)
+    fn held(&self, now: SystemTime) -> Option<Held<Published>> {
+        self.published.held(now).filter(|held| held.age <= HELD_FOR)
     }
 
-    fn fetching(&self) -> impl Future<Output = Result<KeySet, FetchError>> + Send + 'static {
+    fn fetching(&self) -> impl Future<Output = Result<Published, FetchError>> + Send + 'static {
         let (https, issuer, logged) = (self.https.clone(), Arc::clone(&self.issuer), Arc::clone(&self.logged));
-        async move { discovery::fetch_keys(&https, &issuer, &logged).await }
+        async move { discovery::fetch_published(&https, &issuer, &logged).await }
     }
 }
 
@@ -149,7 +180,7 @@ mod tests {
     async fn knows(keys: &Keys, id: &str, now: SystemTime) -> Result<bool, IdentityError> {
         let found = keys.for_header(Some(id), Algorithm::ES256, now).await?;
         keys.refreshed(now).await;
-        Ok(found.set.has(Some(id), Algorithm::ES256))
+        Ok(found.set().has(Some(id), Algorithm::ES256))
     }
 
     /// How often discovery was asked for, with which every fetch begins.

@@ -22,6 +22,9 @@ mod token_error;
 
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::join_all;
+use url::Url;
+
 pub(crate) use self::claims::is_name;
 pub use self::claims::{Caller, MAX_GROUPS, SingleUse};
 pub use self::discovery::{FetchError, key_set_address};
@@ -34,6 +37,7 @@ pub use self::suppose::{put_claim, suppose};
 pub use self::token::{CheckedHeader, UnverifiedToken, verify};
 pub use self::token_error::{Disclosure, TokenError};
 use crate::net::https::Https;
+use crate::net::url::origin;
 
 /// Why nobody could be identified.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,7 +87,7 @@ impl Identity {
 
     /// Fetches every issuer's keys, so that the first request finds them. What fails is fetched by the request.
     pub async fn prepare(&self, now: SystemTime) {
-        futures_util::future::join_all(self.keys.iter().map(|keys| keys.prepare(now))).await;
+        join_all(self.keys.iter().map(|keys| keys.prepare(now))).await;
     }
 
     /// Finds out who sent `token`. The issuer is picked from the configured list before any network access, and
@@ -96,8 +100,36 @@ impl Identity {
         let keys = self.keys.iter().find(|keys| keys.issuer().url() == named).ok_or(TokenError::IssuerUnknown)?;
         let checked = token.check_header(keys.issuer())?;
         let found = keys.for_header(checked.key_id(), checked.algorithm(), now).await?;
-        let caller = verify(checked, &found.set, now)?;
+        let caller = verify(checked, found.set(), now)?;
         Ok(Identified { caller, key_age: found.age })
+    }
+
+    /// Whether web pages can sign people in, at any issuer.
+    #[must_use]
+    pub fn signs_in_browsers(&self) -> bool {
+        self.keys.iter().any(|keys| keys.issuer().browser().is_some())
+    }
+
+    /// The origins that a page needs to sign people in: of each issuer with a client for web pages, and of its token
+    /// endpoint if that is elsewhere. An origin that is not known, or not fit for a header, is left out.
+    pub async fn sign_in_origins(&self, now: SystemTime) -> Vec<String> {
+        let keys = self.keys.iter().filter(|keys| keys.issuer().browser().is_some());
+        let endpoints = join_all(keys.map(async |keys| (keys.issuer(), keys.token_endpoint(now).await))).await;
+        let mut origins = Vec::new();
+        for (issuer, endpoint) in endpoints {
+            let issuer_origin = Url::parse(issuer.url()).ok().and_then(|url| origin(&url));
+            let token_origin = endpoint.as_ref().and_then(origin);
+            if issuer_origin.is_none() || token_origin.is_none() {
+                let at = if issuer_origin.is_none() { "issuer" } else { "token endpoint" };
+                tracing::warn!(issuer.id = %issuer.id(), at, "the portal may not connect there: its origin is not known");
+            }
+            for origin in issuer_origin.into_iter().chain(token_origin) {
+                if !origins.contains(&origin) {
+                    origins.push(origin);
+                }
+            }
+        }
+        origins
     }
 
     /// Waits for the refresh of one issuer's keys in the background, if there is one. Another issuer's is not waited for:

@@ -5,15 +5,23 @@
 
 use std::fmt;
 use std::fs;
+use std::future::poll_fn;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::http::request::Builder;
+use hyper::{Method, Request, Uri, header};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
+use tower_service::Service as _;
+use url::Url;
 
 use crate::read::problems::{Problem, Problems};
 use crate::read::rule::Rule;
@@ -68,11 +76,46 @@ impl Https {
         self.0.clone()
     }
 
+    /// Opens a connection of its own to the server of `url`, outside of every pool. It lasts as long as what is returned
+    /// second runs. All requests have one kind of body, also those without any: another kind would be another copy of hyper
+    /// in the function.
+    pub(crate) async fn connect(
+        &self,
+        url: &Url,
+    ) -> Result<(SendRequest<Full<Bytes>>, impl Future<Output = ()> + Send + 'static), Unreachable> {
+        let address: Uri = url.as_str().parse().map_err(|_| Unreachable)?;
+        let mut connector = self.connector();
+        poll_fn(|cx| connector.poll_ready(cx)).await.map_err(|_| Unreachable)?;
+        let stream = connector.call(address).await.map_err(|_| Unreachable)?;
+        let (sender, connection) = http1::handshake(stream).await.map_err(|_| Unreachable)?;
+        let running = async {
+            // An error here is the request's, too.
+            let _ = connection.await;
+        };
+        Ok((sender, running))
+    }
+
     /// Trusts the one authority that the tests have, and talks plain HTTP to their servers.
     #[cfg(test)]
     pub(crate) fn in_tests() -> Self {
         Self::from_lookup(|name| (name == FILE).then(|| hallpass_testing::CERTIFICATES.to_owned())).unwrap()
     }
+}
+
+/// A server could not be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unreachable;
+
+/// A request to `url` for a connection of its own: the target and the header `Host` that go with the URL.
+pub(crate) fn request_to(method: Method, url: &Url) -> Builder {
+    let host = url.host_str().unwrap_or_default();
+    let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
+    Request::builder()
+        .method(method)
+        .uri(target)
+        .header(header::HOST, host)
+        .header(header::USER_AGENT, concat!("hallpass/", env!("CARGO_PKG_VERSION")))
 }
 
 /// How TLS is spoken, with the certificate authorities of [`Https::from_lookup`].

@@ -6,6 +6,9 @@ use url::{Host, Url};
 
 use crate::read::problems::quoted;
 
+/// A name in the DNS has 253 characters at most (RFC 1035 §2.3.4), and a port six with its colon.
+const MAX_HOST_BYTES: usize = 259;
+
 /// Whether nobody on the way can read what is sent to `url`: https, or plain http that stays on this machine.
 #[must_use]
 pub fn is_private(url: &Url) -> bool {
@@ -25,6 +28,17 @@ pub fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv6(address)) => Ipv6Addr::is_loopback(&address),
         None => false,
     }
+}
+
+/// The origin of an http or https URL, if it can stand in a header that separates values with commas, semicolons, spaces
+/// and quotes, and gives a meaning to `*`. Hosts may hold most of these.
+#[must_use]
+pub fn origin(url: &Url) -> Option<String> {
+    let origin = url.origin().ascii_serialization();
+    let (_, host) = origin.split_once("://")?;
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._:[]".contains(&byte);
+    let is_host = host.len() <= MAX_HOST_BYTES && host.bytes().all(legal);
+    (is_host && matches!(url.scheme(), "https" | "http")).then_some(origin)
 }
 
 /// A URL as a message quotes it. It leaves out what is before an `@` and after a `?` or `#`, because people put passwords
@@ -74,6 +88,38 @@ mod tests {
             "mailto:carol@localhost",
         ] {
             assert!(!is_private(&Url::parse(url).unwrap()), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_origin_can_stand_in_a_header_or_there_is_none() {
+        for (url, origin_of) in [
+            ("https://login.example.com", "https://login.example.com"),
+            ("https://login.example.com/", "https://login.example.com"),
+            ("https://LOGIN.example.com:443/a?b#c", "https://login.example.com"),
+            ("https://user:secret@login.example.com:8443/", "https://login.example.com:8443"),
+            ("https://b\u{fc}cher.example", "https://xn--bcher-kva.example"),
+            ("http://127.0.0.1:4700/oidc", "http://127.0.0.1:4700"),
+            ("http://[::1]:4700/", "http://[::1]:4700"),
+        ] {
+            assert_eq!(origin(&Url::parse(url).unwrap()).as_deref(), Some(origin_of), "{url}");
+        }
+        let long = format!("https://{}", "a".repeat(260));
+        for url in [
+            "https://*.example.com",
+            "https://a;script-src",
+            "https://a,b.example",
+            "https://a'unsafe-inline'",
+            "https://a\"b",
+            "https://a$b",
+            "ftp://login.example.com",
+            "blob:https://login.example.com/x",
+            "data:text/plain,x",
+            "app://localhost",
+            "file:///etc/passwd",
+            long.as_str(),
+        ] {
+            assert_eq!(Url::parse(url).ok().and_then(|url| origin(&url)), None, "{url}");
         }
     }
 

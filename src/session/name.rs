@@ -16,7 +16,7 @@ const DIGEST_CHARS: usize = 12;
 /// A resource policy that names `federated-user/NAME` is not limited by the session policy, so no two callers may
 /// ever share a name: not by truncation, by dropped characters, by case, nor by a subject chosen to look like
 /// another's.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FederatedName(String);
 
 /// Why a claim is no federated name. Holds nothing of its value.
@@ -40,15 +40,13 @@ impl FederatedName {
     /// STS's limit.
     pub(crate) const MAX_CHARS: usize = 32;
 
-    /// The caller's name: the claim that the issuer's `name_claim` says, as it stands; else what is legal of the
-    /// subject, at most 19 characters; `-`; and 12 of lower-case base32 (RFC 4648 §6) of SHA-256 over issuer id and
-    /// subject, each after its length in bytes as a big-endian u32.
+    /// The caller's name: the claim that the issuer's `name_claim` says, as it stands; else [`Self::of_subject`].
     ///
     /// # Errors
     /// [`NameError`] where the claim is no name.
     pub fn of(caller: &Caller) -> Result<Self, NameError> {
         match caller.name_rule() {
-            None => Ok(Self::hashed(caller.issuer().as_str(), caller.subject())),
+            None => Ok(Self::of_subject(caller.issuer().as_str(), caller.subject())),
             Some(rule) if rule.claim == "/email" && caller.claim("/email_verified") != Some(&Value::Bool(true)) => {
                 Err(NameError::Unverified)
             }
@@ -58,13 +56,23 @@ impl FederatedName {
 
     fn claimed(text: Option<&str>, claim: &str) -> Result<Self, NameError> {
         let text = text.ok_or_else(|| NameError::Missing(claim.to_owned()))?;
-        if !((2..=Self::MAX_CHARS).contains(&text.len()) && text.chars().all(is_legal)) {
-            return Err(NameError::Unfit(claim.to_owned()));
-        }
-        if has_hashed_shape(text) {
-            return Err(NameError::Hashed(claim.to_owned()));
-        }
-        Ok(Self(text.to_owned()))
+        let name = Self::parse(text).ok_or_else(|| NameError::Unfit(claim.to_owned()))?;
+        if name.has_hashed_shape() { Err(NameError::Hashed(claim.to_owned())) } else { Ok(name) }
+    }
+
+    /// Takes any name that STS takes, whoever's it is.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = (2..=Self::MAX_CHARS).contains(&text.len()) && text.chars().all(is_legal);
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// `.*-[a-z2-7]{12}`, in either case: no claim may be mistaken for a name that is made from a subject.
+    #[must_use]
+    pub fn has_hashed_shape(&self) -> bool {
+        let digit = |c: char| c.is_ascii_alphabetic() || ('2'..='7').contains(&c);
+        let parts = self.0.rsplit_once('-');
+        parts.is_some_and(|(_, digest)| digest.len() == DIGEST_CHARS && digest.chars().all(digit))
     }
 
     /// The name as its owner is recorded: AWS compares some names without their case.
@@ -73,7 +81,11 @@ impl FederatedName {
         self.0.to_ascii_lowercase()
     }
 
-    fn hashed(issuer: &str, subject: &str) -> Self {
+    /// The name of a caller whose issuer has no `name_claim`: what is legal of the subject, at most 19 characters; `-`;
+    /// and 12 of lower-case base32 (RFC 4648 §6) of SHA-256 over issuer id and subject, each after its length in bytes as
+    /// a big-endian u32. Nobody else's is equal to it.
+    #[must_use]
+    pub fn of_subject(issuer: &str, subject: &str) -> Self {
         let mut digest = Sha256::new();
         for part in [issuer, subject] {
             // Bounded to 32 and 255 bytes where they were parsed.
@@ -95,12 +107,6 @@ fn is_legal(c: char) -> bool {
     c.is_ascii_alphanumeric() || "_=,.@+-".contains(c)
 }
 
-/// `.*-[a-z2-7]{12}`, in either case: no claim may be mistaken for a name that is made from a subject.
-fn has_hashed_shape(text: &str) -> bool {
-    let digit = |c: char| c.is_ascii_alphabetic() || ('2'..='7').contains(&c);
-    text.rsplit_once('-').is_some_and(|(_, digest)| digest.len() == DIGEST_CHARS && digest.chars().all(digit))
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -110,7 +116,7 @@ mod tests {
     use super::*;
 
     fn name(issuer: &str, subject: &str) -> String {
-        FederatedName::hashed(issuer, subject).0
+        FederatedName::of_subject(issuer, subject).0
     }
 
     fn is_legal(name: &str) -> bool {

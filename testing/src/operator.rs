@@ -14,6 +14,8 @@ use super::aws::account::{Account, State};
 use super::aws::cloudformation::STACK;
 use super::aws::dynamodb::{DynamoDb, GRANTS, STATE};
 use super::aws::iam::BROKER_USER;
+use super::aws::logs::{self, AUDIT_LOG};
+use super::aws::policy::BOUNDARY;
 use super::aws::secretsmanager::{self, SECRET_ARN};
 use super::aws::{dynamodb, query};
 use super::clock;
@@ -87,8 +89,11 @@ impl Deployed {
 
     /// Refuses an operation from now on, with this code.
     pub fn refuse(&self, operation: &str, code: &str) {
-        let is_json = operation.contains("Secret");
-        let reply = if is_json { secretsmanager::error(400, code) } else { query::error(403, code) };
+        let reply = match operation {
+            "FilterLogEvents" => logs::error(400, code),
+            _ if operation.contains("Secret") => secretsmanager::error(400, code),
+            _ => query::error(403, code),
+        };
         self.account.server.heal();
         self.account.server.fail_operation(operation, 100, &Fault::Answers(reply));
     }
@@ -158,7 +163,7 @@ impl Run {
         assert!(line.starts_with("error: ") && !line.contains('\n'), "{self:?}");
         assert!(words.iter().all(|word| line.contains(word)), "{words:?} in {self:?}");
         assert!(
-            ![query::UPSTREAM_TEXT, secretsmanager::UPSTREAM_TEXT, dynamodb::UPSTREAM_TEXT]
+            ![query::UPSTREAM_TEXT, secretsmanager::UPSTREAM_TEXT, dynamodb::UPSTREAM_TEXT, logs::UPSTREAM_TEXT]
                 .iter()
                 .any(|text| line.contains(text)),
             "{self:?}"
@@ -171,6 +176,8 @@ fn set_up(state: &mut State) {
     let now = clock::now();
     let (rotated, before) = (now - 12 * DAY, now - 42 * DAY);
     state.stack.outputs = BTreeMap::from([
+        ("AuditLog", AUDIT_LOG),
+        ("BoundaryPolicy", BOUNDARY),
         ("BrokerKey", SECRET_ARN),
         ("BrokerUser", BROKER_USER),
         ("GrantsTable", GRANTS),

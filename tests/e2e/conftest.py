@@ -13,6 +13,7 @@ from api import Api, serving
 from deploy import Deployment
 from person import Person
 from signin import Tokens, sign_in
+from signin_host import SignInHost
 from stack import ALGORITHMS, ALLOWED_ORIGINS, BUILD, Stack, end_cleanly_on_signals
 
 # A ceiling that somebody may well choose: everything but IAM, Organizations and Account.
@@ -26,9 +27,16 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
+def signin_host() -> Iterator[SignInHost]:
+    host = SignInHost()
+    yield host
+    host.close()
+
+
+@pytest.fixture(scope="session")
+def stack(signin_host: SignInHost) -> Iterator[Stack]:
     # Everything a log level could let out must stay in: test_function.py looks for secrets in what this run logged.
-    with Stack("e2e", function_env={"RUST_LOG": "trace"}) as stack:
+    with Stack("e2e", {"RUST_LOG": "trace", "AWS_ENDPOINT_URL_SIGNIN": signin_host.url}) as stack:
         _stacks.append(stack)
         yield stack
 

@@ -114,10 +114,10 @@ def ceiling(aws: Aws, deployment: Deployment, policy: str) -> Iterator[None]:
 
 
 @contextmanager
-def user_with(aws: Aws, policy: str) -> Iterator[Key]:
+def user_with(aws: Aws, policy: str, name: str = "somebody") -> Iterator[Key]:
     """Somebody who has one policy."""
     iam = aws.client("iam")
-    user = {"UserName": "somebody"}
+    user = {"UserName": name}
     iam.create_user(**user)
     iam.attach_user_policy(**user, PolicyArn=policy)
     key = iam.create_access_key(**user)["AccessKey"]

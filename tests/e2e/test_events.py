@@ -1,5 +1,6 @@
 """Does each event that API Gateway can send get its answer? The events of `events/` are what `sam local invoke` takes,
-too; `events/index.json` says for each what to expect, and whose token stands for TOKEN in it; in a header, URL is the function's own.
+too; `events/index.json` says for each what to expect, and whose token stands for TOKEN in it; in a header, URL is the function's own. What `needs` something has
+it here, and not in a container of SAM's.
 
 Also what only the running function can tell of the template: that the gateway asks for nothing that it does not know,
 and answers browsers as it would.
@@ -15,7 +16,7 @@ import pytest
 from api import Api, event
 from cfn import Template
 from paths import ROOT
-from stack import ALLOWED_ORIGINS
+from seed import ORIGINS
 
 EVENTS = ROOT / "events"
 INDEX: dict[str, dict[str, Any]] = json.loads((EVENTS / "index.json").read_text())
@@ -58,15 +59,15 @@ def test_each_refusal_that_a_client_can_cause_has_an_event() -> None:
 def test_the_function_knows_each_route_of_the_gateway(api: Api) -> None:
     for method, path in Template.load().routes(AllowedOrigins="capacitor://localhost"):
         # The path of its own URL is empty here.
-        asked = path.replace("{grant}", "default").replace("/{path+}", "")
+        asked = path.replace("{grant}", "default").replace("{file}", "portal.js").replace("/{path+}", "")
         answer = api.invoke(json.dumps(event(method, asked)).encode())
         assert answer.status in (200, 204, 401), f"{method} {path} without a token"
 
 
 def test_the_gateway_answers_browsers_as_the_function_does(api: Api) -> None:
-    gateway = Template.load().properties("Api", AllowedOrigins=ALLOWED_ORIGINS)["CorsConfiguration"]
+    gateway = Template.load().properties("Api", AllowedOrigins=ORIGINS[0])["CorsConfiguration"]
     origin = gateway.pop("AllowOrigins")
-    assert origin == [ALLOWED_ORIGINS]
+    assert origin == [ORIGINS[0]]
     preflight = {"origin": origin[0], "access-control-request-method": "GET"}
     asked = [api.invoke(json.dumps(event("OPTIONS", headers=preflight)).encode())]
     asked.append(api.invoke(json.dumps(event(headers={"origin": origin[0]})).encode()))

@@ -10,7 +10,6 @@ import stat
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -18,6 +17,7 @@ from person import LIST, PYTHON
 from run import HALLPASS
 from seed import PAYROLL, REPORTS
 from signin import Browser
+from signin_host import TOKEN, SignInHost
 from stack import Stack
 
 
@@ -167,31 +167,17 @@ def test_a_shell_has_credentials_by_env(person) -> None:
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
 
 
-def test_the_console_has_an_address(person) -> None:
-    asked: list[dict[str, list[str]]] = []
-
-    class SignInHost(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked.append(parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode()))
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b'{"SigninToken": "a-token"}')
-
-        def log_message(self, *_args) -> None:
-            pass
-
+def test_the_console_has_an_address(person, signin_host: SignInHost) -> None:
     carol = person("carol")
     carol.login()
-    with HTTPServer(("127.0.0.1", 0), SignInHost) as host:
-        threading.Thread(target=host.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{host.server_port}"
-        address = carol.output("console", "--print", "--service", "s3", AWS_ENDPOINT_URL_SIGNIN=url).strip()
-        host.shutdown()
+    signin_host.asked.clear()
+    address = carol.output("console", "--print", "--service", "s3", AWS_ENDPOINT_URL_SIGNIN=signin_host.url).strip()
     query = parse_qs(urlsplit(address).query)
-    assert address.startswith(f"{url}/federation?")
-    assert (query["Action"], query["SigninToken"], query["Issuer"]) == (["login"], ["a-token"], [carol.stack.url])
-    assert asked[0]["Action"] == ["getSigninToken"] and "SessionDuration" not in asked[0]
-    assert set(json.loads(asked[0]["Session"][0])) == {"sessionId", "sessionKey", "sessionToken"}
+    assert address.startswith(f"{signin_host.url}/federation?")
+    assert (query["Action"], query["SigninToken"], query["Issuer"]) == (["login"], [TOKEN], [carol.stack.url])
+    (asked,) = signin_host.asked
+    assert asked["Action"] == ["getSigninToken"] and "SessionDuration" not in asked
+    assert set(json.loads(asked["Session"][0])) == {"sessionId", "sessionKey", "sessionToken"}
 
 
 def test_who_signs_out_leaves_nothing_that_works(person) -> None:

@@ -15,10 +15,11 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
+import seed
 from api import Api
 from paths import ROOT
 from signin import Browser, claims_of, discovery_of, tokens_of
-from stack import ALLOWED_ORIGINS, LOOPBACK, Stack
+from stack import LOOPBACK, Stack
 
 METADATA = "/.well-known/oauth-protected-resource"
 NO_TOKEN = "garbage"
@@ -67,9 +68,29 @@ def post(url: str, form: dict[str, str], origin: str | None = None) -> tuple[int
             return refusal.code, refusal.headers["Access-Control-Allow-Origin"], json.load(refusal)
 
 
-def refreshed(client: Json, token: str) -> tuple[int, str | None, Json]:
+def refreshed(client: Json, token: str, origin: str | None = None) -> tuple[int, str | None, Json]:
     form = {"grant_type": "refresh_token", "client_id": client["client_id"], "refresh_token": token}
-    return post(discovery_of(client["issuer"])["token_endpoint"], form)
+    return post(discovery_of(client["issuer"])["token_endpoint"], form, origin)
+
+
+def preflight(url: str, origin: str) -> tuple[int, str | None]:
+    """The status, and the origin that may ask with a signature."""
+    headers = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "authorization,x-amz-content-sha256,x-amz-date,x-amz-security-token",
+    }
+    try:
+        with build_opener(ProxyHandler({})).open(Request(url, method="OPTIONS", headers=headers), timeout=10) as answer:
+            return answer.status, answer.headers["Access-Control-Allow-Origin"]
+    except HTTPError as refusal:
+        with refusal:
+            return refusal.code, refusal.headers["Access-Control-Allow-Origin"]
+
+
+def client_of(stack: Stack) -> Json:
+    """The client for an application of one's own."""
+    return stack.application()
 
 
 ##### What the function says of itself
@@ -170,22 +191,83 @@ def test_a_second_factor_is_used_when_the_challenge_asks_for_it(api: Api, cli: J
         sign_in(cli, Browser("frank"), **asked)
 
 
-def test_a_web_page_signs_in_where_origin_redirect_and_cors_fit_together(stack: Stack, api: Api, portal: Json) -> None:
-    token_endpoint = discovery_of(portal["issuer"])["token_endpoint"]
-    for origin in (stack.url, ALLOWED_ORIGINS):
-        tokens = sign_in(portal, Browser("carol"), f"{origin}/", scope="openid offline_access", prompt="consent")
-        assert api.ask(token=tokens["token"]).status == 200
-        form = {
-            "grant_type": "refresh_token",
-            "client_id": portal["client_id"],
-            "refresh_token": tokens["refresh_token"],
-        }
-        assert post(token_endpoint, form, origin)[:2] == (200, origin)
-    assert post(token_endpoint, form, "https://evil.example")[:2] == (400, None)
-    # The command line is no web page.
-    assert post(token_endpoint, form | {"client_id": "hallpass-cli"}, stack.url)[:2] == (400, None)
-    with pytest.raises(RuntimeError, match="400"):
-        sign_in(portal, Browser("carol"), "http://localhost:5174/")
+def test_the_page_of_the_function_signs_in_and_nothing_else_does_in_its_name(
+    stack: Stack, api: Api, portal: Json
+) -> None:
+    tokens = sign_in(portal, Browser("carol"), f"{stack.url}/")
+    assert api.ask(token=tokens["token"]).status == 200
+    for elsewhere in (f"{seed.ORIGINS[0]}/", f"{stack.url}/callback", "http://127.0.0.1:1/"):
+        with pytest.raises(RuntimeError, match="400"):
+            sign_in(portal, Browser("carol"), elsewhere)
+
+
+@pytest.mark.parametrize("origin", seed.ORIGINS)
+def test_redirect_origin_and_buckets_fit_together_for_an_application(stack: Stack, api: Api, origin: str) -> None:
+    app = client_of(stack)
+    for path in ("/", "/callback"):
+        tokens = sign_in(app, Browser("carol"), origin + path)
+    answer = api.ask(token=tokens["token"], headers={"Origin": origin})
+    assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, origin)
+    assert preflight(f"{stack.aws.endpoint}/{seed.REPORTS}?list-type=2", origin) == (200, origin)
+    assert refreshed(app, tokens["refresh_token"], origin)[:2] == (200, origin)
+    for elsewhere in (f"{origin}/other", f"{origin.replace('localhost', LOOPBACK)}/", f"{stack.url}/"):
+        with pytest.raises(RuntimeError, match="400"):
+            sign_in(app, Browser("carol"), elsewhere)
+
+
+def test_pages_of_other_origins_get_nothing(stack: Stack, portal: Json) -> None:
+    app = client_of(stack)
+    evil = "https://evil.example"
+    token = sign_in(app, Browser("carol"), f"{seed.ORIGINS[0]}/")["refresh_token"]
+    # Neither client speaks for the pages of the other, and the command line is no page.
+    assert refreshed(app, token, evil)[:2] == (400, None)
+    assert refreshed(app, token, stack.url)[:2] == (400, None)
+    assert refreshed(portal, token, seed.ORIGINS[0])[:2] == (400, None)
+    assert refreshed({**app, "client_id": "hallpass-cli"}, token, seed.ORIGINS[0])[:2] == (400, None)
+    # Nobody spent it on the way.
+    assert refreshed(app, token, seed.ORIGINS[0])[0] == 200
+    for bucket in (seed.REPORTS, seed.SHOP):
+        assert preflight(f"{stack.aws.endpoint}/{bucket}?list-type=2", evil) == (403, None)
+
+
+def test_a_page_s_refresh_token_rotates_and_is_spent_once(stack: Stack, api: Api) -> None:
+    app, origin = client_of(stack), seed.ORIGINS[0]
+    first = sign_in(app, Browser("carol"), f"{origin}/")["refresh_token"]
+    tokens = refreshed(app, first, origin)[2]
+    assert api.ask(token=tokens["access_token"]).status == 200
+    assert refreshed(app, first, origin)[2]["error"] == "invalid_grant"
+    assert refreshed(app, tokens["refresh_token"], origin)[2]["error"] == "invalid_grant"
+
+
+def test_an_application_steps_up(stack: Stack, api: Api) -> None:
+    app, redirect = client_of(stack), f"{seed.ORIGINS[0]}/"
+    refused = api.ask(token=sign_in(app, Browser("frank"), redirect)["token"], query={"grant": "deploy"})
+    asked = {"acr_values": " ".join(refused.body["acr_values"]), "max_age": str(refused.body["max_age"])}
+    stronger = sign_in(app, Browser("frank", factor=True), redirect, **asked)
+    assert api.ask(token=stronger["token"], query={"grant": "deploy"}).status == 200
+
+
+def test_without_a_question_a_sign_in_is_repeated_or_refused(stack: Stack, api: Api) -> None:
+    app, redirect = client_of(stack), f"{seed.ORIGINS[0]}/"
+    quiet = {"prompt": "none", "scope": "openid credentials groups"}
+    browser = Browser("carol")
+    with pytest.raises(RuntimeError, match="login_required"):
+        sign_in(app, browser, redirect, **quiet)
+    first = claims_of(sign_in(app, browser, redirect)["token"])
+    again = sign_in(app, browser, redirect, **quiet)
+    assert api.ask(token=again["token"]).status == 200
+    assert claims_of(again["token"])["auth_time"] == first["auth_time"]
+    # What the sign-in lacks cannot be had without a question.
+    for stronger in ({"acr_values": "mfa"}, {"max_age": "0"}):
+        with pytest.raises(RuntimeError, match="login_required"):
+            sign_in(app, browser, redirect, **quiet, **stronger)
+    # prompt=login asks again, although the person is signed in.
+    seen: list[str] = []
+    browser = Browser("carol", narrate=seen.append)
+    sign_in(app, browser, redirect)
+    seen.clear()
+    sign_in(app, browser, redirect, prompt="login")
+    assert any("login page" in line for line in seen)
 
 
 def test_a_script_can_be_the_browser(cli: Json) -> None:

@@ -15,6 +15,8 @@ mod broker_key;
 #[cfg(test)]
 mod canaries;
 #[cfg(test)]
+mod console;
+#[cfg(test)]
 mod cors;
 #[cfg(test)]
 mod credentials;
@@ -36,6 +38,8 @@ mod names;
 mod order;
 #[cfg(test)]
 mod pin;
+#[cfg(test)]
+mod portal;
 #[cfg(test)]
 mod providers;
 #[cfg(test)]

@@ -26,8 +26,10 @@ impl Failure {
 fn service(permission: &str) -> &'static str {
     match permission.split(':').next() {
         Some("cloudformation") => "CloudFormation",
+        Some("cloudwatch") => "CloudWatch",
         Some("dynamodb") => "DynamoDB",
         Some("iam") => "IAM",
+        Some("logs") => "CloudWatch Logs",
         Some("secretsmanager") => "Secrets Manager",
         Some("sts") => "STS",
         _ => "AWS",

@@ -18,6 +18,9 @@ use crate::failure::Failure;
 /// Services answer within seconds; an attempt that takes longer is worth another one.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
+/// Names the log group of the audit lines, for people who may not ask CloudFormation.
+const AUDIT_LOG_VARIABLE: &str = "HALLPASS_AUDIT_LOG";
+
 /// The options of every command that works on a stack.
 #[derive(Debug, Args)]
 pub(crate) struct Target {
@@ -58,7 +61,7 @@ pub(crate) struct Account {
 }
 
 /// The parts of a stack that the commands work on.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Stack {
     pub(crate) name: String,
     /// The ARN of the secret that holds the broker key.
@@ -74,6 +77,18 @@ impl Target {
     pub(crate) async fn sdk(&self) -> Result<SdkConfig, Failure> {
         self.account.sdk().await
     }
+
+    /// The stack's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.stack
+    }
+
+    /// The SDK's settings, and what can be known of the stack.
+    pub(crate) async fn explained(&self) -> Result<(SdkConfig, Explained), Failure> {
+        let sdk = self.sdk().await?;
+        let stack = Explained::of(&describe(&self.stack, &sdk).await?, &self.stack)?;
+        Ok((sdk, stack))
+    }
 }
 
 /// The parts of a stack that explanations need, as far as they can be named.
@@ -82,12 +97,39 @@ pub(crate) struct Explained {
     pub(crate) grants: String,
     /// The table of names.
     pub(crate) state: Option<String>,
+    /// The log group of the audit lines.
+    pub(crate) audit_log: Option<String>,
     /// The configured issuers, as JSON.
     pub(crate) issuers: Option<String>,
     /// The broker user; its permissions are the ceiling.
     pub(crate) user: Option<String>,
+    /// The ARN of the user's permissions boundary.
+    pub(crate) boundary: Option<String>,
     /// Partition and account.
     pub(crate) account: Option<(String, String)>,
+}
+
+impl Explained {
+    fn of(stack: &Description, name: &str) -> Result<Self, Failure> {
+        Ok(Self {
+            grants: needed(stack, name, "GrantsTable")?,
+            state: output(stack, "StateTable"),
+            audit_log: output(stack, "AuditLog"),
+            issuers: output(stack, "Issuers"),
+            user: output(stack, "BrokerUser"),
+            boundary: output(stack, "BoundaryPolicy"),
+            account: stack.stack_id().and_then(|arn| {
+                let mut parts = arn.split(':').map(str::to_owned);
+                Some((parts.nth(1)?, parts.nth(2)?))
+            }),
+        })
+    }
+
+    /// The table of names, for those who cannot do without it.
+    pub(crate) fn names(&self) -> Result<&str, Failure> {
+        let missing = || Failure::Usage("which table of names? Use --stack or --state-table".into());
+        self.state.as_deref().ok_or_else(missing)
+    }
 }
 
 impl Tables {
@@ -102,17 +144,41 @@ impl Tables {
         if matches!(kind, Named::Table) {
             return Ok((sdk, Explained { grants: name, state, ..Explained::default() }));
         }
-        let stack = describe(&name, &sdk).await?;
-        let explained = Explained {
-            grants: needed(&stack, &name, "GrantsTable")?,
-            state: state.or_else(|| output(&stack, "StateTable")),
-            issuers: output(&stack, "Issuers"),
-            user: output(&stack, "BrokerUser"),
-            account: stack.stack_id().and_then(|arn| {
-                let mut parts = arn.split(':').map(str::to_owned);
-                Some((parts.nth(1)?, parts.nth(2)?))
-            }),
+        let explained = Explained::of(&describe(&name, &sdk).await?, &name)?;
+        Ok((sdk, Explained { state: state.or(explained.state), ..explained }))
+    }
+
+    /// The SDK's settings, and what can be known of the stack by those who need names or the sessions that have them. The
+    /// table of names, or the log group of the audit lines, can be named by itself.
+    pub(crate) async fn with_names(&self, audit_log: Option<&str>) -> Result<(SdkConfig, Explained), Failure> {
+        let state = (Named::Table, self.state_table.as_deref(), None);
+        let log = (Named::Table, audit_log, None);
+        let given = named(&[(Named::Stack, self.stack.as_deref(), None), state, log]);
+        let meant = given.or_else(|| {
+            let variables = [Some("HALLPASS_STATE"), Some(AUDIT_LOG_VARIABLE)];
+            let [state, log] = variables.map(|variable| (Named::Table, None, variable));
+            named(&[state, log, (Named::Stack, None, Some("HALLPASS_STACK"))])
+        });
+        let Some((kind, name)) = meant else {
+            let text = "which stack? Use --stack or set HALLPASS_STACK, or use --state-table or set HALLPASS_STATE";
+            return Err(Failure::Usage(text.into()));
         };
+        let sdk = self.account.sdk().await?;
+        let mut explained = match kind {
+            Named::Stack => Explained::of(&describe(&name, &sdk).await?, &name)?,
+            Named::Table => {
+                // Variables of another stack must not fill in what an option leaves out.
+                let variable = |name| Some(name).filter(|_| self.state_table.is_none() && audit_log.is_none());
+                let by_variable = |name| named(&[(Named::Table, None, variable(name))]).map(|(_, name)| name);
+                Explained {
+                    state: by_variable("HALLPASS_STATE"),
+                    audit_log: by_variable(AUDIT_LOG_VARIABLE),
+                    ..Explained::default()
+                }
+            }
+        };
+        explained.state = self.state_table.clone().or(explained.state);
+        explained.audit_log = audit_log.map(str::to_owned).or(explained.audit_log);
         Ok((sdk, explained))
     }
 
@@ -159,7 +225,8 @@ fn named(candidates: &[(Named, Option<&str>, Option<&str>)]) -> Option<(Named, S
 }
 
 impl Account {
-    async fn sdk(&self) -> Result<SdkConfig, Failure> {
+    /// The SDK's settings, without a look at region and credentials.
+    pub(crate) async fn load(&self) -> SdkConfig {
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build());
         if let Some(region) = &self.region {
@@ -177,7 +244,12 @@ impl Account {
                 ProfileFileCredentialsProvider::builder().configure(&config).profile_name(profile).build();
             loader = loader.profile_name(profile).credentials_provider(credentials);
         }
-        let sdk = loader.load().await;
+        loader.load().await
+    }
+
+    /// The SDK's settings, with credentials that were there just now.
+    pub(crate) async fn sdk(&self) -> Result<SdkConfig, Failure> {
+        let sdk = self.load().await;
         if sdk.region().is_none() {
             return Err(Failure::new("no AWS region: use --region, set AWS_REGION or add it to the profile"));
         }
@@ -196,12 +268,16 @@ impl Stack {
     /// Asks CloudFormation for the stack's outputs.
     pub(crate) async fn find(target: &Target, sdk: &SdkConfig) -> Result<Self, Failure> {
         let name = &target.stack;
-        let stack = describe(name, sdk).await?;
+        Self::of(name, &describe(name, sdk).await?)
+    }
+
+    /// Reads the stack's outputs.
+    pub(crate) fn of(name: &str, stack: &Description) -> Result<Self, Failure> {
         Ok(Self {
-            name: name.clone(),
-            secret: needed(&stack, name, "BrokerKey")?,
-            user: needed(&stack, name, "BrokerUser")?,
-            rotator_log: output(&stack, "RotatorLog"),
+            name: name.to_owned(),
+            secret: needed(stack, name, "BrokerKey")?,
+            user: needed(stack, name, "BrokerUser")?,
+            rotator_log: output(stack, "RotatorLog"),
         })
     }
 
@@ -211,7 +287,8 @@ impl Stack {
     }
 }
 
-async fn describe(name: &str, sdk: &SdkConfig) -> Result<Description, Failure> {
+/// What CloudFormation knows of a stack.
+pub(super) async fn describe(name: &str, sdk: &SdkConfig) -> Result<Description, Failure> {
     let asked = aws_sdk_cloudformation::Client::new(sdk).describe_stacks().stack_name(name).send().await;
     let region = sdk.region().map(ToString::to_string).unwrap_or_default();
     let stacks = asked.map_err(|error| {
@@ -226,7 +303,7 @@ async fn describe(name: &str, sdk: &SdkConfig) -> Result<Description, Failure> {
 }
 
 /// An output that every stack of Hallpass has.
-fn needed(stack: &Description, name: &str, key: &str) -> Result<String, Failure> {
+pub(super) fn needed(stack: &Description, name: &str, key: &str) -> Result<String, Failure> {
     let missing = || Failure::new(format!("the stack `{name}` has no output `{key}`: is it Hallpass?"));
     output(stack, key).ok_or_else(missing)
 }

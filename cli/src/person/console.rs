@@ -13,12 +13,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::{Value, json};
+use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use url::Url;
 
-use hallpass::net::url::{is_private, quoted_url};
+use hallpass::credentials::console::{self, Partition, SignInToken};
+use hallpass::net::url::quoted_url;
 use hallpass::wire::Credentials;
 
 use super::World;
@@ -26,7 +27,6 @@ use super::access::{Target, Wanted};
 use super::desk::{Desk, Person, patience};
 use super::peer::is_ours;
 use super::secret::{expose, random_text, same};
-use super::server::ServerUrl;
 use super::signin::{Browser, How};
 use super::trouble::{Trouble, shown};
 use super::web::{Question, host_of};
@@ -75,35 +75,14 @@ fn label(text: &str) -> Result<String, String> {
     }
 }
 
-/// Where a partition's people sign in, and where its console is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Partition {
-    sign_in: &'static str,
-    console: &'static str,
-}
-
-impl Partition {
-    /// The partition of an ARN. The isolated ones have no public sign-in host.
-    fn of(arn: &str) -> Result<Self, Trouble> {
-        let name = arn.strip_prefix("arn:").and_then(|rest| rest.split(':').next()).unwrap_or_default();
-        let (sign_in, console) = match name {
-            "aws" => ("signin.aws.amazon.com", "console.aws.amazon.com"),
-            "aws-us-gov" => ("signin.amazonaws-us-gov.com", "console.amazonaws-us-gov.com"),
-            "aws-cn" => ("signin.amazonaws.cn", "console.amazonaws.cn"),
-            "aws-eusc" => ("signin.amazonaws-eusc.eu", "console.amazonaws-eusc.eu"),
-            _ => return Err(Trouble::failed(format!("the partition `{}` has no console that is known", shown(name)))),
-        };
-        Ok(Self { sign_in, console })
-    }
-
-    /// Whether a page is one of this partition's console.
-    fn has(self, page: &Url) -> bool {
-        let is_console = |host: &str| {
-            host == self.console || host.strip_suffix(self.console).is_some_and(|rest| rest.ends_with('.'))
-        };
-        let anonymous = page.username().is_empty() && page.password().is_none();
-        page.scheme() == "https" && page.port().is_none() && anonymous && page.host_str().is_some_and(is_console)
-    }
+/// The console in the partition that an ARN names.
+fn console_of(arn: &str, world: &World) -> Result<(Partition, console::Console), Trouble> {
+    let partition = Partition::of_arn(arn).ok_or_else(|| {
+        let name = arn.split(':').nth(1).unwrap_or_default();
+        Trouble::failed(format!("the partition `{}` has no console that is known", shown(name)))
+    })?;
+    let console = console::Console::new(partition, world.variable(ENDPOINT));
+    Ok((partition, console.map_err(|must| Trouble::Usage(format!("{ENDPOINT} {must}")))?))
 }
 
 impl Console {
@@ -114,11 +93,10 @@ impl Console {
         let browser = if self.print { None } else { Browser::choose(self.browser.as_deref(), world)? };
         let asked = async |session: &_| desk.credentials(session, &self.wanted, patience()).await;
         let credentials = person.acting(&server, &self.target, asked).await?.credentials;
-        let partition = Partition::of(&credentials.federated_user.arn)?;
+        let (partition, console) = console_of(&credentials.federated_user.arn, world)?;
         let page = self.page(world, partition)?;
-        let federation = federation(world, partition)?;
-        let token = sign_in_token(&desk, &federation, &credentials).await?;
-        let address = address(&federation, &server, &page, &token);
+        let token = sign_in_token(&desk, console.federation(), &credentials).await?;
+        let address = console.address(server.as_str(), &page, &token);
         if let Some(browser) = browser {
             open(&browser, &address).await?;
             return Ok(Outcome::Done);
@@ -126,7 +104,7 @@ impl Console {
         if !self.print {
             note("No browser is opened here. This address lets anyone in for 15 minutes:");
         }
-        print(address.as_str())?;
+        print(expose(&address))?;
         Ok(Outcome::Done)
     }
 
@@ -142,61 +120,30 @@ impl Console {
                 .or_else(|| world.variable("AWS_DEFAULT_REGION"));
             let region =
                 region.map(label).transpose().map_err(|why| Trouble::Usage(format!("the region is not one: {why}")))?;
-            let region = region.map_or_else(String::new, |region| format!("?region={region}"));
-            let service = self.service.as_deref().unwrap_or("console");
-            format!("https://{}/{service}/home{region}", partition.console)
+            partition.service(self.service.as_deref().unwrap_or("console"), region.as_deref())
         };
-        let page = Url::parse(&text).ok().filter(|page| partition.has(page));
-        page.ok_or_else(|| {
-            Trouble::Usage(format!("{} is not a page of https://{}", shown(&quoted_url(&text)), partition.console))
+        partition.page(&text).ok_or_else(|| {
+            let console = partition.console();
+            Trouble::Usage(format!("{} is not a page of https://{console}", shown(&quoted_url(&text))))
         })
     }
 }
 
-fn federation(world: &World, partition: Partition) -> Result<Url, Trouble> {
-    let host = world.variable(ENDPOINT).map_or_else(|| format!("https://{}", partition.sign_in), str::to_owned);
-    let url = Url::parse(&format!("{}/federation", host.trim_end_matches('/')));
-    url.ok()
-        .filter(is_private)
-        .ok_or_else(|| Trouble::Usage(format!("{ENDPOINT} must be an https URL, or one of this machine")))
-}
-
-/// By POST, so that no log of addresses has the session. AWS refuses `SessionDuration` with credentials like these.
-async fn sign_in_token(desk: &Desk, federation: &Url, credentials: &Credentials) -> Result<String, Trouble> {
-    let session = json!({
-        "sessionId": credentials.access_key_id,
-        "sessionKey": expose(&credentials.secret_access_key),
-        "sessionToken": expose(&credentials.session_token),
-    });
-    let session = session.to_string();
-    let answer =
-        desk.web.ask(Question::post(federation, &[("Action", "getSigninToken"), ("Session", &session)])).await?;
+async fn sign_in_token(desk: &Desk, federation: &Url, credentials: &Credentials) -> Result<SignInToken, Trouble> {
+    let form =
+        console::question(&credentials.access_key_id, &credentials.secret_access_key, &credentials.session_token);
+    let answer = desk.web.ask(Question::form(federation, &form)).await?;
     let (host, status) = (host_of(federation), answer.status);
     if status != 200 {
         let text = format!("{host} answered with status {status} instead of a sign-in");
         return Err(if status >= 500 || status == 429 { Trouble::Unavailable(text) } else { Trouble::Failed(text) });
     }
-    let token = answer.object().and_then(|body| body.get("SigninToken").and_then(Value::as_str).map(str::to_owned));
-    token
-        .filter(|token| !token.is_empty())
-        .ok_or_else(|| Trouble::failed(format!("the answer of {host} has no sign-in")))
-}
-
-/// `Issuer` is where AWS sends people when the session ends.
-fn address(federation: &Url, server: &ServerUrl, page: &Url, token: &str) -> Url {
-    let mut address = federation.clone();
-    address
-        .query_pairs_mut()
-        .append_pair("Action", "login")
-        .append_pair("Issuer", server.as_str())
-        .append_pair("Destination", page.as_str())
-        .append_pair("SigninToken", token);
-    address
+    SignInToken::read(answer.body()).ok_or_else(|| Trouble::failed(format!("the answer of {host} has no sign-in")))
 }
 
 /// Opens the address without naming it in the browser's arguments, which every user of the machine can read: the browser
 /// gets a page of this machine's, which leads there, once.
-async fn open(browser: &Browser, address: &Url) -> Result<(), Trouble> {
+async fn open(browser: &Browser, address: &SecretString) -> Result<(), Trouble> {
     let failed =
         |error: std::io::Error| Trouble::failed(format!("cannot listen on this machine: {error}; use --print"));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
@@ -214,7 +161,7 @@ async fn open(browser: &Browser, address: &Url) -> Result<(), Trouble> {
 }
 
 /// Leads who asks for the path to the address, the first time. Does not end.
-async fn lead_once(listener: &TcpListener, host: &str, path: &str, address: &Url, sender: &mpsc::Sender<()>) {
+async fn lead_once(listener: &TcpListener, host: &str, path: &str, address: &SecretString, sender: &mpsc::Sender<()>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of descriptors: the next attempt may find one.
@@ -242,9 +189,9 @@ async fn lead_once(listener: &TcpListener, host: &str, path: &str, address: &Url
     }
 }
 
-fn lead(to: Option<&Url>) -> Response<Full<Bytes>> {
+fn lead(to: Option<&SecretString>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
-    let location = to.and_then(|to| header::HeaderValue::from_str(to.as_str()).ok());
+    let location = to.and_then(|to| header::HeaderValue::from_str(expose(to)).ok());
     *response.status_mut() = if location.is_some() { StatusCode::SEE_OTHER } else { StatusCode::NOT_FOUND };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
@@ -267,23 +214,16 @@ mod tests {
 
     fn page(arguments: &[&str], variables: &[(&str, &str)], arn: &str) -> Result<String, Trouble> {
         let parsed = <Parsed as clap::Parser>::try_parse_from([&["x"], arguments].concat()).unwrap();
-        parsed.console.page(&World::of(variables), Partition::of(arn).unwrap()).map(String::from)
+        parsed.console.page(&World::of(variables), Partition::of_arn(arn).unwrap()).map(String::from)
     }
 
     const ARN: &str = "arn:aws:sts::111122223333:federated-user/carol";
 
     #[test]
-    fn a_partition_has_its_own_hosts() {
-        for (arn, sign_in) in [
-            (ARN, "signin.aws.amazon.com"),
-            ("arn:aws-us-gov:sts::1:federated-user/c", "signin.amazonaws-us-gov.com"),
-            ("arn:aws-cn:sts::1:federated-user/c", "signin.amazonaws.cn"),
-            ("arn:aws-eusc:sts::1:federated-user/c", "signin.amazonaws-eusc.eu"),
-        ] {
-            assert_eq!(Partition::of(arn).unwrap().sign_in, sign_in);
-        }
-        for arn in ["arn:aws-iso:sts::1:x", "arn:evil:sts::1:x", "", "aws"] {
-            Partition::of(arn).unwrap_err();
+    fn a_partition_without_a_console_is_named() {
+        for (arn, name) in [("arn:aws-iso:sts::1:x", "`aws-iso`"), ("arn:evil:sts::1:x", "`evil`"), ("", "``")] {
+            let trouble = console_of(arn, &World::of(&[])).map(drop).unwrap_err();
+            assert!(matches!(&trouble, Trouble::Failed(text) if text.contains(name)), "{trouble:?}");
         }
     }
 
@@ -324,27 +264,9 @@ mod tests {
     }
 
     #[test]
-    fn the_address_is_encoded_once() {
-        let federation = federation(&World::of(&[]), Partition::of(ARN).unwrap()).unwrap();
-        let page = Url::parse("https://console.aws.amazon.com/s3/home?region=x").unwrap();
-        let server = ServerUrl::parse("https://hallpass.example.com/").unwrap();
-        let address = address(&federation, &server, &page, "a/b+c==");
-        let pairs: Vec<(String, String)> = address.query_pairs().into_owned().collect();
-        let expected = [
-            ("Action", "login"),
-            ("Issuer", "https://hallpass.example.com"),
-            ("Destination", page.as_str()),
-            ("SigninToken", "a/b+c=="),
-        ];
-        assert_eq!(pairs, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        assert!(address.as_str().starts_with("https://signin.aws.amazon.com/federation?"));
-    }
-
-    #[test]
     fn only_this_machine_may_stand_in_for_the_sign_in_host_without_tls() {
-        let federation = |url: &str| federation(&World::of(&[(ENDPOINT, url)]), Partition::of(ARN).unwrap());
-        assert_eq!(federation("http://127.0.0.1:1/").unwrap().as_str(), "http://127.0.0.1:1/federation");
-        assert_eq!(federation("https://signin.example.com").unwrap().as_str(), "https://signin.example.com/federation");
-        federation("http://signin.example.com").unwrap_err();
+        let at = |url: &str| console_of(ARN, &World::of(&[(ENDPOINT, url)])).map(|(_, console)| console);
+        assert_eq!(at("http://127.0.0.1:1/").unwrap().federation().as_str(), "http://127.0.0.1:1/federation");
+        assert!(matches!(at("http://signin.example.com"), Err(Trouble::Usage(_))));
     }
 }

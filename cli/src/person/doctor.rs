@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
 
 use super::World;
 use super::access::Target;
@@ -15,13 +13,11 @@ use super::desk::Desk;
 use super::server::{self, ServerUrl};
 use super::signin::{Listener, Provider, REDIRECT};
 use super::store::Kind;
-use super::trouble::{Trouble, shown};
+use super::trouble::{Trouble, parted, shown};
 use super::variables::{CONTAINER, OTHERS, STATIC};
 use crate::failure::Failure;
 use crate::output::{Outcome, Output};
-
-/// What the core forgives a provider's clock, and AWS a request's by far more. In seconds.
-const CLOCK_LIMIT: i64 = 30;
+use crate::outside::clock::{Compared, compare};
 
 /// Check what sign-ins and credentials depend on.
 #[derive(Debug, clap::Args)]
@@ -66,11 +62,7 @@ impl Finding {
 
     /// A trouble names its remedy in its text.
     fn trouble(check: &'static str, trouble: &Trouble) -> Self {
-        let text = shown(&trouble.to_string());
-        let (message, help) = match text.split_once("; ") {
-            Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
-            None => (text, None),
-        };
+        let (message, help) = parted(&shown(&trouble.to_string()));
         Self { check, result: Level::Problem, message, help }
     }
 }
@@ -163,21 +155,14 @@ async fn store(desk: &Desk) -> Vec<Finding> {
 }
 
 fn clock(date: Option<&str>, now: i64) -> Finding {
-    let theirs = date.and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok()).map(OffsetDateTime::unix_timestamp);
-    let Some(theirs) = theirs else {
-        return Finding::note(
-            "clock",
-            "the server does not say what time it is",
-            "compare this machine's clock yourself",
-        );
-    };
-    let off = now.saturating_sub(theirs);
-    let (seconds, side) = (off.unsigned_abs(), if off < 0 { "behind" } else { "ahead of" });
-    if off.abs() >= CLOCK_LIMIT {
-        let help = "set this machine's clock, and have it synchronized (NTP)";
-        Finding::problem("clock", format!("this machine's clock is {seconds} s {side} the server's"), help)
-    } else {
-        Finding::ok("clock", format!("within {CLOCK_LIMIT} s of the server's"))
+    let compared = compare(date, now);
+    let message = compared.to_string();
+    match compared {
+        Compared::Same => Finding::ok("clock", message),
+        Compared::Unknown => Finding::note("clock", message, "compare this machine's clock yourself"),
+        Compared::Off { .. } => {
+            Finding::problem("clock", message, "set this machine's clock, and have it synchronized (NTP)")
+        }
     }
 }
 

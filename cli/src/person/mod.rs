@@ -15,6 +15,8 @@ mod access;
 mod aws_files;
 mod desk;
 mod keyring;
+#[cfg(feature = "operator")]
+mod own;
 mod peer;
 mod programs;
 mod secret;
@@ -24,24 +26,11 @@ mod signin;
 mod store;
 #[cfg(test)]
 mod tests;
-mod trouble;
 mod variables;
-mod web;
 mod world;
 
 pub(crate) use self::desk::Renew;
-use self::trouble::{Trouble, shown};
 pub(crate) use self::world::World;
-use crate::failure::Failure;
-
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Self {
-        let line = shown(&trouble.to_string());
-        match trouble {
-            Trouble::Usage(_) => Self::Usage(line),
-            Trouble::SignedOut { .. } | Trouble::StepUp { .. } | Trouble::Unavailable(_) | Trouble::Failed(_) => {
-                Self::Failed(line)
-            }
-        }
-    }
-}
+#[cfg(feature = "operator")]
+pub(crate) use self::{access::Access, own::OwnSession};
+use crate::outside::{trouble, web};

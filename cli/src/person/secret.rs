@@ -1,14 +1,9 @@
-//! Where does a secret leave its wrapper?
+//! How are secrets made, compared and stored?
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde::Serializer;
 
-/// The text of a secret. Only these may call it: what sends it to the server that it is for, what hands it to the person
-/// or program that asked for it, and what compares it.
-#[expect(clippy::disallowed_methods, reason = "the one place; its callers are named above")]
-pub(crate) fn expose(secret: &SecretString) -> &str {
-    secret.expose_secret()
-}
+pub(crate) use crate::outside::secret::expose;
 
 /// Writes a secret into the person's own store.
 pub(crate) fn stored<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,48 +1,14 @@
-//! What does the command find around it: variables, the time, a terminal, a browser?
+//! What does a person's command find around it besides: a home, a terminal, a browser?
 
-use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::path::Path;
 
-use hallpass::time::seconds;
-
-/// What only the program's start may read. Tests make their own.
-#[derive(Debug, Clone)]
-pub(crate) struct World {
-    variables: BTreeMap<String, String>,
-    clock: fn() -> SystemTime,
-    home: Option<PathBuf>,
-}
+pub(crate) use crate::outside::world::World;
 
 impl World {
-    /// The world of this process. The clock is read again at each question: a sign-in takes minutes.
-    pub(crate) fn here(clock: fn() -> SystemTime) -> Self {
-        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        };
-        let variables = std::env::vars_os().filter_map(text).collect();
-        Self { variables, clock, home: std::env::home_dir().filter(|home| home.is_absolute()) }
-    }
-
-    /// A variable that is set, and not to nothing.
-    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
-    }
-
     /// Whether a variable says yes.
     pub(crate) fn says_yes(&self, name: &str) -> bool {
         self.variable(name).is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
-    }
-
-    /// The time now.
-    pub(crate) fn now(&self) -> SystemTime {
-        (self.clock)()
-    }
-
-    /// Seconds since the epoch, now.
-    pub(crate) fn seconds(&self) -> i64 {
-        seconds(self.now())
     }
 
     /// The person's home directory.
@@ -72,13 +38,6 @@ impl World {
             ["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"].iter().any(|name| self.variable(name).is_some());
         (cfg!(all(unix, not(target_os = "macos"))) && !has_display).then_some("there is no graphical session")
     }
-
-    #[cfg(test)]
-    pub(crate) fn of(variables: &[(&str, &str)]) -> Self {
-        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let clock = || SystemTime::UNIX_EPOCH + std::time::Duration::from_hours(500_000);
-        Self { variables: variables.iter().map(owned).collect(), clock, home: Some("/home/carol".into()) }
-    }
 }
 
 #[cfg(test)]
@@ -97,9 +56,8 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_variable_is_not_set() {
+    fn a_variable_says_yes_or_no() {
         let world = World::of(&[("A", ""), ("B", "0"), ("C", "1"), ("D", "FALSE")]);
-        assert_eq!((world.variable("A"), world.variable("B")), (None, Some("0")));
         assert_eq!(["A", "B", "C", "D"].map(|name| world.says_yes(name)), [false, false, true, false]);
     }
 }

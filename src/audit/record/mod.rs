@@ -44,6 +44,9 @@ pub struct Record {
     /// The grant asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant: Option<String>,
+    /// The page of AWS's console that is to be opened, without its query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
     /// The items that the session was made from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub matched: Vec<MatchedItem>,
@@ -105,8 +108,16 @@ pub enum Outcome {
     /// What the function says of itself.
     Described,
     Issued,
+    /// A sign-in to AWS's console.
+    SignedIn,
     /// What the caller could ask for.
     Listed,
+    /// A file of the portal.
+    Served,
+    /// The browser holds the file of the portal already.
+    Unchanged,
+    /// The portal is at the same path with a final slash.
+    Redirected,
     Refused {
         /// What the client reads.
         code: Code,
@@ -123,7 +134,15 @@ impl Outcome {
     pub const fn refused_code(&self) -> Option<Code> {
         match self {
             Self::Refused { code, .. } => Some(*code),
-            Self::Preflight | Self::Healthy | Self::Described | Self::Issued | Self::Listed => None,
+            Self::Preflight
+            | Self::Healthy
+            | Self::Described
+            | Self::Issued
+            | Self::SignedIn
+            | Self::Listed
+            | Self::Served
+            | Self::Unchanged
+            | Self::Redirected => None,
         }
     }
 
@@ -131,7 +150,9 @@ impl Outcome {
     pub const fn status(&self) -> u16 {
         match self {
             Self::Preflight => 204,
-            Self::Healthy | Self::Described | Self::Issued | Self::Listed => 200,
+            Self::Healthy | Self::Described | Self::Issued | Self::SignedIn | Self::Listed | Self::Served => 200,
+            Self::Unchanged => 304,
+            Self::Redirected => 308,
             Self::Refused { code, .. } => code.status(),
         }
     }
@@ -154,7 +175,11 @@ impl Serialize for Outcome {
             Self::Healthy => Fields { status, code: "healthy", reason: None, detail: None },
             Self::Described => Fields { status, code: "described", reason: None, detail: None },
             Self::Issued => Fields { status, code: "issued", reason: None, detail: None },
+            Self::SignedIn => Fields { status, code: "console", reason: None, detail: None },
             Self::Listed => Fields { status, code: "listed", reason: None, detail: None },
+            Self::Served => Fields { status, code: "served", reason: None, detail: None },
+            Self::Unchanged => Fields { status, code: "unchanged", reason: None, detail: None },
+            Self::Redirected => Fields { status, code: "redirected", reason: None, detail: None },
             Self::Refused { code, reason, detail } => {
                 Fields { status, code: code.as_str(), reason: Some(reason), detail: Some(detail) }
             }

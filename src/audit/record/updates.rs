@@ -5,6 +5,7 @@ use std::time::Duration;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
+use url::Url;
 
 use super::{MatchedItem, Record, capped};
 use crate::credentials::Issued;
@@ -40,6 +41,14 @@ impl Record {
     /// The parameters were read.
     pub fn asked_for(&mut self, grant: &GrantName) {
         self.grant = Some(grant.as_str().to_owned());
+    }
+
+    /// The page of AWS's console that the session is for. People paste what they have into a query, so it is left out.
+    pub fn to_open(&mut self, page: &Url) {
+        let mut page = page.clone();
+        page.set_query(None);
+        page.set_fragment(None);
+        self.destination = Some(capped(page.as_str()));
     }
 
     /// The grants allow a session.

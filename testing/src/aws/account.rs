@@ -1,7 +1,8 @@
 //! Does the broker key work at every moment, however it is rotated?
 //!
 //! One AWS account, on one loopback port: IAM with the broker user's access keys, Secrets Manager with the secret, STS,
-//! which takes exactly those keys that IAM has and that are active, and `CloudFormation` with the stack. Whatever is asked
+//! which takes exactly those keys that IAM has and that are active, `CloudFormation` with the stack, and `CloudWatch` Logs
+//! with the audit lines. Whatever is asked
 //! of them is one ordered list, [`Server::calls`]; a test can meet any of them with a [`Fault`](crate::server::Fault) by
 //! its number. [`Account::endpoint`] is another port of the same account.
 //!
@@ -17,6 +18,8 @@ use serde_json::Value;
 
 use super::cloudformation::Stack;
 use super::iam::{BROKER_USER, Key, User};
+use super::logs::LogGroup;
+use super::policy::Policy;
 use super::secretsmanager::{self, Secret, Version, new_version_id};
 use super::sts::Mint;
 use super::{query, sigv4, sts};
@@ -35,7 +38,10 @@ pub struct Account {
 pub struct State {
     pub stack: Stack,
     pub user: User,
+    pub boundary: Policy,
     pub secret: Secret,
+    /// The audit lines.
+    pub log: LogGroup,
     /// What the rotator does at each of the next times that the secret is looked at. Empty where the real one runs.
     pub rotator: VecDeque<Step>,
     /// How many sessions were given out.
@@ -310,12 +316,17 @@ impl State {
             ("sts", "GetCallerIdentity") if is_operator => sts::caller_identity(),
             ("sts", _) => self.federate(call),
             ("cloudformation", "DescribeStacks") if is_operator => self.stack.answer(&fields),
+            ("logs", "FilterLogEvents") if is_operator => self.log.answer(operation, &call.json()),
             ("iam", "ListAccessKeys" | "UpdateAccessKey") if is_of_user && (is_function || is_operator) => {
                 self.user.answer(operation, &fields)
             }
             ("iam", "CreateAccessKey" | "DeleteAccessKey") if is_of_user && is_function => {
                 self.user.answer(operation, &fields)
             }
+            (
+                "iam",
+                "GetUser" | "ListPolicyVersions" | "GetPolicyVersion" | "CreatePolicyVersion" | "DeletePolicyVersion",
+            ) if is_operator => self.boundary.answer(operation, &fields),
             ("iam", "GetAccessKeyLastUsed") if is_operator => self.user.answer(operation, &fields),
             ("secretsmanager", "GetSecretValue" | "PutSecretValue" | "UpdateSecretVersionStage") if is_function => {
                 self.secret.answer(operation, &call.json())

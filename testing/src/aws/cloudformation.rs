@@ -8,6 +8,9 @@ use crate::server::Reply;
 /// The name of the stack.
 pub const STACK: &str = "hallpass-prod";
 
+/// The ARN of the stack.
+pub const STACK_ID: &str = "arn:aws:cloudformation:eu-central-1:111122223333:stack/hallpass-prod/5c2b6a1e";
+
 /// The one stack.
 #[derive(Debug, Default)]
 pub struct Stack {
@@ -25,7 +28,7 @@ impl Stack {
         query::answer(
             "DescribeStacks",
             &format!(
-                "<Stacks><member><StackName>{STACK}</StackName><CreationTime>2026-01-01T00:00:00Z</CreationTime>\
+                "<Stacks><member><StackName>{STACK}</StackName><StackId>{STACK_ID}</StackId><CreationTime>2026-01-01T00:00:00Z</CreationTime>\
                  <StackStatus>CREATE_COMPLETE</StackStatus><Outputs>{outputs}</Outputs></member></Stacks>"
             ),
         )

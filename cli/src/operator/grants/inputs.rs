@@ -21,7 +21,7 @@ pub(super) fn issuers_of_file(path: &Path) -> Result<Vec<Issuer>, Failure> {
 
 /// Reads the output `Issuers` of a stack.
 #[cfg(feature = "operator")]
-pub(super) fn issuers_of_stack(text: &str) -> Result<Vec<Issuer>, Failure> {
+pub(crate) fn issuers_of_stack(text: &str) -> Result<Vec<Issuer>, Failure> {
     issuers(text).map_err(|problems| Failure::new(format!("the stack's output `Issuers`: {problems}")))
 }
 
@@ -58,7 +58,7 @@ pub(super) fn object(path: &Path) -> Result<serde_json::Map<String, Value>, Fail
 }
 
 /// Reads a small text from a file, or from standard input if the path is `-`.
-pub(super) fn text(path: &Path) -> Result<String, Failure> {
+pub(crate) fn text(path: &Path) -> Result<String, Failure> {
     let failed = |says: String| Failure::new(format!("{}: {says}", path.display()));
     let bytes = if path == Path::new("-") {
         let most = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);

@@ -26,12 +26,14 @@ const HISTORY: &str = "history#";
 const MANIFEST: &str = "manifest#";
 /// The partition of a principal's block begins so.
 const BLOCKED: &str = "blocked#";
+/// The sort key of a block. No grant can have this name.
+const BLOCK: &str = "#blocked";
 /// Nobody should have to start a command again because DynamoDB throttled it for some seconds.
 const ATTEMPTS: u32 = 8;
 /// The longest wait before an attempt.
 const BACKOFF: Duration = Duration::from_secs(5);
 /// An item of DynamoDB's.
-pub(super) type Record = HashMap<String, AttributeValue>;
+pub(crate) type Record = HashMap<String, AttributeValue>;
 
 /// The key of an item.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -61,10 +63,14 @@ pub(super) struct Stored {
 }
 
 /// A principal that gets nothing, despite all grants.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Block {
-    pub(super) principal: String,
-    pub(super) reason: Option<String>,
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(crate) struct Block {
+    pub(crate) principal: String,
+    pub(crate) reason: Option<String>,
+    /// When, as RFC 3339. A block that somebody wrote by hand need not say it.
+    pub(crate) at: Option<String>,
+    /// The ARN of who did it.
+    pub(crate) by: Option<String>,
 }
 
 /// A change that was made.
@@ -108,7 +114,7 @@ pub(super) fn manifest(set: &str) -> String {
 }
 
 /// Text of the table as a terminal may see it.
-pub(super) fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     plain(text)
 }
 
@@ -136,7 +142,7 @@ impl Stored {
 }
 
 /// Who owns a federated name that comes from a claim, by the table of names.
-pub(super) async fn name_owner(sdk: &SdkConfig, table: &str, name: &str) -> Result<Option<String>, Failure> {
+pub(crate) async fn name_owner(sdk: &SdkConfig, table: &str, name: &str) -> Result<Option<String>, Failure> {
     let id = AttributeValue::S(format!("name#{name}"));
     let asked = client(sdk).get_item().table_name(table).consistent_read(true).key("id", id).send().await;
     let found = asked.map_err(Failure::to(format!("read the table `{table}`"), "dynamodb:GetItem"))?;
@@ -149,19 +155,19 @@ pub(super) async fn name_owner(sdk: &SdkConfig, table: &str, name: &str) -> Resu
 
 /// The table, for reading.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     client: Client,
     table: String,
 }
 
 /// DynamoDB's client as all of these commands use it.
-pub(super) fn client(sdk: &SdkConfig) -> Client {
+pub(crate) fn client(sdk: &SdkConfig) -> Client {
     let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS).with_max_backoff(BACKOFF);
     Client::from_conf(Builder::from(sdk).retry_config(retries).build())
 }
 
 impl Reader {
-    pub(super) fn new(sdk: &SdkConfig, table: &str) -> Self {
+    pub(crate) fn new(sdk: &SdkConfig, table: &str) -> Self {
         Self { client: client(sdk), table: table.to_owned() }
     }
 
@@ -170,6 +176,14 @@ impl Reader {
         let mut snapshot = Snapshot::default();
         self.scan(|principal, sort, record| snapshot.add(principal, sort, record)).await?;
         Ok(snapshot)
+    }
+
+    /// Who is blocked.
+    pub(crate) async fn blocks(&self) -> Result<Vec<Block>, Failure> {
+        let mut blocks = Vec::new();
+        self.scan(|principal, sort, record| blocks.extend(Block::of(&principal, &sort, &record))).await?;
+        blocks.sort();
+        Ok(blocks)
     }
 
     /// The history of everybody.
@@ -248,11 +262,8 @@ impl Snapshot {
             let item = sort.split_once('#');
             let key = item.map(|(grant, of)| Key { principal: of.to_owned(), grant: grant.to_owned() });
             self.manifests.entry(set.to_owned()).or_default().extend(key.map(|key| (key, revision)));
-        } else if let Some(blocked) = principal.strip_prefix(BLOCKED) {
-            // The function reads no other.
-            if sort == "#blocked" {
-                self.blocks.push(Block { principal: blocked.to_owned(), reason: text(&record, "reason") });
-            }
+        } else if principal.starts_with(BLOCKED) {
+            self.blocks.extend(Block::of(&principal, &sort, &record));
         } else {
             self.items.insert(Key { principal, grant: sort }, Stored::of(record));
         }
@@ -263,6 +274,30 @@ impl Snapshot {
         let mut others = self.manifests.iter().filter(|(other, _)| *other != set);
         others.find_map(|(other, items)| Some((other.as_str(), items.get(key)?.as_str())))
     }
+}
+
+impl Block {
+    fn of(partition: &str, sort: &str, record: &Record) -> Option<Self> {
+        let principal = partition.strip_prefix(BLOCKED)?;
+        // The function reads no other.
+        (sort == BLOCK).then(|| Self::read(principal, record))
+    }
+
+    /// What a record says about this principal's block.
+    pub(crate) fn read(principal: &str, record: &Record) -> Self {
+        Self {
+            principal: principal.to_owned(),
+            reason: text(record, "reason"),
+            at: text(record, "updated_at"),
+            by: text(record, "updated_by"),
+        }
+    }
+}
+
+/// The key of the block of a principal.
+pub(crate) fn block_key(principal: &str) -> Record {
+    let text = |name: &str, value: String| (name.to_owned(), AttributeValue::S(value));
+    Record::from([text("principal", format!("{BLOCKED}{principal}")), text("grant", BLOCK.to_owned())])
 }
 
 impl Entry {
@@ -283,6 +318,7 @@ impl Entry {
     }
 }
 
+/// An attribute that is a text.
 fn text(record: &Record, name: &str) -> Option<String> {
     match record.get(name) {
         Some(AttributeValue::S(text)) => Some(text.clone()),

@@ -53,11 +53,11 @@ const MOST_COMPARED: usize = 100;
 
 /// Who changes something, when, and from what.
 #[derive(Debug, Clone)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     /// The ARN of the caller.
-    pub(super) by: String,
+    pub(crate) by: String,
     /// As RFC 3339.
-    pub(super) at: String,
+    pub(crate) at: String,
     /// Such as a pipeline's commit.
     pub(super) source: Option<String>,
 }

@@ -1,6 +1,6 @@
 //! Which items does a condition of `DynamoDB`'s mean?
 //!
-//! The part of its language that is asked for here: `attribute_not_exists(x)` and `x = :v`, joined by `AND`. It is as
+//! The part of its language that is asked for here: `attribute_not_exists(x)`, `x = :v` and `begins_with(x, :v)`, joined by `AND`. It is as
 //! strict as the service about names, values and reserved words, and refuses the rest of the language.
 
 use std::collections::BTreeSet;
@@ -24,6 +24,7 @@ enum Test {
     Absent(String),
     /// The value is in `DynamoDB`'s own JSON.
     Equal(String, Value),
+    Begins(String, Value),
 }
 
 impl Condition {
@@ -43,6 +44,10 @@ impl Condition {
         self.0.iter().all(|test| match test {
             Test::Absent(name) => value(name).is_none(),
             Test::Equal(name, expected) => value(name) == Some(expected),
+            Test::Begins(name, begin) => {
+                let texts = value(name).and_then(|value| value["S"].as_str()).zip(begin["S"].as_str());
+                texts.is_some_and(|(text, begin)| text.starts_with(begin))
+            }
         })
     }
 
@@ -64,10 +69,11 @@ struct Words<'a> {
 impl Words<'_> {
     fn condition(&mut self, text: &str) -> Result<Condition, Invalid> {
         let spaced =
-            ["(", ")", "="].iter().fold(text.to_owned(), |text, sign| text.replace(sign, &format!(" {sign} ")));
+            ["(", ")", "=", ","].iter().fold(text.to_owned(), |text, sign| text.replace(sign, &format!(" {sign} ")));
         let words: Vec<&str> = spaced.split_whitespace().collect();
         let tests = words.split(|word| word.eq_ignore_ascii_case("and")).map(|test| match test {
             ["attribute_not_exists", "(", name, ")"] => Ok(Test::Absent(self.name(name)?)),
+            ["begins_with", "(", name, ",", value, ")"] => Ok(Test::Begins(self.name(name)?, self.value(value)?)),
             [name, "=", value] => Ok(Test::Equal(self.name(name)?, self.value(value)?)),
             _ => Err(Invalid),
         });

@@ -418,8 +418,9 @@ impl Tables {
         let partition = partition(request)?;
         match operation {
             "Query" => only(request, &[QUERY, &["TableName", "ExclusiveStartKey", "ConsistentRead"]].concat())?,
-            _ => only(request, &["TableName", "ExclusiveStartKey", "ConsistentRead"])?,
+            _ => only(request, &[SCAN, &["TableName", "ExclusiveStartKey", "ConsistentRead"]].concat())?,
         }
+        let filter = if operation == "Scan" { Condition::of(request, "FilterExpression")? } else { None };
         if (operation == "Query") != partition.is_some() {
             return Err(Invalid);
         }
@@ -433,7 +434,10 @@ impl Tables {
         found.retain(|(key, _)| start.as_ref().is_none_or(|start| key.scan_order() > start.scan_order()));
         found.truncate(self.page_size.unwrap_or(usize::MAX));
         let items: Vec<&Item> = found.iter().map(|(_, item)| *item).collect();
-        let mut body = json!({"Count": items.len(), "ScannedCount": items.len(), "Items": items});
+        let scanned = items.len();
+        let items: Vec<_> =
+            items.into_iter().filter(|item| filter.as_ref().is_none_or(|filter| filter.holds(Some(item)))).collect();
+        let mut body = json!({"Count": items.len(), "ScannedCount": scanned, "Items": items});
         // A page that is full may be the last one: the service only knows when it looks for the next.
         if let Some((key, _)) = found.last().filter(|_| Some(found.len()) == self.page_size) {
             body["LastEvaluatedKey"] = json!(key.attributes());
@@ -442,10 +446,19 @@ impl Tables {
     }
 
     fn write(&mut self, kind: &str, request: &Value) -> Result<Reply, Invalid> {
-        let change = self.change(kind, request)?;
+        let mut request = request.clone();
+        // Only a write of its own can answer with what was there before.
+        let returned = request.as_object_mut().and_then(|request| request.remove("ReturnValues"));
+        let returns_old = match returned.as_ref().map(|values| values.as_str()) {
+            None | Some(Some("NONE")) => false,
+            Some(Some("ALL_OLD")) => true,
+            Some(_) => return Err(Invalid),
+        };
+        let change = self.change(kind, &request)?;
         if change.holds {
+            let old = self.items.get(&change.key).filter(|_| returns_old).cloned();
             self.set(change.key, change.item);
-            return Ok(answer(&json!({})));
+            return Ok(answer(&old.map_or_else(|| json!({}), |old| json!({ "Attributes": old }))));
         }
         let mut body = error_body("ConditionalCheckFailedException");
         body.as_object_mut().unwrap().extend(change.shown.map(|old| ("Item".to_owned(), json!(old))));
@@ -535,6 +548,9 @@ struct Change {
 /// The members that belong to a condition.
 const CONDITION: &[&str] = &["ConditionExpression", "ExpressionAttributeNames", "ExpressionAttributeValues"];
 
+/// The members that belong to the condition of a `Scan`.
+const SCAN: &[&str] = &["FilterExpression", "ExpressionAttributeNames", "ExpressionAttributeValues"];
+
 /// The members that belong to the condition of a `Query`.
 const QUERY: &[&str] = &["KeyConditionExpression", "ExpressionAttributeNames", "ExpressionAttributeValues"];
 
@@ -549,7 +565,10 @@ fn table(request: &Value) -> Result<&str, Invalid> {
 
 /// The partition that a `Query` asks for.
 fn partition(request: &Value) -> Result<Option<String>, Invalid> {
-    let Some(condition) = Condition::of(request, "KeyConditionExpression")? else { return Ok(None) };
+    if request.get("KeyConditionExpression").is_none() {
+        return Ok(None);
+    }
+    let condition = Condition::of(request, "KeyConditionExpression")?.ok_or(Invalid)?;
     let name = if request["TableName"] == GRANTS { "principal" } else { "id" };
     let partition = condition.only_equal(name).and_then(|value| value["S"].as_str()).ok_or(Invalid)?;
     Ok(Some(partition.to_owned()))

@@ -1,7 +1,10 @@
-//! Why could a person's command not do its work, and what helps?
+//! Why did a command not get from a server what it needs, and what helps?
 
+#[cfg(feature = "person")]
 use hallpass::wire::Requires;
 use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
 
 /// Each becomes one line for the person who called the command.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
@@ -10,6 +13,7 @@ pub(crate) enum Trouble {
     #[error("{0}")]
     Usage(String),
     /// There is no sign-in that would do.
+    #[cfg(feature = "person")]
     #[error("{why}; run `{remedy}`")]
     SignedOut {
         /// What is missing.
@@ -18,6 +22,7 @@ pub(crate) enum Trouble {
         remedy: String,
     },
     /// The grant needs a stronger sign-in than this one.
+    #[cfg(feature = "person")]
     #[error("grant `{grant}` needs a stronger sign-in ({}); run `{remedy}`", lacking(requires))]
     StepUp {
         /// The grant.
@@ -42,7 +47,20 @@ impl Trouble {
     }
 }
 
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        let line = shown(&trouble.to_string());
+        match trouble {
+            Trouble::Usage(_) => Self::Usage(line),
+            #[cfg(feature = "person")]
+            Trouble::SignedOut { .. } | Trouble::StepUp { .. } => Self::Failed(line),
+            Trouble::Unavailable(_) | Trouble::Failed(_) => Self::Failed(line),
+        }
+    }
+}
+
 /// What a sign-in lacks, for people.
+#[cfg(feature = "person")]
 pub(crate) fn lacking(requires: &Requires) -> String {
     let Requires { acr_values, amr_values, max_age } = requires;
     let mut parts = Vec::new();
@@ -56,6 +74,14 @@ pub(crate) fn lacking(requires: &Requires) -> String {
         parts.push(format!("at most {seconds} seconds ago"));
     }
     if parts.is_empty() { "another one".into() } else { parts.join(", ") }
+}
+
+/// A text that names its remedy, in two parts.
+pub(crate) fn parted(text: &str) -> (String, Option<String>) {
+    match text.split_once("; ") {
+        Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
+        None => (text.to_owned(), None),
+    }
 }
 
 /// A line of a message. A server's own text can be of any length.
@@ -83,6 +109,7 @@ mod tests {
         assert_eq!(shown(&"x".repeat(700)).chars().count(), 601);
     }
 
+    #[cfg(feature = "person")]
     #[test]
     fn what_is_lacking_is_said_in_words() {
         let requires = Requires {

@@ -10,6 +10,8 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
+#[cfg(feature = "operator")]
+use hyper::header::HeaderName;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::rt::{Read, Write};
 use hyper::{Method, Request, Uri};
@@ -46,25 +48,60 @@ pub(crate) struct Web {
 /// A question to a server.
 #[derive(Debug)]
 pub(crate) struct Question<'a> {
+    method: Method,
     url: &'a Url,
     bearer: Option<&'a SecretString>,
     form: Option<String>,
+    headers: HeaderMap,
 }
 
 impl<'a> Question<'a> {
     /// A `GET`.
-    pub(crate) const fn get(url: &'a Url) -> Self {
-        Self { url, bearer: None, form: None }
+    pub(crate) fn get(url: &'a Url) -> Self {
+        Self::of(Method::GET, url)
+    }
+
+    fn of(method: Method, url: &'a Url) -> Self {
+        Self { method, url, bearer: None, form: None, headers: HeaderMap::new() }
+    }
+
+    /// A `HEAD`.
+    #[cfg(feature = "operator")]
+    pub(crate) fn head(url: &'a Url) -> Self {
+        Self::of(Method::HEAD, url)
+    }
+
+    /// What a browser asks before a page of this origin may send a token (Fetch, "CORS-preflight fetch").
+    #[cfg(feature = "operator")]
+    pub(crate) fn preflight(url: &'a Url, origin: HeaderValue) -> Self {
+        Self::of(Method::OPTIONS, url)
+            .header(header::ORIGIN, origin)
+            .header(header::ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("GET"))
+            .header(header::ACCESS_CONTROL_REQUEST_HEADERS, HeaderValue::from_static("authorization"))
+    }
+
+    /// With one header more.
+    #[cfg(feature = "operator")]
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
     }
 
     /// A `POST` of a form.
+    #[cfg(feature = "person")]
     pub(crate) fn post(url: &'a Url, fields: &[(&str, &str)]) -> Self {
         let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        Self { url, bearer: None, form: Some(form) }
+        Self { form: Some(form), ..Self::of(Method::POST, url) }
+    }
+
+    /// A `POST` of a form that is written already.
+    #[cfg(feature = "person")]
+    pub(crate) fn form(url: &'a Url, form: &SecretString) -> Self {
+        Self { form: Some(expose(form).to_owned()), ..Self::of(Method::POST, url) }
     }
 
     /// With a token.
-    pub(crate) const fn bearer(mut self, token: &'a SecretString) -> Self {
+    pub(crate) fn bearer(mut self, token: &'a SecretString) -> Self {
         self.bearer = Some(token);
         self
     }
@@ -82,6 +119,17 @@ impl Answer {
     /// The body, if it is a JSON object with one meaning.
     pub(crate) fn object(&self) -> Option<Map<String, Value>> {
         json::parse_fetched_object(&self.body).ok()
+    }
+
+    /// The body as it came.
+    #[cfg(feature = "person")]
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    #[cfg(feature = "operator")]
+    pub(crate) fn into_body(self) -> Vec<u8> {
+        self.body
     }
 
     /// Whether it sends the client to another address.
@@ -247,9 +295,8 @@ pub(crate) fn host_of(url: &Url) -> String {
 }
 
 fn request(question: &Question<'_>) -> Result<Request<Full<Bytes>>, Trouble> {
-    let Question { url, bearer, form } = question;
+    let Question { method, url, bearer, form, headers } = question;
     let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    let method = if form.is_some() { Method::POST } else { Method::GET };
     let mut request = Request::builder()
         .method(method)
         .uri(target)
@@ -261,6 +308,9 @@ fn request(question: &Question<'_>) -> Result<Request<Full<Bytes>>, Trouble> {
             .map_err(|_| Trouble::failed("the token has characters that no token has"))?;
         value.set_sensitive(true);
         request = request.header(header::AUTHORIZATION, value);
+    }
+    for (name, value) in headers {
+        request = request.header(name, value);
     }
     if form.is_some() {
         request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
