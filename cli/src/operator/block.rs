@@ -109,10 +109,7 @@ pub(crate) async fn put(
     let failed = || Failure::to(format!("write to the table `{table}`"), "dynamodb:PutItem");
     let first = put.clone().condition_expression("attribute_not_exists(principal)");
     let first = first.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-    let error = match first.send().await {
-        Ok(_) => return Ok(Put { block, before: None }),
-        Err(error) => error,
-    };
+    let Err(error) = first.send().await else { return Ok(Put { block, before: None }) };
     let Some(PutItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() else {
         return Err(failed()(error));
     };
@@ -149,7 +146,9 @@ impl Block {
         let put = put(&sdk, &stack.grants, principal, reason, &stamp).await?;
         let changed = put.before.as_ref() != Some(&put.block);
         self.output.print(&Told { block: &put.block, changed }, || put.text())?;
-        left_to_do(principal).iter().for_each(|line| note(line));
+        for line in left_to_do(principal) {
+            note(&line);
+        }
         Ok(Outcome::Done)
     }
 }
