@@ -18,6 +18,7 @@ LIST = Path(__file__).with_name("phrases.txt")
 READ = [
     "*.md",
     "docs/*.md",
+    "examples/*/*.md",
     "template.yaml",
     "grants/*",
     "Makefile",

@@ -115,8 +115,8 @@ def stay(stack: Stack) -> int:
               {hallpass} login --no-browser {stack.url}
               # what there is; `deploy` wants a second factor, and says so
               {hallpass} list
-              {hallpass} exec -- aws s3 ls s3://{seed.REPORTS}
-              {hallpass} exec --grant deploy -- aws s3 ls s3://{seed.SHOP}
+              {hallpass} exec -- .venv/bin/aws s3 ls s3://{seed.REPORTS}
+              {hallpass} exec --grant deploy -- .venv/bin/aws s3 ls s3://{seed.SHOP}
 
             Without it, signed in: carol (analysts), dave (no group), erin (analysts and hr). Their tokens are in {up}/, for an hour.
 
@@ -129,7 +129,7 @@ def stay(stack: Stack) -> int:
               export AWS_CONTAINER_CREDENTIALS_FULL_URI='{stack.url}/v1/credentials'
               export AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE="$PWD/{up}/carol"
               .venv/bin/python -c 'import boto3; print(boto3.client("sts").get_caller_identity()["Arn"])'
-              aws s3 ls s3://{seed.REPORTS}
+              .venv/bin/aws s3 ls s3://{seed.REPORTS}
               # a fresh token
               .venv/bin/python dev/signin.py token {stack.issuer} carol > {up}/carol
               # what the function logs

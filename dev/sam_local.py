@@ -182,7 +182,8 @@ class _Runs:
     def every_event(self) -> None:
         index: dict[str, Json] = json.loads((EVENTS / "index.json").read_text())
         # The first alone: it makes the image that the others use.
-        names = list(index)
+        # A container reaches no stand-in for AWS's sign-in host, since the function asks only this machine's without TLS.
+        names = [name for name, expected in index.items() if "needs" not in expected]
         started = time.monotonic()
         self._try_event(names[0], index[names[0]])
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -195,8 +196,8 @@ class _Runs:
         if "who" in expected:
             event = event.replace("TOKEN", self.token(expected["who"]))
         answer = self._invoke(event)
-        body = json.loads(answer["body"]) if answer.get("body") else None
         headers = {name.lower(): value for name, value in answer["headers"].items()}
+        body = _content(answer)
         problems = []
         if answer["statusCode"] != expected["status"]:
             problems.append(f"status {answer['statusCode']}")
@@ -209,7 +210,7 @@ class _Runs:
         for part in ("statusCode", "headers", "isBase64Encoded"):
             if answer.get(part) != here.get(part):
                 problems.append(f"{part} {answer.get(part)}, and {here.get(part)} without a container")
-        if masked(body) != masked(json.loads(here["body"]) if here.get("body") else None):
+        if masked(body) != masked(_content(here)):
             problems.append(f"body {masked(body)}, and {here.get('body')} without a container")
         if problems:
             raise Failure(f"{name}: {'; '.join(problems)}; expected {expected}")
@@ -304,6 +305,14 @@ class _Runs:
         except HTTPError as refusal:
             with refusal:
                 return refusal.code, json.load(refusal)
+
+
+def _content(answer: Json) -> Any:
+    """What the body says, if it is JSON; else its text."""
+    is_json = {name.lower(): value for name, value in answer["headers"].items()}.get("content-type", "").endswith(
+        "json"
+    )
+    return json.loads(answer["body"]) if is_json and answer.get("body") else answer.get("body")
 
 
 _QUIET = {"SAM_CLI_TELEMETRY": "0", "SAM_CLI_CHECK_FOR_UPDATES": "0"}

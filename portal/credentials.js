@@ -10,6 +10,7 @@ const BEHIND = ['top', 'main']; // what is behind the dialog
 /** @param {Credentials} credentials
  * @param {() => unknown} renew fetches new ones and shows them */
 export function showCredentials(credentials, renew) {
+  const opener = /** @type {HTMLElement | null} */ (document.activeElement);
   const content = element('div', { class: 'content' });
   const title = element('h2', { id: 'credentials-title' }, 'Credentials for ', element('span', {}, credentials.grant));
   const dialog = element('dialog', { 'aria-labelledby': 'credentials-title' });
@@ -32,6 +33,7 @@ export function showCredentials(credentials, renew) {
     setReachable(true);
     moveStatus(document.body);
     dialog.remove();
+    opener?.focus(); // the browser tried before, when it could not be reached
   });
   document.body.append(dialog);
   dialog.showModal();
@@ -77,9 +79,8 @@ function count(credentials, content, end) {
 
 /** @param {number} seconds */
 function spoken(seconds) {
-  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
-  const parts = hours > 0 ? [`${hours} h`, `${minutes} min`] : [`${minutes} min`, `${seconds % 60} s`];
-  return parts.join(' ');
+  const hours = Math.floor(seconds / 3600);
+  return `${hours > 0 ? `${hours} h ` : ''}${Math.floor((seconds % 3600) / 60)} min ${seconds % 60} s`;
 }
 
 /** A tab for each format, as the ARIA practices describe tabs.

@@ -33,12 +33,16 @@ pub(crate) enum Command {
     Block(operator::block::Block),
     #[cfg(feature = "operator")]
     Unblock(operator::block::Unblock),
+    #[cfg(feature = "operator")]
+    Revoke(operator::revoke::Revoke),
     /// List, register and release federated names that come from claims
     #[cfg(feature = "operator")]
     #[command(subcommand)]
     Names(operator::names::Command),
     #[cfg(feature = "operator")]
     Whois(operator::whois::Whois),
+    #[cfg(feature = "operator")]
+    Probe(operator::probe::Probe),
     #[cfg(feature = "person")]
     Login(person::login::Login),
     #[cfg(feature = "person")]

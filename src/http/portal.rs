@@ -32,7 +32,7 @@ pub(super) const PAGE: File = file!("index.html", HTML);
 
 /// What the page loads, from `portal/`.
 const FILES: [File; 8] = [
-    file!("icon.svg", SVG),
+    file!("favicon.svg", SVG),
     file!("style.css", CSS),
     file!("portal.js", JAVASCRIPT),
     file!("hallpass.js", JAVASCRIPT),

@@ -147,6 +147,15 @@ impl Issuer {
         may_fetch(&url, self.insecure_http).then_some(discovery)
     }
 
+    /// Where its keys are, if the operator said so.
+    #[must_use]
+    pub const fn key_set(&self) -> Option<&Url> {
+        match &self.source {
+            KeySource::Discovery(_) => None,
+            KeySource::KeySet(url) => Some(url),
+        }
+    }
+
     /// The operator's short name.
     #[must_use]
     pub const fn id(&self) -> &IssuerId {

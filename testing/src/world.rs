@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::aws::account::Account;
 use super::aws::dynamodb::{self, DynamoDb};
 use super::aws::secretsmanager::SECRET;
+use super::aws::signin::SignIn;
 use super::clock;
 use super::events::Event;
 use super::function::Function;
@@ -45,6 +46,8 @@ pub struct World {
     pub dynamodb: DynamoDb,
     /// The same account, where Secrets Manager is asked.
     pub secrets: Account,
+    /// Where one signs in to AWS's console. The function asks there only for those who want that.
+    pub sign_in: SignIn,
     environment: BTreeMap<String, String>,
 }
 
@@ -53,10 +56,10 @@ impl World {
         let key = TestKey::p256("key-1");
         let provider = Provider::start(&[&key]).await;
         let (sts, dynamodb) = (Account::start().await, DynamoDb::start().await);
-        let secrets = sts.endpoint().await;
+        let (secrets, sign_in) = (sts.endpoint().await, SignIn::start().await);
         secrets.hold_key(BROKER_KEY, BROKER_SECRET);
         dynamodb.grant("corp/user/carol", "default", &json!({ "policy": policy(&["s3:ListBucket"]) }));
-        let mut world = Self { key, provider, sts, dynamodb, secrets, environment: BTreeMap::new() };
+        let mut world = Self { key, provider, sts, dynamodb, secrets, sign_in, environment: BTreeMap::new() };
         world.set_environment();
         world
     }
@@ -77,6 +80,7 @@ impl World {
             ("AWS_ENDPOINT_URL_DYNAMODB", &self.dynamodb.server.url()),
             ("AWS_ENDPOINT_URL_STS", &self.sts.server.url()),
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &self.secrets.server.url()),
+            ("AWS_ENDPOINT_URL_SIGNIN", &self.sign_in.server.url()),
             ("AWS_LAMBDA_FUNCTION_NAME", "hallpass-broker"),
             ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
@@ -114,7 +118,7 @@ impl World {
         self.environment.remove(name);
     }
 
-    /// The services that the function calls, by name.
+    /// The services that the function calls for credentials, by name.
     pub fn upstreams(&self) -> [(&'static str, &Server); 4] {
         [
             ("provider", &self.provider.server),

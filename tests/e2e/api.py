@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from email.message import Message
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlencode, urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
+import contract
 import deploy
 import seed
 from deploy import Deployment
@@ -69,10 +69,14 @@ class Api:
             request.data = json.dumps(body).encode()
         try:
             with self._opener.open(request, timeout=TIMEOUT_S) as response:
-                return _answer(response.status, response.headers, response.read())
+                status, named, text = response.status, response.headers, response.read().decode()
         except HTTPError as refusal:
             with refusal:
-                return _answer(refusal.code, refusal.headers, refusal.read())
+                status, named, text = refusal.code, refusal.headers, refusal.read().decode()
+        named = {name.lower(): value for name, value in named.items()}
+        if self._host is None:  # a gateway in front adds its own
+            contract.check(method, urlsplit(url).path, status, named, text, raw=False)
+        return Answer(status, named, _content(named, text))
 
     def key(self, token: str, **query: Any) -> seed.Key:
         """Credentials as boto3 takes them; anything but credentials fails the test."""
@@ -92,7 +96,10 @@ class Api:
                 raise AssertionError(f"an invocation error: {error.code} {error.read().decode()}") from None
         assert "statusCode" in payload, payload
         headers = {name.lower(): value for name, value in payload["headers"].items()}
-        return Answer(payload["statusCode"], headers, json.loads(payload["body"]) if payload.get("body") else None)
+        status, body = payload["statusCode"], payload.get("body") or ""
+        if asked := _asked(event):
+            contract.check(*asked, status, headers, body, raw=True)
+        return Answer(status, headers, _content(headers, body))
 
 
 def serving(stack: Stack, deployment: Deployment) -> Api:
@@ -117,12 +124,18 @@ def event(
     **changes: Any,
 ) -> dict[str, Any]:
     """An event as API Gateway's HTTP API makes it (payload format 2.0)."""
-    of_grant = re.fullmatch("/v1/credentials/([^/]+)", path)
-    key = "/v1/credentials/{grant}" if of_grant else path
+    parameters: dict[str, str] = {}
+    key = path
+    for stem, name in (("/v1/credentials/", "grant"), ("/portal/", "file")):
+        if segment := re.fullmatch(f"{stem}([^/]+)", path):
+            key, parameters = f"{stem}{{{name}}}", {name: segment[1]}
     known = {
         "/v1/credentials": ("GET", "POST"),
         "/v1/credentials/{grant}": ("GET", "POST"),
         "/v1/grants": ("GET",),
+        "/v1/console": ("POST",),
+        "/": ("GET", "HEAD"),
+        "/portal/{file}": ("GET", "HEAD"),
         "/v1/health": ("GET", "HEAD"),
         "/.well-known/oauth-protected-resource": ("GET", "HEAD", "OPTIONS"),
     }
@@ -165,12 +178,22 @@ def event(
     }
     if body is not None:
         made["body"] = body
-    if of_grant and route != "$default":
-        made["pathParameters"] = {"grant": of_grant[1]}
+    if parameters and route != "$default":
+        made["pathParameters"] = parameters
     return made | changes
 
 
-def _answer(status: int, headers: Message, body: bytes) -> Answer:
-    return Answer(
-        status, {name.lower(): value for name, value in headers.items()}, json.loads(body) if body.strip() else None
-    )
+def _asked(event: bytes) -> tuple[str, str] | None:
+    """Method and path of an event, if it has them."""
+    try:
+        made = json.loads(event)
+        method, path = made["requestContext"]["http"]["method"], made["rawPath"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return (method, path) if method and path else None
+
+
+def _content(headers: dict[str, str], body: str) -> Any:
+    """What the body says, if it is JSON; else its text."""
+    is_json = headers.get("content-type", "").endswith("json")
+    return (json.loads(body) if is_json else body) if body.strip() else None

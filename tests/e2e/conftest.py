@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 
 import deploy
 import pytest
 from api import Api, serving
 from deploy import Deployment
+from person import Person
 from signin import Tokens, sign_in
+from signin_host import SignInHost
 from stack import ALGORITHMS, ALLOWED_ORIGINS, Stack, end_cleanly_on_signals
 
 # A ceiling that somebody may well choose: everything but IAM, Organizations and Account.
@@ -24,9 +27,16 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
+def signin_host() -> Iterator[SignInHost]:
+    host = SignInHost()
+    yield host
+    host.close()
+
+
+@pytest.fixture(scope="session")
+def stack(signin_host: SignInHost) -> Iterator[Stack]:
     # Everything a log level could let out must stay in: test_function.py looks for secrets in what this run logged.
-    with Stack("e2e", function_env={"RUST_LOG": "trace"}) as stack:
+    with Stack("e2e", {"RUST_LOG": "trace", "AWS_ENDPOINT_URL_SIGNIN": signin_host.url}) as stack:
         _stacks.append(stack)
         yield stack
 
@@ -50,6 +60,18 @@ def signed_in(stack: Stack) -> Callable[..., Tokens]:
 @pytest.fixture(scope="session")
 def token(signed_in: Callable[..., Tokens]) -> Callable[..., str]:
     return lambda *who: signed_in(*who).access_token
+
+
+@pytest.fixture
+def person(stack: Stack, tmp_path: Path) -> Callable[..., Person]:
+    """Somebody at a machine of their own, whom the provider knows as this employee."""
+
+    def person(employee: str, *, factor: bool = False) -> Person:
+        home = tmp_path / employee
+        home.mkdir()
+        return Person(stack, home, employee, factor=factor)
+
+    return person
 
 
 @pytest.fixture(scope="module")

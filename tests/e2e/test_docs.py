@@ -10,7 +10,7 @@ import pytest
 from cfn import Template
 from paths import ROOT
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*/README.md")])
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 # What begins an `impl` block, and a constant of the module or, indented, of the block.

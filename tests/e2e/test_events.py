@@ -1,5 +1,6 @@
 """Does each event that API Gateway can send get its answer? The events of `events/` are what `sam local invoke` takes,
-too; `events/index.json` says for each what to expect, and whose token stands for TOKEN in it; in a header, URL is the function's own.
+too; `events/index.json` says for each what to expect, and whose token stands for TOKEN in it; in a header, URL is the function's own. What `needs` something has
+it here, and not in a container of SAM's.
 
 Also what only the running function can tell of the template: that the gateway asks for nothing that it does not know,
 and answers browsers as it would.
@@ -58,7 +59,7 @@ def test_each_refusal_that_a_client_can_cause_has_an_event() -> None:
 def test_the_function_knows_each_route_of_the_gateway(api: Api) -> None:
     for method, path in Template.load().routes(AllowedOrigins="capacitor://localhost"):
         # The path of its own URL is empty here.
-        asked = path.replace("{grant}", "default").replace("/{path+}", "")
+        asked = path.replace("{grant}", "default").replace("{file}", "portal.js").replace("/{path+}", "")
         answer = api.invoke(json.dumps(event(method, asked)).encode())
         assert answer.status in (200, 204, 401), f"{method} {path} without a token"
 

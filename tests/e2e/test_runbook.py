@@ -1,4 +1,5 @@
-"""Do the runbook's queries find a stolen broker key's use, and leave Hallpass's own out?
+"""Are the runbook's commands those that there are? Do its queries find a stolen broker key's use, and leave Hallpass's own
+out?
 
 The records have the form of CloudTrail's. CloudWatch Logs Insights is not to be had here: of its queries only the names
 are compared.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -19,7 +21,7 @@ import seed
 from api import Api
 from botocore.exceptions import ClientError
 from cfn import Template
-from paths import ROOT
+from paths import COMMAND, ROOT
 from stack import Stack
 
 Token = Callable[..., str]
@@ -27,6 +29,65 @@ Token = Callable[..., str]
 RUNBOOK = (ROOT / "docs/runbook.md").read_text()
 SECTION = RUNBOOK[RUNBOOK.index("## Use of the broker key that nothing explains") :]
 SECTION = SECTION[: SECTION.index("\n## ", 1)]
+
+
+# Those that somebody looks for at three in the morning.
+AT_NIGHT = [
+    "Carol's laptop was stolen",
+    "The broker key is on the internet",
+    "A person leaves",
+    "Who was this in CloudTrail?",
+    "Somebody is refused",
+    "Nobody gets credentials",
+]
+
+
+def hallpass(line: str, *more: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """Runs a line of the runbook as far as it goes without AWS."""
+    program, *arguments = shlex.split(line.partition(" < ")[0], comments=True)
+    assert program == "hallpass"
+    environment = {"HALLPASS_STACK": "hallpass", "AWS_EC2_METADATA_DISABLED": "true", "HOME": str(home)}
+    command = [str(COMMAND), *arguments, *more]
+    return subprocess.run(
+        command, env=environment, cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_command_line_takes_every_command_of_the_runbook(tmp_path: Path) -> None:
+    blocks = "".join(re.findall(r"```sh\n(.*?)```", RUNBOOK, re.DOTALL))
+    lines = [line for line in blocks.splitlines() if line.startswith("hallpass ")]
+    assert len(lines) > 15
+    for line in lines:
+        done = hallpass(line, home=tmp_path)
+        # Not 2, which is wrong usage.
+        assert (done.returncode, done.stdout) == (1, ""), (line, done)
+    for line in set(re.findall(r"`(hallpass [a-z][^`]*)`", RUNBOOK)):
+        done = hallpass(line, "--help", home=tmp_path)
+        assert done.returncode == 0, (line, done)
+
+
+def test_each_section_for_the_night_begins_with_the_command() -> None:
+    for heading in AT_NIGHT:
+        section = RUNBOOK[RUNBOOK.index(f"\n## {heading}\n") :].splitlines()[2:]
+        assert section[:2] == ["", "```sh"], heading
+        assert section[2].startswith("hallpass "), heading
+    overview = RUNBOOK[: RUNBOOK.index(f"\n## {AT_NIGHT[0]}\n")]
+    assert [heading for heading in AT_NIGHT if f"[{heading}](#" not in overview] == []
+
+
+def test_the_sections_that_commands_name_are_there() -> None:
+    headings = set(re.findall(r"^###? (.*)$", RUNBOOK, re.MULTILINE))
+    sources = [file.read_text() for file in sorted((ROOT / "cli/src/operator").rglob("*.rs"))]
+    named = {
+        name
+        for source in sources
+        for name in re.findall(r'\\"([^"\\]+)\\"(?= in (?:the runbook|docs/runbook\.md))', source)
+        + re.findall(r'runbook\'s \\"([^"\\]+)\\"', source)
+    }
+    # A message may be broken over lines.
+    named = {re.sub(r"\s+", " ", name) for name in named}
+    assert {"When an alarm goes off", "Nobody gets credentials"} <= named
+    assert named <= headings
 
 
 def record(session: str | None, name: str = "carol-3o2jzrlhnfnb", **changes: Any) -> dict[str, Any]:
@@ -157,7 +218,7 @@ def said(tmp_path: Path, user: str, script: str) -> list[dict[str, str]]:
 
 
 def test_one_cut_off_does_not_lift_another(stack: Stack, api: Api, token: Token, tmp_path: Path) -> None:
-    section = RUNBOOK[RUNBOOK.index("## Cut sessions off") : RUNBOOK.index("## A person leaves")]
+    section = RUNBOOK[RUNBOOK.index("### Cut sessions off") : RUNBOOK.index("### Block a person")]
     everyone, one, _ = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
     held = {who: api.ask(token=token(who)).body for who in ("carol", "erin", "frank")}
     s3 = {who: stack.aws.client("s3", seed.Key.of(answer)) for who, answer in held.items()}
@@ -201,7 +262,7 @@ def test_one_cut_off_does_not_lift_another(stack: Stack, api: Api, token: Token,
 
 def test_subjects_to_block_are_listed_as_the_audit_lines_have_them(stack: Stack, api: Api, token: Token) -> None:
     api.ask(token=token("carol"))
-    section = RUNBOOK[RUNBOOK.index("## A person leaves") : RUNBOOK.index("## The identity provider is down")]
+    section = RUNBOOK[RUNBOOK.index("### Block a person") :]
     (script,) = re.findall(r"python3 -c '(.*?)'$", section, re.DOTALL | re.MULTILINE)
     lines = [json.dumps(outcome) for outcome in stack.outcomes() if outcome.get("federated_name")]
     done = subprocess.run(

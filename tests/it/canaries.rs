@@ -6,6 +6,7 @@ use serde_json::json;
 
 use hallpass_testing::answer::Answer;
 use hallpass_testing::aws::secretsmanager;
+use hallpass_testing::aws::signin;
 use hallpass_testing::aws::sts;
 use hallpass_testing::events::Event;
 use hallpass_testing::server::{Fault, Reply};
@@ -44,6 +45,24 @@ async fn no_secret_is_ever_written_or_answered() {
     function.call(granted).await.credentials();
     function.call(world.request().header("x-amz-security-token", STRAY)).await.credentials();
 
+    let opened = Event::post("/v1/console").bearer(&token).json(&json!({}));
+    assert!(function.call(opened.clone()).await.credentials()["SigninUrl"].is_string());
+    // The page that was asked for is in the address, and its query nowhere else.
+    let page = json!({ "destination": format!("https://console.aws.amazon.com/?a={STRAY}#{STRAY}") });
+    function.call(Event::post("/v1/console").bearer(&token).json(&page)).await.credentials();
+    for fault in [
+        Fault::Answers(Reply::new(400, "text/html", format!("{} {STRAY}", sts::SESSION_SECRET))),
+        Fault::Answers(Reply::new(
+            200,
+            "application/json",
+            json!({"SigninToken": [signin::SIGN_IN_TOKEN]}).to_string(),
+        )),
+        Fault::Resets,
+    ] {
+        world.sign_in.server.fail_times(1, &fault);
+        said += &spoken(&function.call(opened.clone()).await);
+    }
+
     let expired = sent(world.sign(&world.claims_with("exp", 1)));
     let overage = sent(world.sign(&world.claims_with("groups", 7)));
     let denied = sent(world.sign(&world.claims_with("sub", "dave")));
@@ -74,6 +93,8 @@ async fn no_secret_is_ever_written_or_answered() {
         Event::post("/v1/credentials").bearer(&token).json(&json!({ "grant": 7, STRAY: STRAY })),
         Event::post("/v1/credentials").bearer(&token).json_in_base64(STRAY.as_bytes()),
         Event::post("/v1/credentials").bearer(&token).header("content-type", STRAY).body(STRAY),
+        Event::post("/v1/console").bearer(&token).json(&json!({ "destination": STRAY })),
+        Event::post("/v1/console").bearer(&token).query(&format!("destination={STRAY}")),
     ] {
         said += &spoken(&function.call(event).await);
     }
@@ -105,6 +126,8 @@ async fn no_secret_is_ever_written_or_answered() {
         FUNCTION_SESSION_TOKEN,
         sts::SESSION_SECRET,
         sts::SESSION_TOKEN,
+        signin::SIGN_IN_TOKEN,
+        "sign-in-token%2FCANARY",
     ];
     for token in &tokens {
         // Each part of a token would be found alone, too; the header is the same for all and no secret.

@@ -15,6 +15,8 @@ mod broker_key;
 #[cfg(test)]
 mod canaries;
 #[cfg(test)]
+mod console;
+#[cfg(test)]
 mod cors;
 #[cfg(test)]
 mod credentials;

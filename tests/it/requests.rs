@@ -55,6 +55,8 @@ async fn an_unknown_path_is_not_found() {
         "/v1/credentials/../health",
         "/v1/credentials/deploy/../default",
         "/v1/grants/deploy",
+        "/v1/console/",
+        "/v1/console/deploy",
         "/v1/health/deploy",
         "/v1/Credentials",
         "//v1/credentials",
@@ -79,6 +81,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
         ("/v1/credentials", ["PUT", "DELETE", "PATCH", "HEAD", "TRACE"].as_slice(), ["GET", "POST"].as_slice()),
         ("/v1/credentials/deploy", &["PUT", "DELETE", "PATCH", "HEAD", "TRACE"], &["GET", "POST"]),
         ("/v1/grants", &["POST", "PUT", "DELETE", "PATCH", "HEAD"], &["GET"]),
+        ("/v1/console", &["GET", "PUT", "DELETE", "PATCH", "HEAD"], &["POST"]),
         ("/v1/health", &["POST", "PUT", "DELETE", "PATCH"], &["GET", "HEAD"]),
     ] {
         for method in methods {

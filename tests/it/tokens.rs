@@ -14,7 +14,7 @@ use hallpass_testing::world::{World, policy, sign_with};
 const SLACK: u64 = 20;
 
 /// The corpus, and a world that trusts all of its issuers at once. Whoever they vouch for has a grant.
-async fn corpus() -> (Corpus, World) {
+pub(crate) async fn corpus() -> (Corpus, World) {
     let mut world = World::new().await;
     let corpus = Corpus::new(&world.provider.issuer(), clock::now(), SLACK);
     for (id, key_set) in &corpus.key_sets {

@@ -14,7 +14,11 @@ pub(crate) mod key;
 #[cfg(feature = "operator")]
 pub(crate) mod names;
 #[cfg(feature = "operator")]
+pub(crate) mod probe;
+#[cfg(feature = "operator")]
 mod refused;
+#[cfg(feature = "operator")]
+pub(crate) mod revoke;
 #[cfg(feature = "operator")]
 mod stack;
 #[cfg(feature = "operator")]

@@ -26,6 +26,7 @@ impl Failure {
 fn service(permission: &str) -> &'static str {
     match permission.split(':').next() {
         Some("cloudformation") => "CloudFormation",
+        Some("cloudwatch") => "CloudWatch",
         Some("dynamodb") => "DynamoDB",
         Some("iam") => "IAM",
         Some("logs") => "CloudWatch Logs",

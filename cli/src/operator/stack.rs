@@ -61,7 +61,7 @@ pub(crate) struct Account {
 }
 
 /// The parts of a stack that the commands work on.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Stack {
     pub(crate) name: String,
     /// The ARN of the secret that holds the broker key.
@@ -77,6 +77,18 @@ impl Target {
     pub(crate) async fn sdk(&self) -> Result<SdkConfig, Failure> {
         self.account.sdk().await
     }
+
+    /// The stack's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.stack
+    }
+
+    /// The SDK's settings, and what can be known of the stack.
+    pub(crate) async fn explained(&self) -> Result<(SdkConfig, Explained), Failure> {
+        let sdk = self.sdk().await?;
+        let stack = Explained::of(&describe(&self.stack, &sdk).await?, &self.stack)?;
+        Ok((sdk, stack))
+    }
 }
 
 /// The parts of a stack that explanations need, as far as they can be named.
@@ -91,6 +103,8 @@ pub(crate) struct Explained {
     pub(crate) issuers: Option<String>,
     /// The broker user; its permissions are the ceiling.
     pub(crate) user: Option<String>,
+    /// The ARN of the user's permissions boundary.
+    pub(crate) boundary: Option<String>,
     /// Partition and account.
     pub(crate) account: Option<(String, String)>,
 }
@@ -103,6 +117,7 @@ impl Explained {
             audit_log: output(stack, "AuditLog"),
             issuers: output(stack, "Issuers"),
             user: output(stack, "BrokerUser"),
+            boundary: output(stack, "BoundaryPolicy"),
             account: stack.stack_id().and_then(|arn| {
                 let mut parts = arn.split(':').map(str::to_owned);
                 Some((parts.nth(1)?, parts.nth(2)?))
@@ -210,7 +225,8 @@ fn named(candidates: &[(Named, Option<&str>, Option<&str>)]) -> Option<(Named, S
 }
 
 impl Account {
-    async fn sdk(&self) -> Result<SdkConfig, Failure> {
+    /// The SDK's settings, without a look at region and credentials.
+    pub(crate) async fn load(&self) -> SdkConfig {
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build());
         if let Some(region) = &self.region {
@@ -228,7 +244,12 @@ impl Account {
                 ProfileFileCredentialsProvider::builder().configure(&config).profile_name(profile).build();
             loader = loader.profile_name(profile).credentials_provider(credentials);
         }
-        let sdk = loader.load().await;
+        loader.load().await
+    }
+
+    /// The SDK's settings, with credentials that were there just now.
+    pub(crate) async fn sdk(&self) -> Result<SdkConfig, Failure> {
+        let sdk = self.load().await;
         if sdk.region().is_none() {
             return Err(Failure::new("no AWS region: use --region, set AWS_REGION or add it to the profile"));
         }
@@ -247,12 +268,16 @@ impl Stack {
     /// Asks CloudFormation for the stack's outputs.
     pub(crate) async fn find(target: &Target, sdk: &SdkConfig) -> Result<Self, Failure> {
         let name = &target.stack;
-        let stack = describe(name, sdk).await?;
+        Self::of(name, &describe(name, sdk).await?)
+    }
+
+    /// Reads the stack's outputs.
+    pub(crate) fn of(name: &str, stack: &Description) -> Result<Self, Failure> {
         Ok(Self {
-            name: name.clone(),
-            secret: needed(&stack, name, "BrokerKey")?,
-            user: needed(&stack, name, "BrokerUser")?,
-            rotator_log: output(&stack, "RotatorLog"),
+            name: name.to_owned(),
+            secret: needed(stack, name, "BrokerKey")?,
+            user: needed(stack, name, "BrokerUser")?,
+            rotator_log: output(stack, "RotatorLog"),
         })
     }
 
@@ -262,7 +287,8 @@ impl Stack {
     }
 }
 
-async fn describe(name: &str, sdk: &SdkConfig) -> Result<Description, Failure> {
+/// What CloudFormation knows of a stack.
+pub(super) async fn describe(name: &str, sdk: &SdkConfig) -> Result<Description, Failure> {
     let asked = aws_sdk_cloudformation::Client::new(sdk).describe_stacks().stack_name(name).send().await;
     let region = sdk.region().map(ToString::to_string).unwrap_or_default();
     let stacks = asked.map_err(|error| {
@@ -277,7 +303,7 @@ async fn describe(name: &str, sdk: &SdkConfig) -> Result<Description, Failure> {
 }
 
 /// An output that every stack of Hallpass has.
-fn needed(stack: &Description, name: &str, key: &str) -> Result<String, Failure> {
+pub(super) fn needed(stack: &Description, name: &str, key: &str) -> Result<String, Failure> {
     let missing = || Failure::new(format!("the stack `{name}` has no output `{key}`: is it Hallpass?"));
     output(stack, key).ok_or_else(missing)
 }

@@ -8,7 +8,7 @@ use time::format_description::well_known::Rfc2822;
 /// What the core forgives a provider's clock, and AWS a request's by far more. In seconds.
 const CLOCK_LIMIT: i64 = 30;
 
-/// This machine's clock, beside a server's.
+/// This machine's clock, compared with a server's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compared {
     /// They differ by less than [`CLOCK_LIMIT`].

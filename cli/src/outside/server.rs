@@ -80,9 +80,10 @@ impl std::fmt::Display for ServerUrl {
 /// # Errors
 /// [`Trouble`] if it is not a Hallpass, or cannot be reached.
 pub(crate) async fn metadata(web: &Web, server: &ServerUrl) -> Result<Metadata, Trouble> {
-    // Behind a stage of API Gateway only the path below the stage leads to us, so it is asked first.
+    // Behind a stage of API Gateway only the path below the stage leads to us, so it is asked first. A proxy may refuse
+    // what it does not know in its own way.
     let mut answer = web.ask(Question::get(&server.at(METADATA_PATH)?)).await?;
-    if answer.status == 404 && server.0.path() != "/" {
+    if (400..500).contains(&answer.status) && answer.status != 429 && server.0.path() != "/" {
         let inserted = Url::parse(&Metadata::url(server.as_str()));
         let inserted = inserted.map_err(|_| Trouble::failed(format!("{server} is not a URL")))?;
         answer = web.ask(Question::get(&inserted)).await?;

@@ -76,6 +76,14 @@ pub(crate) fn lacking(requires: &Requires) -> String {
     if parts.is_empty() { "another one".into() } else { parts.join(", ") }
 }
 
+/// A text that names its remedy, in two parts.
+pub(crate) fn parted(text: &str) -> (String, Option<String>) {
+    match text.split_once("; ") {
+        Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
+        None => (text.to_owned(), None),
+    }
+}
+
 /// A line of a message. A server's own text can be of any length.
 const MAX_CHARS: usize = 600;
 

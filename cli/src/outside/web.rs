@@ -122,8 +122,14 @@ impl Answer {
     }
 
     /// The body as it came.
+    #[cfg(feature = "person")]
     pub(crate) fn body(&self) -> &[u8] {
         &self.body
+    }
+
+    #[cfg(feature = "operator")]
+    pub(crate) fn into_body(self) -> Vec<u8> {
+        self.body
     }
 
     /// Whether it sends the client to another address.

@@ -4,7 +4,11 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "operator")]
+use super::desk::patience;
 use super::desk::{Desk, Person, deadline};
+#[cfg(feature = "operator")]
+use super::own::OwnSession;
 use super::programs::Program;
 use super::server::ServerUrl;
 use super::session::Cached;
@@ -82,11 +86,14 @@ impl Access {
     /// [`Trouble`] if no server is known, or the store must not be used.
     pub(crate) fn caller(&self, world: &World) -> Result<Caller, Trouble> {
         if self.program.has_token() {
-            // A program's machine may have no place to store anything in, and needs none.
-            let named = self.target.server.as_deref().or_else(|| world.variable("HALLPASS_SERVER"));
-            let named =
-                named.ok_or_else(|| Trouble::Usage("name the server with --server or HALLPASS_SERVER".into()))?;
-            return Ok(Caller::Program(Box::new(Web::new(world)), ServerUrl::parse(named)?));
+            let server = match self.target.server.as_deref().or_else(|| world.variable("HALLPASS_SERVER")) {
+                Some(named) => ServerUrl::parse(named)?,
+                // A program's machine may have no place to store anything in, and needs none.
+                None => Desk::open(world)
+                    .and_then(|desk| desk.server(&self.target))
+                    .map_err(|_| Trouble::Usage("name the server with --server or HALLPASS_SERVER".into()))?,
+            };
+            return Ok(Caller::Program(Box::new(Web::new(world)), server));
         }
         let desk = Desk::open(world)?;
         let server = desk.server(&self.target)?;
@@ -109,6 +116,25 @@ impl Access {
                 desk.credentials(&session, &self.wanted, deadline).await
             }
             Caller::Program(web, server) => self.program.credentials(world, web, server, &self.wanted, deadline).await,
+        }
+    }
+
+    /// A session that is made now, and not a stored one.
+    ///
+    /// # Errors
+    /// [`Trouble`] if there is none.
+    #[cfg(feature = "operator")]
+    pub(crate) async fn own_session(&self, world: &World) -> Result<OwnSession, Trouble> {
+        match self.caller(world)? {
+            Caller::Person(desk, server) => {
+                let session = desk.signed_in(&server, &self.target)?;
+                let credentials = desk.new_credentials(&session, &self.wanted.grant).await?;
+                Ok(OwnSession { credentials, signed_in: Some((*desk, session)) })
+            }
+            caller @ Caller::Program(..) => {
+                let made = self.credentials(world, &caller, patience()).await?;
+                Ok(OwnSession { credentials: made.credentials, signed_in: None })
+            }
         }
     }
 

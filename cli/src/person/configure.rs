@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hallpass::wire::Offers;
 
@@ -68,7 +69,8 @@ impl Configure {
         let path =
             config_path(world).ok_or_else(|| Trouble::failed("there is no home directory; set AWS_CONFIG_FILE"))?;
         // Two of us at once would lose each other's block.
-        let _locked = desk.store.lock("configure", std::time::Duration::from_secs(10)).await?;
+        let is_change = !self.print && !self.diff;
+        let _locked = if is_change { Some(desk.store.lock("configure", Duration::from_secs(10)).await?) } else { None };
         let path = std::fs::canonicalize(&path).unwrap_or(path);
         let failed = |error: io::Error| Trouble::failed(format!("cannot read {}: {error}", path.display()));
         let old = content(Some(&path)).map_err(failed)?;
@@ -90,7 +92,7 @@ impl Configure {
             return Ok(Outcome::Done);
         }
         if new != old {
-            replace(&path, &new).map_err(|error| Trouble::failed(format!("cannot write {place}: {error}")))?;
+            replace(&path, &old, &new).map_err(|error| Trouble::failed(format!("cannot write {place}: {error}")))?;
         }
         if names.is_empty() {
             note("You have no grants, so that there are no profiles.");
@@ -205,23 +207,28 @@ enum State {
     After,
 }
 
-/// Replaces a file, with its mode, and through a link to it. A new one is for its owner alone.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+/// Replaces a file, with its mode, unless another program has changed it since it was read. A new one is for its owner
+/// alone.
+fn replace(path: &Path, old: &[u8], new: &[u8]) -> io::Result<()> {
     let directory = path.parent().ok_or(io::ErrorKind::NotFound)?;
     if !directory.exists() {
         super::store::make_private(directory)?;
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let new = directory.join(format!(".{name}.hallpass-new"));
-    let written = super::store::write_private(&new, content).and_then(|()| {
+    let beside = directory.join(format!(".{name}.hallpass-new"));
+    let written = super::store::write_private(&beside, new).and_then(|()| {
         if let Ok(about) = std::fs::metadata(path) {
-            std::fs::set_permissions(&new, about.permissions())?;
+            std::fs::set_permissions(&beside, about.permissions())?;
         }
-        std::fs::File::open(&new)?.sync_all()?;
-        std::fs::rename(&new, path)
+        std::fs::File::open(&beside)?.sync_all()?;
+        // As late as can be: between this and the renaming there is nothing more.
+        if content(Some(path))? != old {
+            return Err(io::Error::other("another program has just changed it; run the command again"));
+        }
+        std::fs::rename(&beside, path)
     });
     written.inspect_err(|_| {
-        let _ = std::fs::remove_file(&new);
+        let _ = std::fs::remove_file(&beside);
     })
 }
 
@@ -302,6 +309,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use super::super::tests::Scratch;
     use super::*;
 
     fn server() -> ServerUrl {
@@ -425,6 +433,27 @@ mod tests {
             "{shown}"
         );
         assert!(shown.contains("\n # <<< "), "{shown}");
+    }
+
+    #[test]
+    fn a_file_that_another_program_has_changed_is_not_replaced() {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("config");
+        let names = || std::fs::read_dir(scratch.path()).unwrap().count();
+        replace(&path, b"", b"1").unwrap();
+        replace(&path, b"1", b"2").unwrap();
+        for (now, read) in [(Some("3"), "2"), (Some("3"), ""), (None, "2")] {
+            std::fs::remove_file(&path).unwrap();
+            if let Some(now) = now {
+                std::fs::write(&path, now).unwrap();
+            }
+            let told = replace(&path, read.as_bytes(), b"4").unwrap_err().to_string();
+            assert!(told.contains("run the command again"), "{told}");
+            assert_eq!(std::fs::read_to_string(&path).ok().as_deref(), now);
+            assert_eq!(names(), usize::from(now.is_some()), "nothing is left beside it");
+            std::fs::write(&path, "3").unwrap();
+        }
+        replace(&path, b"3", b"4").unwrap();
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::desk::Desk;
 use super::server::{self, ServerUrl};
 use super::signin::{Listener, Provider, REDIRECT};
 use super::store::Kind;
-use super::trouble::{Trouble, shown};
+use super::trouble::{Trouble, parted, shown};
 use super::variables::{CONTAINER, OTHERS, STATIC};
 use crate::failure::Failure;
 use crate::output::{Outcome, Output};
@@ -62,11 +62,7 @@ impl Finding {
 
     /// A trouble names its remedy in its text.
     fn trouble(check: &'static str, trouble: &Trouble) -> Self {
-        let text = shown(&trouble.to_string());
-        let (message, help) = match text.split_once("; ") {
-            Some((message, help)) => (message.to_owned(), Some(help.to_owned())),
-            None => (text, None),
-        };
+        let (message, help) = parted(&shown(&trouble.to_string()));
         Self { check, result: Level::Problem, message, help }
     }
 }

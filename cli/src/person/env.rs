@@ -177,9 +177,10 @@ mod tests {
         Some(if format == Format::PowerShell { text } else { text.strip_suffix('\n').unwrap().to_owned() })
     }
 
-    const SHELLS: [(&[&str], Format); 4] = [
+    const SHELLS: [(&[&str], Format); 5] = [
         (&["bash", "-c"], Format::Bash),
         (&["dash", "-c"], Format::Bash),
+        (&["zsh", "-c"], Format::Bash),
         (&["fish", "-c"], Format::Fish),
         (&["pwsh", "-NoProfile", "-Command"], Format::PowerShell),
     ];
@@ -255,8 +256,37 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn bash_reads_any_value(value in "[^\0]{0,40}") {
-            prop_assert_eq!(evaluated(&["bash", "-c"], Format::Bash, &value).unwrap(), value);
+        fn a_shell_reads_any_value(value in "[^\0]{0,40}|['\"\\\\$`!#~ \n\t;&|<>(){}*?\\[\\]^%-]{0,12}") {
+            for (shell, format) in SHELLS {
+                let read = evaluated(shell, format, &value);
+                prop_assert!(read.as_ref().is_none_or(|read| *read == value), "{:?} {:?}", shell, read);
+            }
+        }
+    }
+
+    /// The value of a verbatim string, by the language specification of PowerShell (2.3.5.2.2): it ends at the first of
+    /// five quotes that is not followed by one, and two of them are the second.
+    fn verbatim(text: &str) -> Option<String> {
+        let is_quote = |c: char| matches!(c, '\'' | '\u{2018}' | '\u{2019}' | '\u{201a}' | '\u{201b}');
+        let mut chars = text.strip_prefix('\'')?.chars().peekable();
+        let mut value = String::new();
+        while let Some(c) = chars.next() {
+            if !is_quote(c) {
+                value.push(c);
+            } else if let Some(second) = chars.next_if(|next| is_quote(*next)) {
+                value.push(second);
+            } else {
+                return chars.next().is_none().then_some(value);
+            }
+        }
+        None
+    }
+
+    proptest! {
+        #[test]
+        fn powershell_reads_any_value(value in "[^\0]{0,40}|['\u{2018}-\u{201f}`$\"\n]{0,12}") {
+            let line = Format::PowerShell.line("A", Some(&value)).unwrap();
+            prop_assert_eq!(verbatim(line.strip_prefix("$Env:A = ").unwrap()), Some(value));
         }
     }
 }

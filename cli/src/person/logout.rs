@@ -55,7 +55,11 @@ impl Logout {
             }
         }
         desk.forget_damaged(server.as_ref()).await?;
-        desk.forget_last(server.as_ref()).await?;
+        // At another issuer, somebody may still be signed in to it.
+        let is_left = |session: &Session| server.as_ref().is_some_and(|server| session.server == server.as_str());
+        if !desk.sessions()?.iter().any(is_left) {
+            desk.forget_last(server.as_ref()).await?;
+        }
         print(if sessions.is_empty() { "You are not signed in." } else { "Signed out." })?;
         if is_revoked {
             Ok(Outcome::Done)

@@ -1,6 +1,6 @@
 //! What do the other commands do with credentials?
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -89,6 +89,30 @@ async fn the_endpoint_answers_its_command_alone() {
     assert_eq!((&body["AccessKeyId"], &body["Token"]), (&json!("ASIAdefault"), &json!(format!("{SECRET}-token"))));
     assert!(body["Expiration"].as_str().unwrap().ends_with('Z') && body.get("code").is_none());
     assert_eq!(lines.collect::<Vec<_>>(), ["403", "403", "403", "404", "404", "404", "404", "404", "404"]);
+}
+
+#[tokio::test]
+async fn another_user_can_neither_ask_the_endpoint_nor_use_it_up() {
+    // Only the system's own user can become another one.
+    if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return;
+    }
+    let desk = Desk::signed_in().await;
+    let script = r#"
+        url=$AWS_CONTAINER_CREDENTIALS_FULL_URI token=$AWS_CONTAINER_AUTHORIZATION_TOKEN
+        host=${url#http://}; host=${host%%/*}
+        other() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
+        # Without the path and the token it is told nothing, as a scan of ports is.
+        other curl -sS -o /dev/null -w '%{http_code}\n' "http://$host/"
+        other curl -sS -o /dev/null -w '%{http_code}\n' -H "Authorization: x" "$url"
+        # More connections than there may be in all, which say nothing.
+        coproc other bash -c 'for _ in {1..300}; do exec {fd}<>/dev/tcp/'"${host%:*}/${host#*:}"'; done; echo ready; read -r'
+        read -r line <&"${COPROC[0]}"; echo "$line"
+        curl -sS -m 5 -o /dev/null -w '%{http_code}\n' -H "Authorization: $token" "$url"
+        echo >&"${COPROC[1]}"
+    "#;
+    let run = desk.run(&["exec", "--", "bash", "-c", script]).await;
+    assert_eq!(run.exits(0).lines().collect::<Vec<_>>(), ["404", "403", "ready", "200"]);
 }
 
 #[tokio::test]

@@ -258,11 +258,16 @@ async fn programs_have_tokens_of_their_own_and_nothing_is_stored() {
         assert_eq!(run.json()["AccessKeyId"], "ASIAdefault");
         assert_eq!(desk.hallpass.calls()[0].header("authorization"), Some(token));
     }
+    assert!(!desk.state().exists(), "nothing is stored");
     let asked: Vec<_> = desk.provider.calls().iter().map(|call| call.path.clone()).collect();
     let audience: String = url::form_urlencoded::byte_serialize(server.as_bytes()).collect();
     assert_eq!(asked, [format!("/github?x=1&audience={audience}"), "/github?x=1&audience=mine".to_owned()]);
     assert_eq!(desk.provider.calls()[0].header("authorization"), Some("Bearer canary-right"));
-    assert!(!desk.state().exists(), "nothing is stored");
+    // Without a name, the server is that of the last login.
+    desk.sign_in().await;
+    desk.run(&["credentials", "--token-file", file.to_str().unwrap()]).await.json();
+    assert_eq!(desk.hallpass.calls().last().unwrap().header("authorization"), Some("Bearer canary-file"));
+    assert_eq!(desk.asked("/token"), 1, "the sign-in is not used");
 }
 
 #[tokio::test]

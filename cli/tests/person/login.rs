@@ -351,3 +351,84 @@ async fn a_sign_in_replaces_those_with_an_earlier_client_and_damaged_ones() {
     assert_eq!(desk.stored(".session"), now);
     desk.run(&["status"]).await.exits(0);
 }
+
+/// A server that takes two issuers, and somebody who is signed in at both.
+async fn signed_in_at_two() -> (Desk, Desk) {
+    let (desk, other) = (Desk::new().await, Desk::new().await);
+    let client = |id: &str, issuer: String| {
+        json!({"issuer_id": id, "issuer": issuer, "client_id": "hallpass-cli", "scope": "openid offline_access",
+               "token": "access_token", "parameters": {}, "redirect_uri": "http://127.0.0.1/callback"})
+    };
+    let clients = [client("corp", desk.provider.url()), client("labs", other.provider.url())];
+    let metadata = json!({
+        "resource": desk.hallpass.url(), "authorization_servers": [desk.provider.url(), other.provider.url()],
+        "bearer_methods_supported": ["header"], "resource_name": "Hallpass",
+        "hallpass_clients": {"cli": clients, "browser": []},
+    });
+    desk.conduct(|conduct| conduct.metadata = Some(answer(200, &metadata)));
+    for issuer in ["corp", "labs"] {
+        desk.login(&["--issuer", issuer]).await.exits(0);
+    }
+    (desk, other)
+}
+
+#[tokio::test]
+async fn of_several_issuers_one_is_named() {
+    let (desk, _other) = signed_in_at_two().await;
+    let url = desk.hallpass.url();
+    for arguments in [
+        &["credentials"][..],
+        &["list"],
+        &["status"],
+        &["env"],
+        &["exec", "--", "true"],
+        &["console", "--print"],
+        &["configure"],
+        &["login", &url],
+    ] {
+        let run = desk.run(arguments).await;
+        assert_eq!(run.exits(2), "", "{arguments:?}");
+        assert!(run.stderr.contains("--issuer: corp, labs"), "{arguments:?}: {}", run.stderr);
+    }
+    assert!(desk.run(&["status", "--issuer", "labs"]).await.exits(0).contains("(labs)"));
+    desk.run(&["credentials", "--issuer", "corp"]).await.json();
+    // A profile has to say it, too.
+    let block = desk.run(&["configure", "--print", "--issuer", "labs"]).await;
+    assert!(block.exits(0).contains(&format!(" credentials --server {url} --issuer labs --grant deploy\n")));
+    // One that is unknown is told from one that is not signed in.
+    let unknown = desk.run(&["login", &url, "--issuer", "x"]).await;
+    assert!(unknown.exits(2).is_empty() && unknown.stderr.contains("it has corp, labs"), "{}", unknown.stderr);
+    desk.run(&["credentials", "--issuer", "x"]).await.fails("--issuer x");
+}
+
+#[tokio::test]
+async fn who_signs_out_at_one_issuer_stays_signed_in_at_the_other() {
+    let (desk, _other) = signed_in_at_two().await;
+    assert_eq!(desk.run(&["logout", "--issuer", "x"]).await.exits(0), "You are not signed in.\n");
+    assert_eq!(desk.run(&["logout", "--issuer", "labs"]).await.exits(0), "Signed out.\n");
+    // The server of the last login is still known.
+    assert!(desk.run(&["status"]).await.exits(0).contains("(corp)"));
+    desk.run(&["credentials"]).await.json();
+    desk.run(&["logout"]).await.exits(0);
+    desk.run(&["credentials"]).await.fails("no server is known");
+}
+
+#[tokio::test]
+async fn a_server_may_be_below_a_path() {
+    for is_inserted in [false, true] {
+        let desk = Desk::new().await;
+        desk.conduct(|conduct| (conduct.base, conduct.is_inserted) = ("/tools/hallpass".into(), is_inserted));
+        let url = format!("{}/tools/hallpass", desk.hallpass.url());
+        // As people type it.
+        let browser = [("BROWSER", "curl -sSLo /dev/null")];
+        let run = desk.run_with(&browser, &["login", &format!("{url}/")]).await;
+        assert!(run.exits(0).starts_with(&format!("Signed in to {url} as carol")), "{}", run.stdout);
+        desk.run(&["credentials", "--server", &url]).await.json();
+        assert!(desk.hallpass.calls().iter().any(|call| call.path == "/tools/hallpass/v1/credentials/default"));
+        desk.run(&["doctor"]).await.exits(0);
+        // What stands beside it is another server.
+        desk.run(&["credentials", "--server", &desk.hallpass.url()]).await.fails("not signed in");
+        let run = desk.run_with(&browser, &["login", &desk.hallpass.url()]).await;
+        run.fails("is not a Hallpass server");
+    }
+}

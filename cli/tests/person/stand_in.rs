@@ -47,6 +47,9 @@ pub(crate) struct Conduct {
     pub(crate) parameters: Value,
     pub(crate) redirect_uri: String,
     pub(crate) metadata: Option<Reply>,
+    /// The path below which the server is, and whether its metadata is found in front of it only (RFC 9728 §3.1).
+    pub(crate) base: String,
+    pub(crate) is_inserted: bool,
 }
 
 pub(crate) struct Provider(Arc<Mutex<Conduct>>, Arc<Mutex<String>>);
@@ -176,8 +179,13 @@ impl Handle for Hallpass {
     async fn answer(&self, call: Call) -> Reply {
         let (issuer, server) = (lock(&self.2).clone(), lock(&self.1).clone());
         let conduct = lock(&self.0);
+        let server = format!("{server}{}", conduct.base);
         let path = call.path.split('?').next().unwrap_or_default();
-        if path == "/.well-known/oauth-protected-resource" {
+        let metadata = "/.well-known/oauth-protected-resource";
+        let inserted = format!("{metadata}{}", conduct.base);
+        let is_inserted = conduct.is_inserted && path == inserted;
+        let path = path.strip_prefix(&conduct.base).unwrap_or("/elsewhere");
+        if is_inserted || (path == metadata && !conduct.is_inserted) {
             let client = json!({
                 "issuer_id": "corp", "issuer": issuer, "client_id": "hallpass-cli", "scope": "openid offline_access",
                 "token": "access_token", "parameters": conduct.parameters, "redirect_uri": conduct.redirect_uri,
@@ -292,6 +300,8 @@ impl Desk {
             parameters: json!({"audience": "hallpass"}),
             redirect_uri: "http://127.0.0.1/callback".into(),
             metadata: None,
+            base: String::new(),
+            is_inserted: false,
         }));
         let (issuer, url) = (Arc::new(Mutex::new(String::new())), Arc::new(Mutex::new(String::new())));
         let provider = Server::start(Provider(Arc::clone(&conduct), Arc::clone(&issuer))).await;

@@ -118,7 +118,7 @@ pub(super) fn is_of(name: &FederatedName, user: &Principal) -> bool {
 }
 
 fn is_audit(event: &str) -> bool {
-    ["issuing", "outcome"].contains(&event)
+    ["issuing", "console", "outcome"].contains(&event)
 }
 
 impl Members {
@@ -126,7 +126,9 @@ impl Members {
     fn line(self) -> Option<Line> {
         let written = match (self.event.as_str(), self.code.as_deref()) {
             ("issuing", None) => Written::Issuing,
-            ("outcome", Some("issued")) => Written::Issued,
+            ("console", None) | ("outcome", Some("issued" | "console")) => Written::Issued,
+            // The session is there, and only the sign-in host failed.
+            ("outcome", Some(_)) if self.access_key_id.is_some() => Written::Issued,
             ("outcome", Some(_)) => Written::Refused,
             _ => return None,
         };

@@ -143,7 +143,7 @@ impl Files {
 }
 
 /// A document as a file says it. A policy that is JSON text is the same, and easier to read, as a map.
-fn document(grant: &str, principals: &[&str], content: &Attributes) -> Value {
+pub(super) fn document(grant: &str, principals: &[&str], content: &Attributes) -> Value {
     let mut document: Attributes = content.clone();
     document.retain(|name, _| is_content(name));
     if let Some(policy) = document.get_mut("policy")
@@ -157,7 +157,7 @@ fn document(grant: &str, principals: &[&str], content: &Attributes) -> Value {
 }
 
 /// Whether a file can say this, and lint accepts it.
-fn check(key: &Key, attributes: &Attributes) -> Result<(), String> {
+pub(super) fn check(key: &Key, attributes: &Attributes) -> Result<(), String> {
     if GrantName::new(&key.grant).is_none() {
         return Err("it does not have the name of a grant".into());
     }

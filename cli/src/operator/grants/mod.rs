@@ -27,6 +27,8 @@ mod set;
 mod show;
 #[cfg(feature = "operator")]
 mod table;
+#[cfg(feature = "operator")]
+mod table_lint;
 mod test;
 #[cfg(feature = "operator")]
 #[cfg(test)]
@@ -39,11 +41,13 @@ use std::time::SystemTime;
 
 // What other commands about the tables need, too.
 #[cfg(feature = "operator")]
-pub(super) use self::apply::stamp;
+pub(super) use self::apply::{can_ask, confirm, stamp};
 #[cfg(feature = "operator")]
 pub(super) use self::inputs::{issuers_of_stack, text};
 #[cfg(feature = "operator")]
 pub(super) use self::table::{Block, Reader, Record, block_key, client, name_owner, shown};
+#[cfg(feature = "operator")]
+pub(super) use self::table_lint::{Linted, lint_table};
 #[cfg(feature = "operator")]
 pub(super) use self::write::Stamp;
 

@@ -76,6 +76,11 @@ impl Status {
         self.problems.is_empty()
     }
 
+    /// Each problem, and what helps.
+    pub(super) fn into_problems(self) -> Vec<(String, String)> {
+        self.problems.into_iter().map(|Problem { problem, remedy }| (problem, remedy)).collect()
+    }
+
     fn problems(&self) -> Vec<Problem> {
         let log = &self.rotator_log;
         let rotate = format!("`hallpass key rotate --stack {}`", self.stack);

@@ -54,7 +54,6 @@ pub(crate) struct Found {
 }
 
 /// Finds the person behind a name, for those who cut sessions off.
-#[expect(dead_code, reason = "`revoke --name` asks for it")]
 pub(crate) async fn behind(
     sdk: &SdkConfig,
     stack: &Explained,

@@ -21,7 +21,7 @@ pub(crate) use self::renewal::Renew;
 use super::access::Target;
 use super::server::ServerUrl;
 use super::session::{SESSION, Session};
-use super::store::{Store, Stored};
+use super::store::{Kind, Store, Stored};
 use super::trouble::{Trouble, shown};
 use super::web::Web;
 use super::world::World;
@@ -67,13 +67,26 @@ impl Desk {
         if let Some(text) = target.server.as_deref().or_else(|| self.world.variable("HALLPASS_SERVER")) {
             return ServerUrl::parse(text);
         }
-        match self.store.read::<Last>(LAST)?.whole() {
-            Some(last) => ServerUrl::parse(&last.server),
-            None => Err(Trouble::SignedOut {
+        match self.store.read::<Last>(LAST)? {
+            Stored::Read(last) => ServerUrl::parse(&last.server),
+            Stored::Absent => Err(Trouble::SignedOut {
                 why: "no server is known yet".into(),
                 remedy: "hallpass login https://hallpass.example.com".into(),
             }),
+            Stored::Damaged => {
+                let why = self.damaged("the name of the last server", LAST);
+                Err(Trouble::failed(format!("{why}; name the server with --server, or sign in again")))
+            }
         }
+    }
+
+    /// Why something that is stored cannot be read.
+    fn damaged(&self, what: &str, name: &str) -> String {
+        let key = match self.store.kind() {
+            Kind::File => "",
+            Kind::Keyring => ", or its key is no longer in the keyring",
+        };
+        format!("{what} in {} is damaged{key}", self.store.path().join(name).display())
     }
 
     /// The stored sign-in for a server, if there is one.
@@ -90,7 +103,7 @@ impl Desk {
                 // Removed since the names were read.
                 Stored::Absent => {}
                 Stored::Read(_) | Stored::Damaged => {
-                    let why = format!("the sign-in in {} is damaged", self.store.path().join(&name).display());
+                    let why = self.damaged("the sign-in", &name);
                     return Err(signed_out(server, why, None));
                 }
             }
@@ -98,6 +111,7 @@ impl Desk {
         if let Some(issuer) = &target.issuer {
             found.retain(|session| session.issuer_id == *issuer);
         }
+        found.sort_by(|one, other| one.issuer_id.cmp(&other.issuer_id));
         let ids = found.iter().map(|session| shown(&session.issuer_id)).collect::<Vec<_>>().join(", ");
         let mut found = found.into_iter();
         match (found.next(), found.next()) {

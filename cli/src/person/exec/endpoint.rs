@@ -3,6 +3,7 @@
 //! As in a container: over HTTP on this machine, with a token. A page of the web knows neither path nor token, and comes
 //! with another `Host` if it has made its own name lead here; another user of the machine sees the port, and no more.
 
+use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::super::secret::{expose, random_text, same};
 use super::super::session::Cached;
@@ -83,7 +84,7 @@ impl Endpoint {
 
     /// Answers, until it is dropped.
     pub(super) async fn serve(&self) {
-        let mut connections = JoinSet::new();
+        let (mut connections, mut order) = (JoinSet::new(), VecDeque::new());
         loop {
             tokio::select! {
                 Some(_) = connections.join_next() => {}
@@ -93,19 +94,22 @@ impl Endpoint {
                         tokio::time::sleep(Duration::from_millis(50)).await;
                         continue;
                     };
-                    if connections.len() < MAX_CONNECTIONS {
-                        let desk = Arc::clone(&self.desk);
-                        let service = service_fn(move |request: Request<Incoming>| {
-                            let desk = Arc::clone(&desk);
-                            async move { Ok::<_, hyper::Error>(desk.answer(&request).await) }
-                        });
-                        connections.spawn(async move {
-                            let mut server = http1::Builder::new();
-                            server.timer(TokioTimer::new()).header_read_timeout(IDLE);
-                            // How a connection ends is the command's business.
-                            let _ = server.serve_connection(TokioIo::new(stream), service).await;
-                        });
+                    // A new one asks at once. Those of a stranger who says nothing must not keep it out.
+                    order.retain(|connection: &AbortHandle| !connection.is_finished());
+                    if order.len() >= MAX_CONNECTIONS && let Some(oldest) = order.pop_front() {
+                        oldest.abort();
                     }
+                    let desk = Arc::clone(&self.desk);
+                    let service = service_fn(move |request: Request<Incoming>| {
+                        let desk = Arc::clone(&desk);
+                        async move { Ok::<_, hyper::Error>(desk.answer(&request).await) }
+                    });
+                    order.push_back(connections.spawn(async move {
+                        let mut server = http1::Builder::new();
+                        server.timer(TokioTimer::new()).header_read_timeout(IDLE);
+                        // How a connection ends is the command's business.
+                        let _ = server.serve_connection(TokioIo::new(stream), service).await;
+                    }));
                 }
             }
         }

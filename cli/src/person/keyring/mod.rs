@@ -46,7 +46,10 @@ impl Keyring {
         if let Some(key) = self.read()? {
             return Ok(key);
         }
-        let failed = |error| Trouble::failed(format!("cannot lock {}: {error}", lock.display()));
+        let failed = |error| {
+            let remedy = "make its directory writable, or name another place in XDG_STATE_HOME";
+            Trouble::failed(format!("cannot lock {}: {error}; {remedy}", lock.display()))
+        };
         let file = open_private(lock).map_err(failed)?;
         file.lock().map_err(failed)?;
         if let Some(key) = self.read()? {

@@ -23,7 +23,11 @@ impl Directory {
         match std::fs::metadata(&found.0) {
             Ok(about) => found.check(&about)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Trouble::failed(format!("cannot open {}: {error}", found.0.display()))),
+            Err(error) => {
+                let place = found.0.display();
+                let remedy = "name a directory of yours in XDG_STATE_HOME";
+                return Err(Trouble::failed(format!("cannot open {place}: {error}; {remedy}")));
+            }
         }
         Ok(found)
     }

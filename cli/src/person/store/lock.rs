@@ -12,7 +12,10 @@ use super::directory::open_private;
 /// Waits for the lock, for this time at most.
 pub(super) async fn acquire(path: PathBuf, limit: Duration) -> Result<File, Trouble> {
     let place = path.display().to_string();
-    let failed = |error: std::io::Error| Trouble::failed(format!("cannot lock {place}: {error}"));
+    let failed = |error: std::io::Error| {
+        let remedy = "make its directory writable, or name another place in XDG_STATE_HOME";
+        Trouble::failed(format!("cannot lock {place}: {error}; {remedy}"))
+    };
     let file = open_private(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => return Ok(file),
