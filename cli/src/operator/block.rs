@@ -194,6 +194,7 @@ impl Block {
             .print(&Told { block: &put.block, changed, cuts }, || [vec![put.text()], lines].concat().join("\n"))?;
         left_to_do(principal).iter().for_each(|line| note(line));
         if let Some(cut) = cut {
+            cut.notes.iter().for_each(|line| note(line));
             cut.settle().await;
         }
         Ok(Outcome::Done)

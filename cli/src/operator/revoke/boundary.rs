@@ -113,19 +113,18 @@ impl Boundary {
             }
         };
         let again = "run the same command again, and it finishes";
-        Err(if replacement.has_written() {
-            Failure::new(format!(
-                "the change is in force, but old versions of the boundary are left: {failure}; {again}"
-            ))
+        Err(Failure::new(if replacement.has_written() {
+            format!("the change is in force, but old versions of the boundary are left: {failure}; {again}")
         } else {
-            failure
-        })
+            format!("{failure}; the boundary is not changed, as far as IAM says")
+        }))
     }
 
-    /// Whether there is room for these cuts and those that are there. Nothing is written.
-    pub(super) async fn check_room(&self, cuts: &Cuts) -> Result<(), Failure> {
-        let all = self.look().await?.all.since(self.now()?).union(cuts);
-        fit(all, &self.account).map(|_| ()).map_err(|Full| self.stopped(&Stop::Full))
+    /// Whether there is room for these cuts and those that are there, which are the answer. Nothing is written.
+    pub(super) async fn check_room(&self, cuts: &Cuts) -> Result<Cuts, Failure> {
+        let found = self.look().await?.all;
+        let all = found.clone().since(self.now()?).union(cuts);
+        fit(all, &self.account).map(|_| found).map_err(|Full| self.stopped(&Stop::Full))
     }
 
     /// Seconds since the epoch, by AWS's clock, and not earlier than that shows.

@@ -199,7 +199,7 @@ impl Revoke {
         #[cfg(not(feature = "person"))]
         let unverified: Option<Failure> = None;
         self.output.print(&told, || told.text())?;
-        cut.note.iter().for_each(|line| note(line));
+        cut.notes.iter().for_each(|line| note(line));
         cut.settle().await;
         unverified.map_or(Ok(Outcome::Done), Err)
     }
