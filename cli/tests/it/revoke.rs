@@ -289,6 +289,20 @@ async fn an_answer_that_is_lost_leaves_one_version() {
 }
 
 #[tokio::test]
+async fn lists_that_are_from_before_the_last_change_are_not_believed() {
+    let deployed = Deployed::new().await;
+    revoke(&deployed, &["--name", "first", "--no-block"]).await.exits(0);
+    for lag in [1, 2] {
+        deployed.account.server.forget_calls();
+        deployed.state().boundary.lag = lag;
+        revoke(&deployed, &["--name", &format!("name{lag}"), "--no-block"]).await.exits(0);
+        assert_eq!(writes(&deployed), ["CreatePolicyVersion", "DeletePolicyVersion"]);
+        assert_eq!(deployed.state().boundary.versions.len(), 1);
+    }
+    assert_eq!(names(&cuts(&deployed).await), ["first", "name1", "name2"]);
+}
+
+#[tokio::test]
 async fn what_could_not_be_done_is_said_and_what_was_done() {
     let who = ["--principal", "corp/user/carol"];
     for (operation, permission) in [
