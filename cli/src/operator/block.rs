@@ -196,6 +196,7 @@ impl Block {
             note(&line);
         }
         if let Some(cut) = cut {
+            cut.notes.iter().for_each(|line| note(line));
             cut.settle().await;
         }
         Ok(Outcome::Done)
