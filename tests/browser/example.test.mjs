@@ -80,14 +80,14 @@ async function freeOrigin() {
 /** `npm start`. */
 function serve(port) {
   const command = [join(EXAMPLE, 'build.mjs'), '--serve', join(directory, 'settings.json')];
-  const child = spawn('node', command, { env: { ...process.env, PORT: port }, stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn('node', command, { env: { ...process.env, PORT: port }, stdio: ['ignore', 'pipe', 'inherit'] });
   let said = '';
   return new Promise((resolve, reject) => {
-    child.stderr.on('data', (data) => {
+    child.stdout.on('data', (data) => {
       said += data;
       if (said.includes(`http://localhost:${port}/`)) resolve(child);
     });
-    child.once('exit', (code) => reject(new Error(`npm start ended with ${code}: ${said}`)));
+    child.once('exit', (code) => reject(new Error(`npm start ended with ${code}`)));
   });
 }
 
