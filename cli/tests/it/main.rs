@@ -11,6 +11,6 @@ mod key;
 #[cfg(test)]
 mod names;
 #[cfg(test)]
-mod whois;
-#[cfg(test)]
 mod probe;
+#[cfg(test)]
+mod whois;
