@@ -13,4 +13,6 @@ mod names;
 #[cfg(test)]
 mod probe;
 #[cfg(test)]
+mod revoke;
+#[cfg(test)]
 mod whois;
