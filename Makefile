@@ -34,6 +34,8 @@ REMAP := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo --remap-p
 VENV := .venv/.installed
 SAM_VENV := .venv-sam/.installed
 NODE := dev/node_modules/.installed
+# The browser that people's pages are tried in: Debian's, or another one.
+export CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 EXAMPLE := examples/browser/node_modules/.installed
 PYTHON_FILES := dev tests/e2e
 
@@ -53,7 +55,7 @@ up: artifact command person $(NODE) ## The same stack, running until Ctrl-C, wit
 ##### Testing it
 
 # In this order: what is quick and fails often comes first.
-CHECKS := fmt typos lint template unit doctest doc deny fuzz-smoke e2e sam-local-if-docker
+CHECKS := fmt typos lint template unit doctest doc deny fuzz-smoke e2e browser-if-chromium sam-local-if-docker
 # What was not checked, and why, for the end.
 SKIPPED := build/skipped
 skip = { mkdir -p build && echo 'SKIPPED $(1)' | tee -a $(SKIPPED); }
@@ -67,6 +69,10 @@ test: ## Everything that must pass; about 10 GB of disk
 	@$(call skip,mutants: hours; `make mutants` runs them)
 	@printf '\n##### Not checked\n'; cat $(SKIPPED)
 	@printf '\nmake test: everything else passed\n'
+
+.PHONY: browser-if-chromium
+browser-if-chromium:
+	@if [[ -n "$$CHROMIUM" ]]; then $(MAKE) --no-print-directory browser; else $(call skip,browser: no Chromium); fi
 
 .PHONY: sam-local-if-docker
 sam-local-if-docker:
@@ -83,11 +89,12 @@ typos: $(VENV) ## Spelling, and the phrases of dev/phrases.txt in what users rea
 	@python dev/phrases.py
 
 .PHONY: lint
-lint: $(VENV) ## Clippy on everything, on the core alone, and on the command line without operators' commands; ruff
+lint: $(VENV) $(NODE) ## Clippy on everything, on the core alone, and on the command line without operators' commands; ruff; the portal's types
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
 	cargo clippy --locked --package hallpass-cli --no-default-features --features person -- -D warnings
 	ruff check --quiet $(PYTHON_FILES)
+	dev/node_modules/.bin/tsc --project dev/tsconfig.json
 
 .PHONY: unit
 unit: cargo-nextest ## Unit and integration tests
@@ -142,6 +149,11 @@ compare: ## Asks the functions of this checkout and of BASE=COMMIT the same, and
 .PHONY: e2e
 e2e: artifact command person $(NODE) ## The whole system, with the artifact that would be deployed
 	pytest tests/e2e
+
+.PHONY: browser
+browser: artifact command $(NODE) ## What people see, in a real Chromium, on the local stack; screenshots are in build/browser
+	@[[ -n "$$CHROMIUM" ]] || { echo 'CHROMIUM=PATH names the browser: no Chromium is in PATH'; exit 2; }
+	@python dev/browser.py
 
 .PHONY: sam-local
 sam-local: artifact command $(SAM_VENV) $(NODE) ## The function in containers, as SAM builds and starts it: every event, and some requests
@@ -228,7 +240,7 @@ $(SAM_VENV): dev/sam-requirements.txt
 	@touch $@
 
 $(NODE): dev/package-lock.json
-	@echo 'Installing the identity provider into dev/node_modules'
+	@echo 'Installing the identity provider, and what tries pages, into dev/node_modules'
 	@npm ci --prefix dev --no-audit --no-fund --silent
 	@touch $@
 

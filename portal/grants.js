@@ -1,6 +1,19 @@
 // What may somebody have, and how do they get it?
 
-import { Problem, alertOf, asProblem, button, element, metadata, remember, say, show, showPerson, showSignIn, signIn } from './portal.js';
+import {
+  Problem,
+  alertOf,
+  asProblem,
+  button,
+  element,
+  metadata,
+  remember,
+  say,
+  show,
+  showPerson,
+  showSignIn,
+  signIn,
+} from './portal.js';
 import { copyText, showCredentials } from './credentials.js';
 import { consoleFor, credentialsFor, listGrants } from './hallpass.js';
 import { setUp } from './shells.js';
@@ -22,7 +35,10 @@ let endTimer;
 export async function showGrants(session, wanted) {
   present = session;
   watchEnd(session);
-  showPerson(element('span', { class: 'who', title: session.who }, session.who), button({ label: 'Sign out', act: signOut }));
+  showPerson(
+    element('span', { class: 'who', title: session.who }, session.who),
+    button({ label: 'Sign out', act: signOut }),
+  );
   await list(session, { wanted });
 }
 
@@ -97,7 +113,8 @@ async function list(session, { wanted = {}, trouble } = {}) {
     const cards = new Map(grants.map((grant, at) => [grant.name, card(session, grant, at)]));
     const view = () => {
       say('');
-      const body = cards.size === 0 ? [nothing(session)] : [element('div', { class: 'grants' }, ...cards.values()), ...command];
+      const body =
+        cards.size === 0 ? [nothing(session)] : [element('div', { class: 'grants' }, ...cards.values()), ...command];
       show(heading, ...(trouble ? [trouble] : []), ...body);
     };
     remember(view);
@@ -112,7 +129,9 @@ async function list(session, { wanted = {}, trouble } = {}) {
     }
     say('');
     remember(() => list(session, { wanted }));
-    waiting.replaceWith(alertOf(problem, [{ label: 'Try again', act: () => list(session, { wanted }), primary: true }]));
+    waiting.replaceWith(
+      alertOf(problem, [{ label: 'Try again', act: () => list(session, { wanted }), primary: true }]),
+    );
   }
 }
 
@@ -125,11 +144,15 @@ function goOn(wanted, grants, cards) {
   const grant = grants.find(({ name }) => name === wanted.grant);
   const card = cards.get(wanted.grant);
   if (grant === undefined || card === undefined) {
-    document.querySelector('#main h1')?.after(alertOf(new Problem('You cannot use this grant any more.'), [], wanted.grant));
+    document
+      .querySelector('#main h1')
+      ?.after(alertOf(new Problem('You cannot use this grant any more.'), [], wanted.grant));
     return;
   }
   if (lacks(grant.requires)) {
-    const problem = new Problem('The new sign-in still lacks what this grant needs. Your identity provider decides how you sign in: ask the operators of Hallpass.');
+    const problem = new Problem(
+      'The new sign-in still lacks what this grant needs. Your identity provider decides how you sign in: ask the operators of Hallpass.',
+    );
     card.append(alertOf(problem));
   } else {
     say(`You can use ${grant.name} now.`, true);
@@ -151,8 +174,17 @@ async function commandLine({ client }) {
   if (!cli.some(({ issuer_id: id }) => id === client.issuer_id)) return [];
   const command = element('code', {}, setUp(resource, cli.length > 1 ? client.issuer_id : undefined));
   const heading = element('h2', { id: 'command-line' }, 'Command line');
-  const lead = element('p', {}, 'For a terminal: this signs you in there, and writes an AWS profile for each of your grants.');
-  const line = element('div', { class: 'line' }, element('pre', {}, command), button({ label: 'Copy', act: () => copyText(command) }));
+  const lead = element(
+    'p',
+    {},
+    'For a terminal: this signs you in there, and writes an AWS profile for each of your grants.',
+  );
+  const line = element(
+    'div',
+    { class: 'line' },
+    element('pre', {}, command),
+    button({ label: 'Copy', act: () => copyText(command) }),
+  );
   return [element('section', { class: 'command', 'aria-labelledby': 'command-line' }, heading, lead, line)];
 }
 
@@ -219,7 +251,8 @@ function fill(article, session, grant, at, isClosed = lacks(grant.requires)) {
   const getCredentials = () =>
     attempt('Getting credentials…', async () => {
       const credentials = await credentialsFor(session, name);
-      if (present !== session) return [];
+      // One dialog at a time: of two quick clicks the first wins.
+      if (present !== session || document.querySelector('dialog')) return [];
       say('');
       showCredentials(credentials, getCredentials);
       return [];
@@ -251,7 +284,11 @@ function opened(url) {
   const canOpen = navigator.userActivation?.isActive ?? true;
   if (canOpen) open(url, '_blank', 'noopener,noreferrer');
   say(canOpen ? 'The console opens in a new tab.' : 'The console is ready.', true);
-  const link = element('a', { href: url, target: '_blank', rel: 'noopener noreferrer' }, canOpen ? 'Open it with this link' : 'Continue to the console');
+  const link = element(
+    'a',
+    { href: url, target: '_blank', rel: 'noopener noreferrer' },
+    canOpen ? 'Open it with this link' : 'Continue to the console',
+  );
   const line = element('p', { class: 'opened' }, canOpen ? 'No new tab? ' : '', link);
   setTimeout(() => line.remove(), LINK_MS);
   return [line];

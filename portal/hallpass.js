@@ -51,7 +51,8 @@ export async function consoleFor(session, grant) {
   return url;
 }
 
-const strange = () => new Problem('Hallpass answered with something that this page does not understand. Load the page again.');
+const strange = () =>
+  new Problem('Hallpass answered with something that this page does not understand. Load the page again.');
 
 /** @param {Session} session
  * @param {string} path
@@ -70,7 +71,9 @@ async function call({ token }, path, body = undefined) {
  * @param {Response} answer
  * @param {Record<string, unknown>} content */
 function problemOf({ status, headers }, content) {
-  const message = isText(content.message) ? String(content.message) : `Hallpass answered with status ${status}. Try again.`;
+  const message = isText(content.message)
+    ? String(content.message)
+    : `Hallpass answered with status ${status}. Try again.`;
   const id = isText(content.requestId) ? content.requestId : headers.get('apigw-requestid');
   const code = String(content.code ?? '');
   return new Problem(message, { code, requestId: String(id ?? ''), requires: requiresOf(content) });

@@ -117,7 +117,12 @@ export function button({ label, act, primary }, attributes = {}) {
  * @param {Action[]} actions
  * @param {string} about */
 export function alertOf(problem, actions = [], about = '') {
-  const text = element('p', { class: 'what' }, about === '' ? '' : element('strong', {}, `${about}: `), problem.message);
+  const text = element(
+    'p',
+    { class: 'what' },
+    about === '' ? '' : element('strong', {}, `${about}: `),
+    problem.message,
+  );
   const id = element('p', { class: 'id' }, 'Request ID: ', element('code', {}, problem.requestId));
   const buttons = element('div', { class: 'actions' }, ...actions.map((action) => button(action)));
   const parts = [text, ...(problem.requestId === '' ? [] : [id]), ...(actions.length === 0 ? [] : [buttons])];
@@ -136,6 +141,7 @@ export function show(...children) {
   const heading = main.querySelector('h1');
   heading?.setAttribute('tabindex', '-1');
   if (moves) heading?.focus();
+  document.title = `${heading?.textContent ?? 'Hallpass'} · ${part('name').textContent}`;
 }
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -167,7 +173,9 @@ async function describe() {
   const { resource, resource_name: name, hallpass_clients: clients } = await objectOf(answer);
   const { browser, cli } = /** @type {Record<string, unknown>} */ (clients ?? {});
   if (!isSafe(resource) || !Array.isArray(browser)) {
-    throw new Problem(`Hallpass does not say where to sign in (status ${answer.status}). Try again, or ask its operators.`);
+    throw new Problem(
+      `Hallpass does not say where to sign in (status ${answer.status}). Try again, or ask its operators.`,
+    );
   }
   return { resource, name: isText(name) ? String(name) : 'Hallpass', browser, cli: Array.isArray(cli) ? cli : [] };
 }
@@ -242,7 +250,11 @@ export async function showSignIn(problem = undefined) {
     } else if (about.browser.length === 0) {
       show(pass(heading, alertOf(new Problem('Nobody can sign in here yet. Ask the operators of Hallpass.'))));
     } else {
-      const lead = element('p', {}, 'See what you may use in AWS, open the console, and get credentials that expire by themselves.');
+      const lead = element(
+        'p',
+        {},
+        'See what you may use in AWS, open the console, and get credentials that expire by themselves.',
+      );
       show(pass(heading, lead, ...troubles, element('div', { class: 'actions' }, ...signInButtons(about))));
     }
   } catch (error) {
@@ -286,9 +298,8 @@ async function start() {
   }
   try {
     say('Signing you in…');
-    const { finish } = await load('./signin.js');
+    const [{ finish }, { showGrants }] = await Promise.all([load('./signin.js'), load('./grants.js')]);
     const { session, wanted } = await finish(answer);
-    const { showGrants } = await load('./grants.js');
     await showGrants(session, wanted);
   } catch (error) {
     await showSignIn(asProblem(error));

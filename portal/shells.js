@@ -14,7 +14,10 @@ export const FORMATS = {
   Bash: {
     hint: 'Paste this into a terminal with bash or zsh. Only that terminal has the credentials.',
     write: (credentials) =>
-      lines(`unset ${OTHERS.join(' ')}`, variables(credentials).map(([name, value]) => `export ${name}=${bash(value)}`)),
+      lines(
+        `unset ${OTHERS.join(' ')}`,
+        variables(credentials).map(([name, value]) => `export ${name}=${bash(value)}`),
+      ),
   },
   PowerShell: {
     hint: 'Paste this into a terminal with PowerShell. Only that terminal has the credentials.',
@@ -75,7 +78,8 @@ const powerShell = (value) => `'${printable(value).replace(/['\u2018-\u201b]/g, 
 /** The file has no quotes: there is only what needs none.
  * @param {string} value */
 function config(value) {
-  if (!/^[A-Za-z0-9+/=._:@-]+$/.test(value)) throw new RangeError('a value has a character that ~/.aws/config cannot hold');
+  if (!/^[A-Za-z0-9+/=._:@-]+$/.test(value))
+    throw new RangeError('a value has a character that ~/.aws/config cannot hold');
   return value;
 }
 

@@ -37,7 +37,13 @@ export async function begin(client, redirectUri, wanted) {
   const { tokenEndpoint, namesItself } = provider;
   /** @type {Pending} */
   const pending = { state, nonce, verifier, client, redirectUri, tokenEndpoint, namesItself, wanted };
-  sessionStorage.setItem(PENDING, JSON.stringify(pending));
+  try {
+    sessionStorage.setItem(PENDING, JSON.stringify(pending));
+  } catch {
+    throw new Problem(
+      'This browser does not let the page remember the sign-in until you are back. Allow it to store data.',
+    );
+  }
   location.assign(url);
 }
 
@@ -72,7 +78,9 @@ async function discover({ issuer }) {
   const document = await objectOf(answer);
   const { authorization_endpoint: authorizationEndpoint, token_endpoint: tokenEndpoint } = document;
   if (document.issuer !== issuer || !isSafe(authorizationEndpoint) || !isSafe(tokenEndpoint)) {
-    throw new Problem('The identity provider is not the one that Hallpass trusts, or is not working. Ask the operators of Hallpass.');
+    throw new Problem(
+      'The identity provider is not the one that Hallpass trusts, or is not working. Ask the operators of Hallpass.',
+    );
   }
   const namesItself = document.authorization_response_iss_parameter_supported === true;
   return { authorizationEndpoint, tokenEndpoint, namesItself };
@@ -98,7 +106,9 @@ function judge(answer, { state, client, namesItself }) {
   // RFC 9207 §2.4: otherwise one provider could send the code of another.
   const issuer = answer.get('iss');
   if (issuer === null ? namesItself : issuer !== client.issuer) {
-    throw new Problem('The answer came from another identity provider than the one that was asked. Please sign in again.');
+    throw new Problem(
+      'The answer came from another identity provider than the one that was asked. Please sign in again.',
+    );
   }
   const [code, error] = [answer.get('code'), answer.get('error')];
   if (error !== null) throw refused(error, answer.get('error_description'));
@@ -109,7 +119,9 @@ function judge(answer, { state, client, namesItself }) {
 /** @param {unknown} error
  * @param {unknown} description */
 const refused = (error, description) =>
-  new Problem(`The identity provider refused the sign-in (${isText(description) ? `${error}: ${description}` : error}).`);
+  new Problem(
+    `The identity provider refused the sign-in (${isText(description) ? `${error}: ${description}` : error}).`,
+  );
 
 /** @param {string} code
  * @param {Pending} pending */
@@ -135,7 +147,9 @@ async function exchange(code, { client, redirectUri, tokenEndpoint, verifier }) 
 function sessionOf(tokens, { client, nonce }) {
   const token = tokens[client.token];
   if (typeof token !== 'string' || !/^[!-~]+$/.test(token) || String(tokens.token_type).toLowerCase() !== 'bearer') {
-    throw new Problem('The identity provider answered without a token that this page can use. Ask the operators of Hallpass.');
+    throw new Problem(
+      'The identity provider answered without a token that this page can use. Ask the operators of Hallpass.',
+    );
   }
   const claims = claimsOf(tokens.id_token);
   // OpenID Connect Core §3.1.3.3: who asked for `openid` gets an ID token.
@@ -163,7 +177,9 @@ function check({ iss, aud, azp, exp, nonce: theirs }, { issuer, client_id: id },
     throw new Problem('The identity provider answered for another sign-in than this one. Please sign in again.');
   }
   if (typeof exp !== 'number' || exp + LEEWAY_S < Date.now() / 1000) {
-    throw new Problem("The identity provider's answer has expired already. Check the clock of this device, and sign in again.");
+    throw new Problem(
+      "The identity provider's answer has expired already. Check the clock of this device, and sign in again.",
+    );
   }
 }
 
@@ -181,7 +197,10 @@ function claimsOf(token) {
 
 /** @param {Uint8Array} bytes */
 const base64url = (bytes) =>
-  btoa(String.fromCharCode(...bytes)).replace(/\+/g, '-').replace(/\//g, '_').replace(/=/g, '');
+  btoa(String.fromCharCode(...bytes))
+    .replace(/\+/g, '-')
+    .replace(/\//g, '_')
+    .replace(/=/g, '');
 
 const random = () => base64url(crypto.getRandomValues(new Uint8Array(32)));
 

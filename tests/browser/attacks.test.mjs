@@ -30,16 +30,25 @@ const SHOWN = '<img src=x onerror="window.pwned = 1">';
 
 async function unharmed(page) {
   assert.equal(await page.evaluate(() => globalThis.pwned), undefined);
-  assert.equal(await page.locator('img, iframe, script:not([src]), [onerror], [onload], [style], a[href^="javascript:"]').count(), 0);
+  assert.equal(
+    await page.locator('img, iframe, script:not([src]), [onerror], [onload], [style], a[href^="javascript:"]').count(),
+    0,
+  );
 }
 
-const json = (route, change) => route.fetch().then(async (answer) => route.fulfill({ response: answer, json: change(await answer.json()) }));
+const json = (route, change) =>
+  route.fetch().then(async (answer) => route.fulfill({ response: answer, json: change(await answer.json()) }));
 
 // ---- What strangers write
 
 test('a name, a description and a requirement are text', async (t) => {
   const made = await visit(t);
-  const offers = { grants: [{ name: EVIL, description: EVIL, max_duration: 3600, requires: {} }, { name: 'b', description: EVIL, max_duration: 60, requires: { acr_values: [EVIL] } }] };
+  const offers = {
+    grants: [
+      { name: EVIL, description: EVIL, max_duration: 3600, requires: {} },
+      { name: 'b', description: EVIL, max_duration: 60, requires: { acr_values: [EVIL] } },
+    ],
+  };
   await made.page.route(GRANTS, (route) => route.fulfill({ json: offers }));
   const page = await made.signIn('carol');
   assert.equal(await page.getByRole('article').count(), 2);
@@ -51,7 +60,9 @@ test('a name, a description and a requirement are text', async (t) => {
 test('a message and a request id are text', async (t) => {
   const made = await visit(t, { expected: refusals(503) });
   const page = await made.signIn('carol');
-  await page.route(CREDENTIALS, (route) => route.fulfill({ status: 503, json: { code: EVIL, message: EVIL, requestId: EVIL } }));
+  await page.route(CREDENTIALS, (route) =>
+    route.fulfill({ status: 503, json: { code: EVIL, message: EVIL, requestId: EVIL } }),
+  );
   await grant(page, 'home').getByRole('button', { name: 'Get credentials' }).click();
   await problem(page).getByText(SHOWN).first().waitFor();
   await unharmed(page);
@@ -61,7 +72,9 @@ test('credentials are text, and a shell gets them in quotes', async (t) => {
   const made = await visit(t);
   const page = await made.signIn('carol');
   const key = "x'; touch pwned; '$(touch pwned)`touch pwned`<img src=x onerror=window.pwned=1>";
-  await page.route(CREDENTIALS, (route) => json(route, (body) => ({ ...body, SecretAccessKey: key, Grant: EVIL, AccountId: EVIL })));
+  await page.route(CREDENTIALS, (route) =>
+    json(route, (body) => ({ ...body, SecretAccessKey: key, Grant: EVIL, AccountId: EVIL })),
+  );
   await grant(page, 'home').getByRole('button', { name: 'Get credentials' }).click();
   const dialog = page.getByRole('dialog');
   await dialog.getByText(String.raw`AWS_SECRET_ACCESS_KEY='x'\''; touch`).waitFor();
@@ -74,7 +87,9 @@ test('credentials are text, and a shell gets them in quotes', async (t) => {
 
 test('a claim is text', async (t) => {
   const made = await visit(t);
-  await made.page.route(TOKENS, (route) => json(route, (tokens) => ({ ...tokens, id_token: changed(tokens.id_token, { name: EVIL }) })));
+  await made.page.route(TOKENS, (route) =>
+    json(route, (tokens) => ({ ...tokens, id_token: changed(tokens.id_token, { name: EVIL }) })),
+  );
   const page = await made.signIn('carol');
   await page.getByRole('banner').getByText(SHOWN).waitFor();
   await unharmed(page);
@@ -82,8 +97,17 @@ test('a claim is text', async (t) => {
 
 test('what the metadata says is text', async (t) => {
   const { page } = await visit(t);
-  const client = { issuer_id: EVIL, issuer: stack.issuer, client_id: 'x', scope: 'openid', token: 'access_token', parameters: {} };
-  await page.route(METADATA, (route) => json(route, (body) => ({ ...body, resource_name: EVIL, hallpass_clients: { cli: [], browser: [client, client] } })));
+  const client = {
+    issuer_id: EVIL,
+    issuer: stack.issuer,
+    client_id: 'x',
+    scope: 'openid',
+    token: 'access_token',
+    parameters: {},
+  };
+  await page.route(METADATA, (route) =>
+    json(route, (body) => ({ ...body, resource_name: EVIL, hallpass_clients: { cli: [], browser: [client, client] } })),
+  );
   await page.goto(PAGE);
   await page.getByRole('heading', { name: `Sign in to ${SHOWN}` }).waitFor();
   await unharmed(page);
@@ -97,18 +121,33 @@ test("a provider's words are text, in the address and in an answer", async (t) =
   await problem(page).getByText(SHOWN).waitFor();
   await unharmed(page);
 
-  await page.route(TOKENS, (route) => route.fulfill({ status: 400, headers: { 'access-control-allow-origin': '*' }, json: { error: 'x', error_description: EVIL } }));
+  await page.route(TOKENS, (route) =>
+    route.fulfill({
+      status: 400,
+      headers: { 'access-control-allow-origin': '*' },
+      json: { error: 'x', error_description: EVIL },
+    }),
+  );
   await page.getByRole('button', { name: 'Sign in' }).click();
   await made.answerProvider('carol');
   await problem(page).getByText(SHOWN).waitFor();
   await unharmed(page);
 });
 
-for (const url of ['javascript:window.pwned=1', 'data:text/html,x', 'http://evil.example/', 'https://user:word@evil.example/', '//evil.example', '']) {
+for (const url of [
+  'javascript:window.pwned=1',
+  'data:text/html,x',
+  'http://evil.example/',
+  'https://user:word@evil.example/',
+  '//evil.example',
+  '',
+]) {
   test(`no console is opened at ${JSON.stringify(url)}`, async (t) => {
     const made = await visit(t);
     const page = await made.signIn('carol');
-    await page.route('**/v1/console', (route) => route.fulfill({ json: { SigninUrl: url, Expiration: '2030-01-01T00:00:00Z' } }));
+    await page.route('**/v1/console', (route) =>
+      route.fulfill({ json: { SigninUrl: url, Expiration: '2030-01-01T00:00:00Z' } }),
+    );
     await grant(page, 'home').getByRole('button', { name: 'Open console' }).click();
     await problem(page).getByText('does not understand').waitFor();
     assert.equal(made.context.pages().length, 1);
@@ -121,7 +160,9 @@ for (const url of ['javascript:window.pwned=1', 'data:text/html,x', 'http://evil
 test('a link to the page can name nothing', async (t) => {
   const made = await visit(t);
   const evil = 'https://evil.example/';
-  const page = await made.signIn('carol', { url: `${PAGE}?return=${evil}&destination=${evil}&redirect_uri=${evil}&grant=x#${evil}` });
+  const page = await made.signIn('carol', {
+    url: `${PAGE}?return=${evil}&destination=${evil}&redirect_uri=${evil}&grant=x#${evil}`,
+  });
   const [asked] = await Promise.all([
     page.waitForRequest('**/v1/console'),
     made.context.waitForEvent('page').catch(() => {}),
@@ -137,7 +178,9 @@ test('a link to the page can name nothing', async (t) => {
 test('no page can frame it', async (t) => {
   const made = await visit(t, { expected: [/frame-ancestors/, /refused to connect|ERR_BLOCKED/i] });
   const server = createServer((_request, response) => {
-    response.writeHead(200, { 'content-type': 'text/html' }).end(`<!doctype html><iframe src="${PAGE}" width="900" height="600"></iframe>`);
+    response
+      .writeHead(200, { 'content-type': 'text/html' })
+      .end(`<!doctype html><iframe src="${PAGE}" width="900" height="600"></iframe>`);
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.after(() => server.close());
@@ -186,7 +229,11 @@ for (const [what, change, text] of [
   ['with two codes', (answer) => [...Object.entries(answer), ['code', 'd']], STALE],
   ['of another provider', (answer) => ({ ...answer, iss: 'https://evil.example' }), OTHER],
   ['of a provider that does not say its name, and promises to', ({ iss: _, ...answer }) => answer, OTHER],
-  ['of another provider, with an error', ({ state }) => ({ error: 'x', error_description: 'call 555', state, iss: 'https://evil.example' }), OTHER],
+  [
+    'of another provider, with an error',
+    ({ state }) => ({ error: 'x', error_description: 'call 555', state, iss: 'https://evil.example' }),
+    OTHER,
+  ],
   ['without a code', ({ state, iss }) => ({ state, iss }), 'answered without a code'],
 ]) {
   test(`an answer ${what} is refused`, async (t) => {

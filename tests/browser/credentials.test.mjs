@@ -12,8 +12,16 @@ import { FORMATS, setUp } from '../../portal/shells.js';
 const visit = await desk({ before, after });
 const CREDENTIALS = `${stack.url}/v1/credentials`;
 
-const LISTING = 'import os, boto3; s3 = boto3.client("s3", endpoint_url=os.environ["S3"]); print([o["Key"] for o in s3.list_objects_v2(Bucket=os.environ["BUCKET"])["Contents"]])';
-const ENV = { PATH: process.env.PATH, S3: stack.aws, BUCKET: stack.bucket, AWS_REGION: stack.region, PYTHON: stack.python, LISTING };
+const LISTING =
+  'import os, boto3; s3 = boto3.client("s3", endpoint_url=os.environ["S3"]); print([o["Key"] for o in s3.list_objects_v2(Bucket=os.environ["BUCKET"])["Contents"]])';
+const ENV = {
+  PATH: process.env.PATH,
+  S3: stack.aws,
+  BUCKET: stack.bucket,
+  AWS_REGION: stack.region,
+  PYTHON: stack.python,
+  LISTING,
+};
 
 let home;
 before(async () => {
@@ -22,7 +30,8 @@ before(async () => {
 after(() => rm(home, { recursive: true }));
 
 /** Runs a program that knows of no other credentials. */
-const lists = async (command, args, env = {}) => (await run(command, args, { env: { ...ENV, HOME: home, ...env } })).stdout;
+const lists = async (command, args, env = {}) =>
+  (await run(command, args, { env: { ...ENV, HOME: home, ...env } })).stdout;
 
 /** What "Copy" copies in a tab. */
 async function copied(page, tab) {
@@ -52,14 +61,18 @@ test('what is copied for each shell works in a process of it', async (t) => {
   const bash = await copied(page, 'Bash');
   const script = `${bash}exec "$PYTHON" -c "$LISTING"`;
   // Also in a terminal that had other credentials.
-  const listed = await lists('bash', ['--noprofile', '--norc', '-c', script], { AWS_PROFILE: 'gone', AWS_WEB_IDENTITY_TOKEN_FILE: '/gone' });
+  const listed = await lists('bash', ['--noprofile', '--norc', '-c', script], {
+    AWS_PROFILE: 'gone',
+    AWS_WEB_IDENTITY_TOKEN_FILE: '/gone',
+  });
   assert.match(listed, /^\['.+'\]\n$/);
 
   const powerShell = await copied(page, 'PowerShell');
   assert.equal(await lists(stack.python, ['-c', LISTING], assigned(powerShell)), listed);
   // Where there is one, it says itself what it reads.
   const pwsh = await run('pwsh', ['-Version']).catch(() => null);
-  if (pwsh) assert.equal(await lists('pwsh', ['-NoProfile', '-Command', `${powerShell}& $Env:PYTHON -c $Env:LISTING`]), listed);
+  if (pwsh)
+    assert.equal(await lists('pwsh', ['-NoProfile', '-Command', `${powerShell}& $Env:PYTHON -c $Env:LISTING`]), listed);
   else t.diagnostic('PowerShell is not here: its quotes were read as its documentation says');
 
   const config = await copied(page, 'AWS config');
@@ -103,9 +116,26 @@ test('the dialog counts down, and offers new credentials at the end', async (t) 
   await dialog.getByRole('tab', { name: 'Bash', selected: true }).waitFor();
 });
 
+test('of two quick clicks one opens a dialog', async (t) => {
+  const page = await (await visit(t)).signIn('carol');
+  const answers = Promise.all([
+    page.waitForResponse(CREDENTIALS),
+    page.waitForResponse((r) => r.url() === CREDENTIALS && r.request().postDataJSON().grant === 'home'),
+  ]);
+  for (const name of ['default', 'home'])
+    await grant(page, name).getByRole('button', { name: 'Get credentials' }).dispatchEvent('click');
+  await answers;
+  await page.getByRole('dialog').waitFor();
+  assert.equal(await page.locator('dialog').count(), 1);
+});
+
 test('a closed dialog leaves no secret on the page', async (t) => {
   const page = await (await visit(t)).signIn('carol');
-  for (const close of [() => page.keyboard.press('Escape'), () => page.getByRole('button', { name: 'Close' }).click(), () => page.mouse.click(5, 5)]) {
+  for (const close of [
+    () => page.keyboard.press('Escape'),
+    () => page.getByRole('button', { name: 'Close' }).click(),
+    () => page.mouse.click(5, 5),
+  ]) {
     await grant(page, 'home').getByRole('button', { name: 'Get credentials' }).click();
     await page.getByRole('dialog').waitFor();
     await close();
@@ -126,8 +156,34 @@ test('a browser that does not let the page copy has the text selected', async (t
 
 // ---- Whatever the values are
 
-const credentials = (secret) => ({ grant: 'g', account: '1', arn: '', id: 'ASIA', secret, token: 't', expiration: '', behindMs: 0 });
-const EVIL = ["'", "''", '"', '\\', '`id`', '$(id)', '$HOME', '!!', '%PATH%', ' a  b ', '*', '&& id', '; id #', '‘’‚‛“”', "a'b’c\\'d", '𝄞'];
+const credentials = (secret) => ({
+  grant: 'g',
+  account: '1',
+  arn: '',
+  id: 'ASIA',
+  secret,
+  token: 't',
+  expiration: '',
+  behindMs: 0,
+});
+const EVIL = [
+  "'",
+  "''",
+  '"',
+  '\\',
+  '`id`',
+  '$(id)',
+  '$HOME',
+  '!!',
+  '%PATH%',
+  ' a  b ',
+  '*',
+  '&& id',
+  '; id #',
+  '‘’‚‛“”',
+  "a'b’c\\'d",
+  '𝄞',
+];
 
 for (const value of EVIL) {
   test(`${JSON.stringify(value)} arrives as it is`, async () => {
@@ -145,7 +201,13 @@ for (const value of ['a\nb', 'a\rb', '\u0000', '\u001b[2J', '\u202e', '\u200b'])
 }
 
 test('an address is quoted where a shell would read more than an address', () => {
-  assert.equal(setUp('https://hallpass.example.com/a', undefined), 'hallpass login https://hallpass.example.com/a && hallpass configure');
-  assert.equal(setUp('https://h.example/?a=1&b', 'corp'), "hallpass login 'https://h.example/?a=1&b' --issuer corp && hallpass configure");
+  assert.equal(
+    setUp('https://hallpass.example.com/a', undefined),
+    'hallpass login https://hallpass.example.com/a && hallpass configure',
+  );
+  assert.equal(
+    setUp('https://h.example/?a=1&b', 'corp'),
+    "hallpass login 'https://h.example/?a=1&b' --issuer corp && hallpass configure",
+  );
   assert.equal(PAGE, `${stack.url}/`);
 });

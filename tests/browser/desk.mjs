@@ -19,9 +19,15 @@ const AXE = require.resolve('axe-core/axe.min.js');
 export const stack = JSON.parse(process.env.HALLPASS_STACK ?? 'null');
 assert(stack, 'python dev/browser.py runs this');
 export const PAGE = `${stack.url}/`;
-const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
-const FLAGS = ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
-if (process.env.HALLPASS_DEV) FLAGS.push('--disable-features=LocalNetworkAccessChecks', '--proxy-server=http://127.0.0.1:20999', '--proxy-bypass-list=<-loopback>'); // DEV
+const CHROMIUM = process.env.CHROMIUM || '/usr/bin/chromium';
+const FLAGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
 const PATIENCE_MS = 15_000; // of a machine that compiles at the same time
 
 export const run = promisify(execFile);
@@ -104,7 +110,8 @@ class Visit {
 }
 
 /** Statuses that Chromium itself writes to the console. */
-export const refusals = (...statuses) => statuses.map((status) => new RegExp(`the server responded with a status of ${status} `));
+export const refusals = (...statuses) =>
+  statuses.map((status) => new RegExp(`the server responded with a status of ${status} `));
 export const UNREACHABLE = /net::ERR_/;
 
 export const grant = (page, name) => page.getByRole('article', { name, exact: true });
@@ -128,7 +135,10 @@ export const NOTHING = { local: {}, session: {}, databases: [], caches: [], cook
 export async function axe(page) {
   await page.evaluate(await readFile(AXE, 'utf8'));
   const { violations, incomplete } = await page.evaluate(() => globalThis.axe.run());
-  const told = ({ id, nodes }) => ({ id, at: nodes.map(({ target, any }) => `${target}: ${any.map(({ message }) => message)}`) });
+  const told = ({ id, nodes }) => ({
+    id,
+    at: nodes.map(({ target, any }) => `${target}: ${any.map(({ message }) => message)}`),
+  });
   return { violations: violations.map(told), incomplete: incomplete.map(told) };
 }
 
@@ -139,10 +149,14 @@ export async function signInHost({ before, after }) {
     const url = new URL(request.url, stack.signin);
     if (request.method === 'POST') {
       host.sessions.push({ query: url.search, form: Object.fromEntries(new URLSearchParams(await text(request))) });
-      response.writeHead(host.status, { 'content-type': 'application/json' }).end(JSON.stringify({ SigninToken: 'signin-token' }));
+      response
+        .writeHead(host.status, { 'content-type': 'application/json' })
+        .end(JSON.stringify({ SigninToken: 'signin-token' }));
     } else {
       host.visits.push({ query: Object.fromEntries(url.searchParams), referer: request.headers.referer });
-      response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>AWS console</title><script>document.title += ` ${window.opener}`</script>');
+      response
+        .writeHead(200, { 'content-type': 'text/html' })
+        .end('<!doctype html><title>AWS console</title><script>document.title += ` ${window.opener}`</script>');
     }
   });
   before(() => new Promise((resolve) => server.listen(Number(new URL(stack.signin).port), '127.0.0.1', resolve)));

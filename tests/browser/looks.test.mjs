@@ -8,7 +8,11 @@ import { PAGE, axe, desk, grant, refusals, stack } from './desk.mjs';
 
 const visit = await desk({ before, after });
 const SHOTS = new URL('../../build/browser/', import.meta.url).pathname;
-const SIZES = [[360, 740], [768, 1024], [1920, 1080]];
+const SIZES = [
+  [360, 740],
+  [768, 1024],
+  [1920, 1080],
+];
 const MOST_BYTES = 60_000;
 
 before(() => mkdir(SHOTS, { recursive: true }));
@@ -39,7 +43,16 @@ for (const colorScheme of ['light', 'dark']) {
     await page.getByRole('status').getByText('Copied').waitFor();
     await look('credentials');
     await page.keyboard.press('Escape');
-    await page.route('**/v1/c*', (route) => route.fulfill({ status: 503, json: { code: 'temporarily_unavailable', message: 'AWS cannot be reached; try again', requestId: 'JKJaXmPLvHcESHA=' } }));
+    await page.route('**/v1/c*', (route) =>
+      route.fulfill({
+        status: 503,
+        json: {
+          code: 'temporarily_unavailable',
+          message: 'AWS cannot be reached; try again',
+          requestId: 'JKJaXmPLvHcESHA=',
+        },
+      }),
+    );
     await grant(page, 'default').getByRole('button', { name: 'Open console' }).click();
     await page.getByRole('alert').waitFor();
     await look('problem');
@@ -89,8 +102,19 @@ test('everything can be done with a keyboard, in the order in which it is read',
 
   // The focus is in the dialog, on the tab that is shown, and stays there.
   assert.equal(await focused(page), 'Bash');
-  const selected = async () => [await focused(page), await dialog.getByRole('tab', { selected: true }).textContent(), await dialog.getByRole('tabpanel').getAttribute('aria-labelledby')];
-  for (const [key, name, id] of [['ArrowRight', 'PowerShell', 'format-1'], ['ArrowRight', 'AWS config', 'format-2'], ['ArrowRight', 'Bash', 'format-0'], ['ArrowLeft', 'AWS config', 'format-2'], ['Home', 'Bash', 'format-0'], ['End', 'AWS config', 'format-2']]) {
+  const selected = async () => [
+    await focused(page),
+    await dialog.getByRole('tab', { selected: true }).textContent(),
+    await dialog.getByRole('tabpanel').getAttribute('aria-labelledby'),
+  ];
+  for (const [key, name, id] of [
+    ['ArrowRight', 'PowerShell', 'format-1'],
+    ['ArrowRight', 'AWS config', 'format-2'],
+    ['ArrowRight', 'Bash', 'format-0'],
+    ['ArrowLeft', 'AWS config', 'format-2'],
+    ['Home', 'Bash', 'format-0'],
+    ['End', 'AWS config', 'format-2'],
+  ]) {
     await page.keyboard.press(key);
     assert.deepEqual(await selected(), [name, name, id]);
     await dialog.getByRole('tabpanel', { name }).waitFor();
@@ -100,14 +124,19 @@ test('everything can be done with a keyboard, in the order in which it is read',
   assert.equal(order[1], 'Copy');
   await page.keyboard.press('Space');
   await page.getByRole('status').getByText('Copied').waitFor();
-  const inside = () => page.evaluate(() => document.activeElement === document.body || document.activeElement.closest('dialog') !== null);
+  const inside = () =>
+    page.evaluate(() => document.activeElement === document.body || document.activeElement.closest('dialog') !== null);
   for (let at = 0; at < 6; at += 1) {
     await page.keyboard.press('Tab');
     assert(await inside());
   }
   await page.keyboard.press('Escape');
   await page.locator('dialog').waitFor({ state: 'detached' });
-  assert.equal(await page.evaluate(() => document.activeElement.closest('article')?.querySelector('h2').textContent), 'home', 'the focus is back');
+  assert.equal(
+    await page.evaluate(() => document.activeElement.closest('article')?.querySelector('h2').textContent),
+    'home',
+    'the focus is back',
+  );
 });
 
 test('a view that replaces another takes the focus along', async (t) => {

@@ -18,7 +18,9 @@ const TOKENS = `${stack.issuer}/token`;
 /** What every refusal shows: the server's sentence, and the id by which its operators find it. */
 async function refusal(page, message) {
   await problem(page).getByText(message).first().waitFor();
-  await problem(page).getByText(/^Request ID: .+/).waitFor();
+  await problem(page)
+    .getByText(/^Request ID: .+/)
+    .waitFor();
 }
 
 // ---- As it should be
@@ -92,7 +94,10 @@ test('a stronger sign-in is one click away, and leads back to what it is for', a
   await deploy.getByRole('button', { name: 'Sign in again' }).click();
   await made.answerProvider('frank', { factor: true });
   await deploy.getByRole('button', { name: 'Open console' }).waitFor();
-  assert.equal(await page.evaluate(() => document.activeElement.closest('article')?.querySelector('h2').textContent), 'deploy');
+  assert.equal(
+    await page.evaluate(() => document.activeElement.closest('article')?.querySelector('h2').textContent),
+    'deploy',
+  );
   await page.getByRole('status').getByText('You can use deploy now.').waitFor();
   await deploy.getByRole('button', { name: 'Get credentials' }).click();
   await page.getByRole('dialog', { name: 'Credentials for deploy' }).waitFor();
@@ -105,7 +110,10 @@ test('the command that sets up the command line can be copied', async (t) => {
   await section.getByRole('heading', { name: 'Command line' }).waitFor();
   await section.getByRole('button', { name: 'Copy' }).click();
   await page.getByRole('status').getByText('Copied').waitFor();
-  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), `hallpass login ${stack.url} && hallpass configure`);
+  assert.equal(
+    await page.evaluate(() => navigator.clipboard.readText()),
+    `hallpass login ${stack.url} && hallpass configure`,
+  );
 });
 
 test('who has no grants reads whom to ask', async (t) => {
@@ -149,7 +157,11 @@ test('with several providers each has a button', async (t) => {
 test("the client's parameters, scope and token are used", async (t) => {
   const made = await visit(t, { expected: refusals(401) });
   await described(made.page, ({ hallpass_clients: { browser } }) =>
-    Object.assign(browser[0], { token: 'id_token', scope: 'openid email', parameters: { ui_locales: 'de', state: 'theirs' } }),
+    Object.assign(browser[0], {
+      token: 'id_token',
+      scope: 'openid email',
+      parameters: { ui_locales: 'de', state: 'theirs' },
+    }),
   );
   await made.page.goto(PAGE);
   await made.page.getByRole('button', { name: 'Sign in' }).click();
@@ -158,7 +170,10 @@ test("the client's parameters, scope and token are used", async (t) => {
     made.page.waitForURL((url) => url.href.startsWith(stack.issuer)),
   ]).catch(() => [{ url: () => made.urls.find((url) => url.startsWith(`${stack.issuer}/auth?`)) }]);
   const query = new URL(authorize.url()).searchParams;
-  assert.deepEqual([query.get('ui_locales'), query.get('scope'), query.getAll('state').length], ['de', 'openid email', 1]);
+  assert.deepEqual(
+    [query.get('ui_locales'), query.get('scope'), query.getAll('state').length],
+    ['de', 'openid email', 1],
+  );
   assert.notEqual(query.get('state'), 'theirs');
   assert.deepEqual([query.get('code_challenge_method'), query.get('redirect_uri')], ['S256', PAGE]);
   const [tokens, asked] = await Promise.all([
@@ -186,7 +201,8 @@ test('behind a stage or a base path everything is below it', async (t) => {
   await made.context.route('https://hallpass.example.com/**', async (route) => {
     const url = route.request().url();
     assert(url.startsWith(base), url);
-    if (!url.endsWith('protected-resource')) return route.fulfill({ response: await route.fetch({ url: url.replace(base, PAGE) }) });
+    if (!url.endsWith('protected-resource'))
+      return route.fulfill({ response: await route.fetch({ url: url.replace(base, PAGE) }) });
     const body = await (await route.fetch({ url: METADATA })).json();
     return route.fulfill({ json: { ...body, resource: base.slice(0, -1) } });
   });
@@ -216,7 +232,10 @@ test('who is blocked in the middle reads so, and can sign out', async (t) => {
     await grant(page, 'default').getByRole('button', { name: 'Open console' }).click();
     await page.getByRole('button', { name: 'Try again' }).waitFor();
     assert.equal(await page.getByRole('article').count(), 0);
-    await page.getByText(/^Request ID: /).first().waitFor();
+    await page
+      .getByText(/^Request ID: /)
+      .first()
+      .waitFor();
     await page.getByRole('button', { name: 'Sign out' }).waitFor();
   } finally {
     await table('delete', 'blocked#corp/user/carol', '#blocked');
@@ -243,7 +262,11 @@ test('a requirement that is new since the list was made is asked for in place', 
 test('a provider that does not ask for more is not asked in a circle', async (t) => {
   const made = await visit(t);
   const page = await made.signIn('frank');
-  await page.route(GRANTS, (route) => route.fulfill({ json: { grants: [{ name: 'deploy', max_duration: 3600, requires: { acr_values: ['gold'], max_age: 900 } }] } }));
+  await page.route(GRANTS, (route) =>
+    route.fulfill({
+      json: { grants: [{ name: 'deploy', max_duration: 3600, requires: { acr_values: ['gold'], max_age: 900 } }] },
+    }),
+  );
   await grant(page, 'deploy').getByRole('button', { name: 'Sign in again' }).click();
   await made.answerProvider('frank', { factor: true });
   await grant(page, 'deploy').getByRole('alert').getByText('still lacks').waitFor();
@@ -259,16 +282,21 @@ test('a refusal of AWS is shown where it happened, and can be tried again', asyn
   await refusal(page, /./);
   assert.equal(await grant(page, 'home').getByRole('alert').count(), 1);
   aws.status = 200;
-  await Promise.all([made.context.waitForEvent('page'), grant(page, 'home').getByRole('button', { name: 'Open console' }).click()]);
+  await Promise.all([
+    made.context.waitForEvent('page'),
+    grant(page, 'home').getByRole('button', { name: 'Open console' }).click(),
+  ]);
   await problem(page).waitFor({ state: 'detached' });
 });
 
 // ---- When the sign-in ends
 
-test('a token that is not accepted any more is a problem, and a new sign-in is the person\'s choice', async (t) => {
+test("a token that is not accepted any more is a problem, and a new sign-in is the person's choice", async (t) => {
   const made = await visit(t, { expected: refusals(401) });
   const page = await made.signIn('carol');
-  await page.route(CREDENTIALS, (route) => route.continue({ headers: { ...route.request().headers(), authorization: 'Bearer x.y.z' } }));
+  await page.route(CREDENTIALS, (route) =>
+    route.continue({ headers: { ...route.request().headers(), authorization: 'Bearer x.y.z' } }),
+  );
   await grant(page, 'default').getByRole('button', { name: 'Get credentials' }).click();
   await refusal(page, /./);
   assert.equal(page.url(), PAGE);
@@ -341,7 +369,9 @@ test('a Hallpass that is down is named, from the start to each button', async (t
 test("a gateway's own error keeps its id", async (t) => {
   const made = await visit(t, { expected: refusals(503) });
   const page = await made.signIn('carol');
-  await page.route(CREDENTIALS, (route) => route.fulfill({ status: 503, headers: { 'apigw-requestid': 'KBz=' }, json: { message: 'Service Unavailable' } }));
+  await page.route(CREDENTIALS, (route) =>
+    route.fulfill({ status: 503, headers: { 'apigw-requestid': 'KBz=' }, json: { message: 'Service Unavailable' } }),
+  );
   await grant(page, 'home').getByRole('button', { name: 'Get credentials' }).click();
   await problem(page).getByText('Service Unavailable').waitFor();
   await problem(page).getByText('Request ID: KBz=').waitFor();
@@ -402,7 +432,10 @@ test('back and forward lead to a page that works, and spend no code again', asyn
   const page = await made.signIn('carol');
   await page.goBack();
   await page.goForward();
-  await page.getByRole('button', { name: /Sign (in|out)/ }).first().waitFor();
+  await page
+    .getByRole('button', { name: /Sign (in|out)/ })
+    .first()
+    .waitFor();
   assert.equal(made.urls.filter((url) => url === TOKENS).length, 1);
   assert.equal((await stored(page)).address, PAGE);
 });
@@ -419,6 +452,32 @@ test('who comes back from the provider can sign in, and going forward again work
   await page.goForward();
   await made.answerProvider('carol');
   await grant(page, 'default').waitFor();
+});
+
+test('a page that the back button restores as it was left can be used', async (t) => {
+  const { page } = await visit(t);
+  await page.route(`${stack.issuer}/**`, () => {}); // it is never answered
+  await page.goto(PAGE);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('status').getByText('Opening the sign-in page…').waitFor();
+  await page.evaluate(() => dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true })));
+  await page.unroute(`${stack.issuer}/**`);
+  assert.equal(await page.getByRole('status').textContent(), '');
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByLabel('Name').waitFor();
+});
+
+test('a browser that stores nothing is named as what stops the sign-in', async (t) => {
+  const { page } = await visit(t);
+  await page.addInitScript(
+    () =>
+      (Storage.prototype.setItem = () => {
+        throw new DOMException('no', 'QuotaExceededError');
+      }),
+  );
+  await page.goto(PAGE);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await problem(page).getByText('Allow it to store data').waitFor();
 });
 
 test('two tabs sign in at the same time, each for itself', async (t) => {
