@@ -244,6 +244,8 @@ $(NODE): dev/package-lock.json
 	@npm ci --prefix dev --no-audit --no-fund --silent
 	@touch $@
 
+# Its own tests need it.
+browser setup: $(EXAMPLE)
 $(EXAMPLE): examples/browser/package-lock.json
 	@echo 'Installing the libraries of the sample application into examples/browser/node_modules'
 	@npm ci --prefix examples/browser --no-audit --no-fund --silent

@@ -47,6 +47,8 @@ def node(stack: Stack, signin: str, arguments: list[str]) -> int:
         "table": stack.table,
         "python": sys.executable,
         "hallpass": str(COMMAND),
+        "application": stack.application(),
+        "origins": seed.ORIGINS,
     }
     tests = [str(path) for path in sorted((ROOT / "tests" / "browser").glob("*.test.mjs"))]
     # One file at a time: they share the grants.

@@ -39,9 +39,16 @@ def _name_the_user_without_his_path(template: Template) -> None:
     user = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:user/${BrokerUser}"}
     _statements(template, "KeyOperatorPolicy")["SeeKeysAndTurnThemOff"]["Resource"] = user
     _statements(template, "ReaderPolicy")["ReadCeiling"]["Resource"] = user
+    _statements(template, "ReaderPolicy")["SeeKeysOfBrokerUser"]["Resource"] = user
+    _statements(template, "RevokerPolicy")["SeeThatTheUserHasTheBoundary"]["Resource"] = user
     (policy,) = template["Resources"]["KeyRotatorRole"]["Properties"]["Policies"]
     (statement,) = [each for each in policy["PolicyDocument"]["Statement"] if each["Sid"] == "MakeAndRemoveKeys"]
     statement["Resource"] = user
+
+
+def _protect_the_user_by_its_name(template: Template) -> None:
+    resources = _statements(template, "BrokerPolicy")["NoIamOrNoneOfHallpass"]["Resource"]["Fn::If"][2]
+    resources.append({"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:user/${AWS::StackName}-BrokerUser-*"})
 
 
 def _name_log_groups_without_their_streams(template: Template) -> None:
@@ -50,10 +57,15 @@ def _name_log_groups_without_their_streams(template: Template) -> None:
     _statements(template, "ReaderPolicy")["ReadLogs"]["Resource"] = [
         {"Fn::Sub": f"{group}${{{name}}}"} for name in names
     ]
+    _statements(template, "RevokerPolicy")["FindPeople"]["Resource"] = {"Fn::Sub": f"{group}${{FunctionLog}}"}
 
 
 def _widen_the_last_use_of_keys(template: Template) -> None:
-    _statements(template, "ReaderPolicy")["SeeKeysOfBrokerUser"]["Resource"] = "*"
+    statements = template["Resources"]["ReaderPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    _statements(template, "ReaderPolicy")["SeeKeysOfBrokerUser"]["Action"] = "iam:ListAccessKeys"
+    statements.append(
+        {"Sid": "SeeLastUse", "Effect": "Allow", "Action": "iam:GetAccessKeyLastUsed", "Resource": "*"},
+    )
 
 
 def _leave_browsers_to_the_gateway(template: Template) -> None:
@@ -70,6 +82,9 @@ def _leave_out(logical: str) -> Callable[[Template], None]:
 SUBSTITUTIONS: dict[str, Callable[[Template], None]] = {
     "MiniStack refuses sts:GetFederationToken on anything narrower than `*`": _widen_get_federation_token,
     "MiniStack judges calls about an IAM user by an ARN without the user's path": _name_the_user_without_his_path,
+    "MiniStack judges calls about an IAM user by an ARN without the user's path, also denied ones": (
+        _protect_the_user_by_its_name
+    ),
     "MiniStack compares log groups without the `:*` that their ARNs end in": _name_log_groups_without_their_streams,
     "MiniStack refuses iam:GetAccessKeyLastUsed, which names no user, on anything narrower than `*`": (
         _widen_the_last_use_of_keys

@@ -189,7 +189,7 @@ impl Broker {
     }
 
     /// Decides one request for a sign-in to AWS's console: a session as ever, which the sign-in `host` then trades, within
-    /// a limit of its own. AWS sends people to `issuer` when the session ends.
+    /// a limit of its own. AWS sends people to `portal` when the session ends.
     ///
     /// # Errors
     /// [`RequestError`] says why there is no sign-in.
@@ -197,7 +197,7 @@ impl Broker {
         &self,
         ask: Ask<'_>,
         host: &SignInHost,
-        issuer: &str,
+        portal: &str,
         record: &mut Record,
         now: SystemTime,
     ) -> Result<SignedIn, RequestError> {
@@ -205,7 +205,7 @@ impl Broker {
         let allowance = Allowance::begin();
         let deciding = Box::pin(self.decide_console(ask, host, record, now));
         let signed_in = match allowance.limit(deciding).await {
-            Ok((issued, page)) => self.trade(&issued, host, issuer, &page, record, now).await,
+            Ok((issued, page)) => self.trade(&issued, host, portal, &page, record, now).await,
             Err(error) => Err(error),
         };
         self.end(allowance, record, now).await;
@@ -280,13 +280,13 @@ impl Broker {
         &self,
         issued: &Issued,
         host: &SignInHost,
-        issuer: &str,
+        portal: &str,
         page: &Url,
         record: &mut Record,
         now: SystemTime,
     ) -> Result<SignedIn, RequestError> {
         self.audit.console(record, now).map_err(|_| RequestError::Unaudited)?;
-        let address = record.timed("sign_in", host.trade(issued, issuer, page)).await?;
+        let address = record.timed("sign_in", host.trade(issued, portal, page)).await?;
         Ok(SignedIn { address, expires_at: issued.expires_at })
     }
 

@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Block(operator::block::Block),
     #[cfg(feature = "operator")]
     Unblock(operator::block::Unblock),
+    #[cfg(feature = "operator")]
+    Revoke(operator::revoke::Revoke),
     /// List, register and release federated names that come from claims
     #[cfg(feature = "operator")]
     #[command(subcommand)]

@@ -50,6 +50,8 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
         #[cfg(feature = "operator")]
         Command::Unblock(command) => command.run().await,
         #[cfg(feature = "operator")]
+        Command::Revoke(command) => command.run(&World::here(now)).await,
+        #[cfg(feature = "operator")]
         Command::Names(command) => command.run(now()).await,
         #[cfg(feature = "operator")]
         Command::Whois(command) => command.run(now()).await,

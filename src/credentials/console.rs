@@ -138,17 +138,15 @@ impl Console {
 #[must_use]
 pub fn question(access_key_id: &str, secret_access_key: &SecretString, session_token: &SecretString) -> SecretString {
     #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
     struct Session<'a> {
-        session_id: &'a str,
-        session_key: &'a str,
-        session_token: &'a str,
+        #[serde(rename = "sessionId")]
+        id: &'a str,
+        #[serde(rename = "sessionKey")]
+        key: &'a str,
+        #[serde(rename = "sessionToken")]
+        token: &'a str,
     }
-    let session = Session {
-        session_id: access_key_id,
-        session_key: exposed(secret_access_key),
-        session_token: exposed(session_token),
-    };
+    let session = Session { id: access_key_id, key: exposed(secret_access_key), token: exposed(session_token) };
     // Texts can always be written.
     let session = serde_json::to_string(&session).unwrap_or_default();
     let fields = [("Action", "getSigninToken"), ("Session", session.as_str())];

@@ -72,14 +72,14 @@ impl SignInHost {
         &self.console
     }
 
-    /// Trades credentials for the address that opens `page`, for at most [`TIME_LIMIT`]. AWS sends people to `issuer` when
+    /// Trades credentials for the address that opens `page`, for at most [`TIME_LIMIT`]. AWS sends people to `portal` when
     /// the session ends.
     ///
     /// # Errors
     /// [`SignInError`] says how the host failed.
-    pub async fn trade(&self, issued: &Issued, issuer: &str, page: &Url) -> Result<SecretString, SignInError> {
+    pub async fn trade(&self, issued: &Issued, portal: &str, page: &Url) -> Result<SecretString, SignInError> {
         let token = timeout(TIME_LIMIT, self.ask(issued)).await.unwrap_or(Err(SignInError::TooSlow))?;
-        Ok(self.console.address(issuer, page, &token))
+        Ok(self.console.address(portal, page, &token))
     }
 
     /// Asks once. Nothing is tried again, and no redirect is followed: the credentials go to this host, or nowhere.

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
 use hyper::{Method, Request, StatusCode, header};
@@ -95,7 +95,7 @@ impl FetchError {
 struct Visit<'a> {
     https: &'a Https,
     /// A connection that has answered, and to where.
-    idle: Option<(Origin, SendRequest<Empty<Bytes>>)>,
+    idle: Option<(Origin, SendRequest<Full<Bytes>>)>,
     /// What keeps the connections going; they end with it.
     connections: JoinSet<()>,
 }
@@ -131,7 +131,7 @@ impl<'a> Visit<'a> {
         }
     }
 
-    async fn connection_to(&mut self, url: &Url) -> Result<SendRequest<Empty<Bytes>>, FetchError> {
+    async fn connection_to(&mut self, url: &Url) -> Result<SendRequest<Full<Bytes>>, FetchError> {
         if let Some((origin, mut connection)) = self.idle.take()
             && origin == url.origin()
             // Not if the provider closes it after each answer.
@@ -145,8 +145,8 @@ impl<'a> Visit<'a> {
     }
 }
 
-fn request(url: &Url) -> Result<Request<Empty<Bytes>>, FetchError> {
-    let request = request_to(Method::GET, url).header(header::ACCEPT, MEDIA_TYPES).body(Empty::new());
+fn request(url: &Url) -> Result<Request<Full<Bytes>>, FetchError> {
+    let request = request_to(Method::GET, url).header(header::ACCEPT, MEDIA_TYPES).body(Full::default());
     request.map_err(|_| FetchError::Unreachable)
 }
 

@@ -3,7 +3,6 @@
 //! One store of certificate authorities and one connector, for the SDKs and for identity providers alike. Reading a
 //! system's authorities is the largest single part of a start, so they are read once, from one bundle.
 
-use std::error::Error;
 use std::fmt;
 use std::fs;
 use std::future::poll_fn;
@@ -11,7 +10,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hyper::body::Body;
+use http_body_util::Full;
+use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::http::request::Builder;
 use hyper::{Method, Request, Uri, header};
@@ -77,14 +77,12 @@ impl Https {
     }
 
     /// Opens a connection of its own to the server of `url`, outside of every pool. It lasts as long as what is returned
-    /// second runs.
-    pub(crate) async fn connect<B>(
+    /// second runs. All requests have one kind of body, also those without any: another kind would be another copy of hyper
+    /// in the function.
+    pub(crate) async fn connect(
         &self,
         url: &Url,
-    ) -> Result<(SendRequest<B>, impl Future<Output = ()> + Send + 'static), Unreachable>
-    where
-        B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
-    {
+    ) -> Result<(SendRequest<Full<Bytes>>, impl Future<Output = ()> + Send + 'static), Unreachable> {
         let address: Uri = url.as_str().parse().map_err(|_| Unreachable)?;
         let mut connector = self.connector();
         poll_fn(|cx| connector.poll_ready(cx)).await.map_err(|_| Unreachable)?;

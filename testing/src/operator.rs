@@ -15,6 +15,7 @@ use super::aws::cloudformation::STACK;
 use super::aws::dynamodb::{DynamoDb, GRANTS, STATE};
 use super::aws::iam::BROKER_USER;
 use super::aws::logs::{self, AUDIT_LOG};
+use super::aws::policy::BOUNDARY;
 use super::aws::secretsmanager::{self, SECRET_ARN};
 use super::aws::{dynamodb, query};
 use super::clock;
@@ -176,6 +177,7 @@ fn set_up(state: &mut State) {
     let (rotated, before) = (now - 12 * DAY, now - 42 * DAY);
     state.stack.outputs = BTreeMap::from([
         ("AuditLog", AUDIT_LOG),
+        ("BoundaryPolicy", BOUNDARY),
         ("BrokerKey", SECRET_ARN),
         ("BrokerUser", BROKER_USER),
         ("GrantsTable", GRANTS),

@@ -75,7 +75,7 @@ class Api:
                 status, named, text = refusal.code, refusal.headers, refusal.read().decode()
         named = {name.lower(): value for name, value in named.items()}
         if self._host is None:  # a gateway in front adds its own
-            contract.check(method, path, status, named, text, raw=False)
+            contract.check(method, urlsplit(url).path, status, named, text, raw=False)
         return Answer(status, named, _content(named, text))
 
     def key(self, token: str, **query: Any) -> seed.Key:
@@ -187,9 +187,10 @@ def _asked(event: bytes) -> tuple[str, str] | None:
     """Method and path of an event, if it has them."""
     try:
         made = json.loads(event)
-        return made["requestContext"]["http"]["method"], made["rawPath"]
-    except (ValueError, KeyError, TypeError):
+        method, path = made["requestContext"]["http"]["method"], made["rawPath"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
+    return (method, path) if method and path else None
 
 
 def _content(headers: dict[str, str], body: str) -> Any:

@@ -35,6 +35,12 @@ WILDCARDS = {
         )
         for policy in ("CiPolicy", "OperatorPolicy", "ReaderPolicy")
     },
+    (
+        "RevokerPolicy",
+        "FindTheParts",
+        f"{ARN}:cloudformation:us-east-1:{ACCOUNT}:stack/hallpass/*",
+    ): "a request names the stack by its name, and is judged without its id",
+    ("BoundaryPolicy", "", "*"): "a boundary allows nothing by itself, and this one must not limit the ceiling",
     ("ReaderPolicy", "FetchResultsOfQueries", "*"): "results of queries are known by an id, and by no resource",
     ("ReaderPolicy", "SeeAlarms", "*"): "a search for alarms has no resource",
     (
@@ -152,7 +158,7 @@ def allowed(resource: str) -> set[tuple[str, str]]:
 
 
 def statement(resource: str, sid: str, **parameters: str) -> dict[str, Any]:
-    (found,) = [statement for statement in statements(resource, **parameters) if statement["Sid"] == sid]
+    (found,) = [statement for statement in statements(resource, **parameters) if statement.get("Sid") == sid]
     return found
 
 
@@ -637,7 +643,7 @@ def test_half_a_domain_is_refused(parameters: dict[str, str], told: str) -> None
 
 def test_no_wildcard_is_allowed_without_a_reason() -> None:
     found = {
-        (name, statement["Sid"], value)
+        (name, statement.get("Sid", ""), value)
         for name in TEMPLATE.resources
         for statement in statements(name)
         if statement["Effect"] == "Allow"
@@ -735,9 +741,47 @@ def test_the_broker_user_has_its_limits_for_as_long_as_it_exists() -> None:
     user = TEMPLATE.properties("BrokerUser", CeilingPolicyArns=two)
     # As a property of the user, not of the policy: CloudFormation makes it before the user, and removes it after.
     assert user["ManagedPolicyArns"] == ["<BrokerPolicy>", *two.split(",")]
-    assert user.keys() == {"Path", "ManagedPolicyArns"}, "no group, no password"
+    assert user["PermissionsBoundary"] == "<BoundaryPolicy>"
+    assert user.keys() == {"Path", "ManagedPolicyArns", "PermissionsBoundary"}, "no group, no password"
     assert "Users" not in TEMPLATE.properties("BrokerPolicy")
     assert TEMPLATE.of_type("AWS::IAM::AccessKey") == {}, "a key in the stack would be in its history"
+
+
+def test_the_boundary_never_changes() -> None:
+    # CloudFormation would make a changed document the default version, without the cuts, and replace a policy whose
+    # description or path has changed.
+    assert TEMPLATE.properties("BoundaryPolicy") == {
+        "Description": "Permissions boundary of the broker user of Hallpass, with the cuts of hallpass revoke",
+        "Path": "/hallpass/hallpass/",
+        "PolicyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+        },
+    }
+    assert TEMPLATE.needs("BoundaryPolicy") == set(), "there before the user is, or is updated"
+    assert "BoundaryPolicy" in TEMPLATE.needs("BrokerUser"), "and deleted after the user"
+
+
+def test_who_cuts_sessions_off_writes_cuts_and_blocks_and_nothing_else() -> None:
+    assert allowed("RevokerPolicy") == {
+        ("cloudformation:DescribeStacks", f"{ARN}:cloudformation:us-east-1:{ACCOUNT}:stack/hallpass/*"),
+        ("iam:GetUser", "<BrokerUser.Arn>"),
+        *(
+            (f"iam:{action}", "<BoundaryPolicy>")
+            for action in ("CreatePolicyVersion", "DeletePolicyVersion", "GetPolicyVersion", "ListPolicyVersions")
+        ),
+        ("dynamodb:GetItem", "<StateTable.Arn>"),
+        ("dynamodb:Scan", "<StateTable.Arn>"),
+        ("logs:FilterLogEvents", "<FunctionLog.Arn>"),
+        ("dynamodb:GetItem", "<GrantsTable.Arn>"),
+        ("dynamodb:PutItem", "<GrantsTable.Arn>"),
+    }
+    blocks = statement("RevokerPolicy", "WriteBlocks")
+    assert blocks["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["blocked#*"]}}
+    for name in TEMPLATE.resources:
+        for each in statements(name):
+            if each["Effect"] == "Allow" and "<BoundaryPolicy>" in listed(each["Resource"]):
+                assert name == "RevokerPolicy"
 
 
 def test_no_policy_is_longer_than_iam_takes() -> None:

@@ -6,6 +6,7 @@
 use std::time::SystemTime;
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use clap::Args;
 use hallpass::grants::{Principal, PrincipalKind};
@@ -14,6 +15,7 @@ use hallpass::session::FederatedName;
 use serde::Serialize;
 
 use super::grants::{self, Reader, Record, Stamp, block_key, client, issuers_of_stack, shown, stamp};
+use super::revoke::{Cut, Cutting, ToldCut};
 use super::stack::{Explained, Tables};
 use crate::failure::Failure;
 use crate::output::{Outcome, Output, note};
@@ -23,10 +25,11 @@ const MAX_REASON_CHARS: usize = 500;
 
 /// Refuse everything to a user, a group or everyone of an issuer, or list who is blocked.
 ///
-/// The next request is refused. Sessions that exist go on until they end.
+/// The next request is refused. Sessions that exist go on until they end, or are cut off with `--revoke`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  hallpass block --stack hallpass corp/user/00u1carol --reason \"laptop stolen, INC-7\"\n  \
+                        hallpass block --stack hallpass corp/user/00u1carol --revoke --reason \"left the company\"\n  \
                         hallpass block --stack hallpass --list --json"
 )]
 pub(crate) struct Block {
@@ -36,6 +39,9 @@ pub(crate) struct Block {
     /// Why, for the people who look at the list
     #[arg(long, value_name = "TEXT", value_parser = reason, required_unless_present = "list")]
     reason: Option<String>,
+    /// Cut off the sessions that exist, too, as `hallpass revoke` does
+    #[arg(long, conflicts_with = "list")]
+    revoke: bool,
     /// List who is blocked
     #[arg(long, conflicts_with_all = ["principal", "reason"])]
     list: bool,
@@ -78,6 +84,9 @@ struct Told<'a> {
     #[serde(flatten)]
     block: &'a grants::Block,
     changed: bool,
+    /// What `--revoke` cut off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cuts: Option<Vec<ToldCut>>,
 }
 
 /// Reads a principal as the function does.
@@ -100,30 +109,56 @@ pub(crate) async fn put(
     reason: &str,
     stamp: &Stamp,
 ) -> Result<Put, Failure> {
-    let text = |name: &str, value: &str| (name.to_owned(), AttributeValue::S(value.to_owned()));
-    let mut record = block_key(principal.as_str());
-    record.extend([text("reason", reason), text("updated_at", &stamp.at), text("updated_by", &stamp.by)]);
-    let block = grants::Block::read(principal.as_str(), &record);
-    let client = client(sdk);
-    let put = client.put_item().table_name(table).set_item(Some(record));
-    let failed = || Failure::to(format!("write to the table `{table}`"), "dynamodb:PutItem");
-    let first = put.clone().condition_expression("attribute_not_exists(principal)");
-    let first = first.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-    let error = match first.send().await {
-        Ok(_) => return Ok(Put { block, before: None }),
-        Err(error) => error,
-    };
-    let Some(PutItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() else {
-        return Err(failed()(error));
-    };
-    let found = refused.item().cloned().unwrap_or_default();
-    let before = grants::Block::read(principal.as_str(), &found);
+    let (block, put) = request(sdk, table, principal, reason, stamp);
+    let Some(before) = put_new(&put, table, principal).await? else { return Ok(Put { block, before: None }) };
     if before.reason == block.reason {
         return Ok(Put { block: before.clone(), before: Some(before) });
     }
     // Whatever somebody else does at this moment, afterwards the principal is blocked.
-    put.send().await.map_err(failed())?;
+    put.send().await.map_err(Failure::to(format!("write to the table `{table}`"), "dynamodb:PutItem"))?;
     Ok(Put { block, before: Some(before) })
+}
+
+/// Blocks a principal. Somebody who is blocked stays blocked, with the reason that is there.
+pub(crate) async fn put_or_keep(
+    sdk: &SdkConfig,
+    table: &str,
+    principal: &Principal,
+    reason: &str,
+    stamp: &Stamp,
+) -> Result<(), Failure> {
+    let (_, put) = request(sdk, table, principal, reason, stamp);
+    put_new(&put, table, principal).await.map(|_| ())
+}
+
+fn request(
+    sdk: &SdkConfig,
+    table: &str,
+    principal: &Principal,
+    reason: &str,
+    stamp: &Stamp,
+) -> (grants::Block, PutItemFluentBuilder) {
+    let text = |name: &str, value: &str| (name.to_owned(), AttributeValue::S(value.to_owned()));
+    let mut record = block_key(principal.as_str());
+    record.extend([text("reason", reason), text("updated_at", &stamp.at), text("updated_by", &stamp.by)]);
+    let block = grants::Block::read(principal.as_str(), &record);
+    (block, client(sdk).put_item().table_name(table).set_item(Some(record)))
+}
+
+/// Writes a block if there is none yet. The answer is the one that is there.
+async fn put_new(
+    put: &PutItemFluentBuilder,
+    table: &str,
+    principal: &Principal,
+) -> Result<Option<grants::Block>, Failure> {
+    let first = put.clone().condition_expression("attribute_not_exists(principal)");
+    let first = first.return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    let Err(error) = first.send().await else { return Ok(None) };
+    let Some(PutItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() else {
+        return Err(Failure::to(format!("write to the table `{table}`"), "dynamodb:PutItem")(error));
+    };
+    let found = refused.item().cloned().unwrap_or_default();
+    Ok(Some(grants::Block::read(principal.as_str(), &found)))
 }
 
 /// Removes the block of a principal. The answer is the block that was there.
@@ -145,11 +180,22 @@ impl Block {
             return Ok(Outcome::Done);
         };
         warn_of_unknown_issuer(&stack, principal)?;
+        let cutting = if self.revoke { Some(Cutting::prepare(principal, &stack, &sdk, now).await?) } else { None };
         let stamp = stamp(&sdk, None, now).await?;
         let put = put(&sdk, &stack.grants, principal, reason, &stamp).await?;
         let changed = put.before.as_ref() != Some(&put.block);
-        self.output.print(&Told { block: &put.block, changed }, || put.text())?;
+        let cut = match cutting {
+            Some(cutting) => Some(cutting.cut().await?),
+            None => None,
+        };
+        let cuts = cut.as_ref().map(Cut::told);
+        let lines = cuts.iter().flatten().map(ToldCut::text).collect::<Vec<_>>();
+        self.output
+            .print(&Told { block: &put.block, changed, cuts }, || [vec![put.text()], lines].concat().join("\n"))?;
         left_to_do(principal).iter().for_each(|line| note(line));
+        if let Some(cut) = cut {
+            cut.settle().await;
+        }
         Ok(Outcome::Done)
     }
 }
@@ -162,7 +208,7 @@ impl Unblock {
         let nothing = || grants::Block::read(self.principal.as_str(), &Record::new());
         let changed = removed.is_some();
         let block = removed.unwrap_or_else(nothing);
-        self.output.print(&Told { block: &block, changed }, || {
+        self.output.print(&Told { block: &block, changed, cuts: None }, || {
             let who = shown(&block.principal);
             if changed {
                 format!("{who} is not blocked any more. The block was {}.", provenance(&block))

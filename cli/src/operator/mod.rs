@@ -18,6 +18,8 @@ pub(crate) mod probe;
 #[cfg(feature = "operator")]
 mod refused;
 #[cfg(feature = "operator")]
+pub(crate) mod revoke;
+#[cfg(feature = "operator")]
 mod stack;
 #[cfg(feature = "operator")]
 pub(crate) mod whois;

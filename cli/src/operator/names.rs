@@ -80,9 +80,9 @@ struct Listed {
 
 /// A name, without its case, and its owner.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-struct Owned {
-    name: String,
-    principal: Option<String>,
+pub(crate) struct Owned {
+    pub(crate) name: String,
+    pub(crate) principal: Option<String>,
 }
 
 /// One name, and whether this run changed it.
@@ -94,7 +94,7 @@ struct Told {
 }
 
 /// Reads a name that STS takes.
-fn name(text: &str) -> Result<FederatedName, &'static str> {
+pub(crate) fn name(text: &str) -> Result<FederatedName, &'static str> {
     FederatedName::parse(text).ok_or("must be 2 to 32 of A-Z, a-z, 0-9 and _ = , . @ + -")
 }
 
@@ -153,7 +153,7 @@ impl Listed {
 }
 
 /// All names.
-async fn all(sdk: &SdkConfig, table: &str) -> Result<Vec<Owned>, Failure> {
+pub(crate) async fn all(sdk: &SdkConfig, table: &str) -> Result<Vec<Owned>, Failure> {
     let client = client(sdk);
     let (mut names, mut from) = (Vec::new(), None);
     loop {

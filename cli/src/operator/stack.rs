@@ -77,6 +77,18 @@ impl Target {
     pub(crate) async fn sdk(&self) -> Result<SdkConfig, Failure> {
         self.account.sdk().await
     }
+
+    /// The stack's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.stack
+    }
+
+    /// The SDK's settings, and what can be known of the stack.
+    pub(crate) async fn explained(&self) -> Result<(SdkConfig, Explained), Failure> {
+        let sdk = self.sdk().await?;
+        let stack = Explained::of(&describe(&self.stack, &sdk).await?, &self.stack)?;
+        Ok((sdk, stack))
+    }
 }
 
 /// The parts of a stack that explanations need, as far as they can be named.
@@ -91,6 +103,8 @@ pub(crate) struct Explained {
     pub(crate) issuers: Option<String>,
     /// The broker user; its permissions are the ceiling.
     pub(crate) user: Option<String>,
+    /// The ARN of the user's permissions boundary.
+    pub(crate) boundary: Option<String>,
     /// Partition and account.
     pub(crate) account: Option<(String, String)>,
 }
@@ -103,6 +117,7 @@ impl Explained {
             audit_log: output(stack, "AuditLog"),
             issuers: output(stack, "Issuers"),
             user: output(stack, "BrokerUser"),
+            boundary: output(stack, "BoundaryPolicy"),
             account: stack.stack_id().and_then(|arn| {
                 let mut parts = arn.split(':').map(str::to_owned);
                 Some((parts.nth(1)?, parts.nth(2)?))

@@ -4,7 +4,11 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "operator")]
+use super::desk::patience;
 use super::desk::{Desk, Person, deadline};
+#[cfg(feature = "operator")]
+use super::own::OwnSession;
 use super::programs::Program;
 use super::server::ServerUrl;
 use super::session::Cached;
@@ -112,6 +116,25 @@ impl Access {
                 desk.credentials(&session, &self.wanted, deadline).await
             }
             Caller::Program(web, server) => self.program.credentials(world, web, server, &self.wanted, deadline).await,
+        }
+    }
+
+    /// A session that is made now, and not a stored one.
+    ///
+    /// # Errors
+    /// [`Trouble`] if there is none.
+    #[cfg(feature = "operator")]
+    pub(crate) async fn own_session(&self, world: &World) -> Result<OwnSession, Trouble> {
+        match self.caller(world)? {
+            Caller::Person(desk, server) => {
+                let session = desk.signed_in(&server, &self.target)?;
+                let credentials = desk.new_credentials(&session, &self.wanted.grant).await?;
+                Ok(OwnSession { credentials, signed_in: Some((*desk, session)) })
+            }
+            caller @ Caller::Program(..) => {
+                let made = self.credentials(world, &caller, patience()).await?;
+                Ok(OwnSession { credentials: made.credentials, signed_in: None })
+            }
         }
     }
 

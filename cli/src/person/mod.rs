@@ -15,6 +15,8 @@ mod access;
 mod aws_files;
 mod desk;
 mod keyring;
+#[cfg(feature = "operator")]
+mod own;
 mod peer;
 mod programs;
 mod secret;
@@ -29,4 +31,6 @@ mod world;
 
 pub(crate) use self::desk::Renew;
 pub(crate) use self::world::World;
+#[cfg(feature = "operator")]
+pub(crate) use self::{access::Access, own::OwnSession};
 use crate::outside::{trouble, web};

@@ -322,7 +322,11 @@ async fn a_key_that_leaked_is_deactivated_once_there_is_a_new_one() {
     deployed.state().rotator.push_back(ROTATES);
     let run = deployed.run(&DEACTIVATE).await;
     let printed = run.exits(0);
-    assert!(printed.contains(&format!("\ndeactivated {KEY}\n")) && printed.contains("Cut sessions off"), "{printed}");
+    assert!(
+        printed.contains(&format!("\ndeactivated {KEY}\n"))
+            && printed.contains("`hallpass revoke --everyone --stack hallpass-prod`"),
+        "{printed}"
+    );
     assert_eq!(deactivated(&deployed), [KEY]);
     let active: Vec<_> = deployed.account.keys().iter().map(|key| (key.id == KEY, key.is_active)).collect();
     assert_eq!(active, [(true, false), (false, true)]);

@@ -11,6 +11,8 @@ mod key;
 #[cfg(test)]
 mod names;
 #[cfg(test)]
-mod whois;
-#[cfg(test)]
 mod probe;
+#[cfg(test)]
+mod revoke;
+#[cfg(test)]
+mod whois;

@@ -19,6 +19,7 @@ use serde_json::Value;
 use super::cloudformation::Stack;
 use super::iam::{BROKER_USER, Key, User};
 use super::logs::LogGroup;
+use super::policy::Policy;
 use super::secretsmanager::{self, Secret, Version, new_version_id};
 use super::sts::Mint;
 use super::{query, sigv4, sts};
@@ -37,6 +38,7 @@ pub struct Account {
 pub struct State {
     pub stack: Stack,
     pub user: User,
+    pub boundary: Policy,
     pub secret: Secret,
     /// The audit lines.
     pub log: LogGroup,
@@ -321,6 +323,10 @@ impl State {
             ("iam", "CreateAccessKey" | "DeleteAccessKey") if is_of_user && is_function => {
                 self.user.answer(operation, &fields)
             }
+            (
+                "iam",
+                "GetUser" | "ListPolicyVersions" | "GetPolicyVersion" | "CreatePolicyVersion" | "DeletePolicyVersion",
+            ) if is_operator => self.boundary.answer(operation, &fields),
             ("iam", "GetAccessKeyLastUsed") if is_operator => self.user.answer(operation, &fields),
             ("secretsmanager", "GetSecretValue" | "PutSecretValue" | "UpdateSecretVersionStage") if is_function => {
                 self.secret.answer(operation, &call.json())

@@ -8,6 +8,7 @@ pub mod cloudformation;
 pub mod dynamodb;
 pub mod iam;
 pub mod logs;
+pub mod policy;
 pub mod query;
 pub mod secretsmanager;
 pub mod signin;

@@ -129,8 +129,9 @@ impl Members {
     fn line(self) -> Option<Line> {
         let written = match (self.event.as_str(), self.code.as_deref()) {
             ("issuing", None) => Written::Issuing,
-            // With `console`, STS has given credentials; whether they became a sign-in, the outcome says.
             ("console", None) | ("outcome", Some("issued" | "console")) => Written::Issued,
+            // The session is there, and only the sign-in host failed.
+            ("outcome", Some(_)) if self.access_key_id.is_some() => Written::Issued,
             ("outcome", Some(_)) => Written::Refused,
             _ => return None,
         };

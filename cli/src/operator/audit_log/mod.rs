@@ -47,7 +47,7 @@ pub(crate) struct Window {
     pub(crate) until: Option<SystemTime>,
 }
 
-/// Whose lines are meant.
+/// Which lines are meant.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Meant<'a> {
     /// Those of sessions with this name.
@@ -55,7 +55,7 @@ pub(crate) enum Meant<'a> {
     /// Those of the session with this access key.
     AccessKey(&'a str),
     /// Those of sessions that were about to be issued to callers who are this principal: the user in person, everyone of
-    /// the issuer, or those whose session was made from an item of the group.
+    /// the issuer, or callers with a session that was made from an item of the group.
     Principal(&'a Principal),
 }
 
@@ -89,7 +89,7 @@ impl AuditLog {
     /// The names of the sessions that callers who are this principal got. A name that is made from issuer and subject is
     /// only believed of its owner. What another name's line says, only the table of names can confirm.
     ///
-    /// A group's are those whose session was made from an item of the group: lines do not have a caller's other groups.
+    /// A group's are those of sessions that were made from an item of the group: lines do not have a caller's other groups.
     #[expect(dead_code, reason = "`revoke` asks for it")]
     pub(crate) async fn names_of(&self, principal: &Principal, window: Window) -> Result<Names, Failure> {
         let mut names = Names::new();

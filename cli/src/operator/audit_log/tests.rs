@@ -200,6 +200,25 @@ fn the_two_lines_of_a_request_are_one_session() {
 }
 
 #[test]
+fn a_session_for_the_console_is_one_also_if_nobody_was_signed_in_with_it() {
+    let mut record = record("carol", 1);
+    record.access_key_id = Some(KEY.into());
+    record.expiration = Some("2027-01-15T09:00:00Z".into());
+    record.destination = Some("https://console.aws.amazon.com/console/home".into());
+    let traded = written(|audit| audit.console(&record, at(1)).unwrap());
+    for outcome in [written(|audit| audit.outcome(&record, &Outcome::SignedIn, at(2))), refused(&record, at(2))] {
+        for lines in [[&traded, &outcome], [&outcome, &traded]] {
+            let mut sessions = Sessions::default();
+            lines.iter().for_each(|lines| sessions.add(line(audit_line(lines))));
+            let sessions = sessions.into_newest_first();
+            let seen: Vec<_> =
+                sessions.iter().map(|session| (session.is_refused(), session.access_key_id.as_deref())).collect();
+            assert_eq!(seen, [(false, Some(KEY))]);
+        }
+    }
+}
+
+#[test]
 fn only_the_newest_sessions_are_kept() {
     let mut sessions = Sessions::default();
     let template = line(audit_line(&issued(record("carol", 1), at(0))));

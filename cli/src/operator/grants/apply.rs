@@ -183,15 +183,15 @@ pub(crate) async fn stamp(sdk: &SdkConfig, source: Option<String>, now: SystemTi
 }
 
 /// Whether somebody is there to answer a question.
-pub(super) fn can_ask() -> bool {
+pub(crate) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
 /// Asks, and takes only `yes` for one.
-pub(super) fn confirm() -> Result<(), Failure> {
+pub(crate) fn confirm(question: &str) -> Result<(), Failure> {
     let mut err = io::stderr().lock();
     let mut answer = String::new();
-    let read = write!(err, "Apply these changes? Only `yes` is a yes: ")
+    let read = write!(err, "{question} Only `yes` is a yes: ")
         .and_then(|()| err.flush())
         .and_then(|()| io::stdin().read_line(&mut answer));
     match read {

@@ -170,7 +170,7 @@ impl Apply {
                 if self.output.json {
                     note(&plan.text());
                 }
-                confirm()?;
+                confirm("Apply these changes?")?;
             }
             let writer = Writer::new(&read.sdk, &read.table, stamp(&read.sdk, self.source, now).await?);
             Applied::all(&plan, &writer).await?

@@ -41,19 +41,15 @@ use std::time::SystemTime;
 
 // What other commands about the tables need, too.
 #[cfg(feature = "operator")]
-pub(super) use self::apply::stamp;
+pub(super) use self::apply::{can_ask, confirm, stamp};
 #[cfg(feature = "operator")]
-pub(super) use self::inputs::{issuers_of_stack, text};
+pub(super) use self::inputs::text as read_text;
 #[cfg(feature = "operator")]
 pub(super) use self::table::{Block, Reader, Record, block_key, client, name_owner, shown};
 #[cfg(feature = "operator")]
-pub(super) use self::write::Stamp;
-#[cfg(feature = "operator")]
-pub(super) use self::inputs::{issuers_of_stack, text as read_text};
-#[cfg(feature = "operator")]
-pub(super) use self::table::client as dynamodb;
-#[cfg(feature = "operator")]
 pub(super) use self::table_lint::{Linted, lint_table};
+#[cfg(feature = "operator")]
+pub(super) use self::write::Stamp;
 
 use clap::{Args, Subcommand};
 

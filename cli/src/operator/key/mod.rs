@@ -16,6 +16,7 @@ use serde::{Serialize, Serializer};
 use self::rotate::Rotation;
 use self::status::Status;
 use crate::failure::Failure;
+use crate::operator::revoke::Cut;
 use crate::operator::stack::{Stack, Target};
 use crate::output::{Outcome, Output};
 
@@ -42,7 +43,7 @@ pub(crate) enum Command {
     /// AWS does the work. Ctrl-C stops the waiting, not the rotation; then no key is deactivated.
     #[command(
         after_help = "Examples:\n  hallpass key rotate --stack hallpass\n  hallpass key rotate --stack hallpass \
-                            --deactivate-old"
+                            --deactivate-old\n  hallpass key rotate --stack hallpass --deactivate-old --revoke"
     )]
     Rotate {
         #[command(flatten)]
@@ -50,6 +51,9 @@ pub(crate) enum Command {
         /// Then deactivate the previous keys: for a key that leaked
         #[arg(long)]
         deactivate_old: bool,
+        /// Then cut off the sessions of everybody: those that somebody made with a leaked key last up to 36 hours
+        #[arg(long, requires = "deactivate_old")]
+        revoke: bool,
         /// How long to wait
         #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = value_parser!(u64).range(1..=86_400))]
         wait: u64,
@@ -65,13 +69,39 @@ impl Command {
                 output.print(&status, || status.text())?;
                 Ok(if status.is_fine() { Outcome::Done } else { Outcome::Problems })
             }
-            Self::Rotate { target, deactivate_old, wait } => {
+            Self::Rotate { target, deactivate_old, revoke, wait } => {
                 let key = BrokerKey::find(&target).await?;
-                Rotation::new(&key, deactivate_old).run(Duration::from_secs(wait)).await?;
+                Rotation::new(&key, deactivate_old, revoke).run(Duration::from_secs(wait)).await?;
+                if revoke {
+                    cut_everybody_off(&target).await?;
+                }
                 Ok(Outcome::Done)
             }
         }
     }
+}
+
+/// Cuts off the sessions that an old key has made.
+async fn cut_everybody_off(target: &Target) -> Result<(), Failure> {
+    let cutting = async {
+        let (sdk, stack) = target.explained().await?;
+        let cut = Cut::after_key(&stack, &sdk).await?;
+        cut.told().iter().for_each(|cut| tell(&cut.text()));
+        cut.settle().await;
+        Ok(())
+    };
+    cutting.await.map_err(|failure: Failure| {
+        let stack = target.name();
+        Failure::new(format!(
+            "the key is rotated and the old ones are deactivated, but sessions made with them work: {failure}; \
+             `hallpass revoke --everyone --stack {stack}` cuts them off"
+        ))
+    })
+}
+
+/// Prints the progress. If standard output is closed, the command continues.
+fn tell(line: &str) {
+    let _ = crate::output::print(line);
 }
 
 /// The broker key of a stack: its secret and its user, and whom to ask about them.

@@ -9,7 +9,7 @@ use aws_sdk_iam::types::StatusType;
 use aws_sdk_secretsmanager::operation::rotate_secret::RotateSecretError;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{AccessKey, BrokerKey, CURRENT, PENDING, has};
+use super::{AccessKey, BrokerKey, CURRENT, PENDING, has, tell};
 use crate::failure::Failure;
 
 /// A rotation takes a minute or so: soon enough for who waits, and not a burden to Secrets Manager.
@@ -22,13 +22,15 @@ const LOOKS_FOR_KEY: u32 = 3;
 pub(super) struct Rotation<'a> {
     key: &'a BrokerKey,
     deactivate_old: bool,
+    /// Whether sessions are cut off afterwards.
+    revokes: bool,
     /// The id of the version that it makes. Known in advance, so that the request can be repeated if its answer was lost.
     token: String,
 }
 
 impl<'a> Rotation<'a> {
-    pub(super) fn new(key: &'a BrokerKey, deactivate_old: bool) -> Self {
-        Self { key, deactivate_old, token: uuid() }
+    pub(super) fn new(key: &'a BrokerKey, deactivate_old: bool, revokes: bool) -> Self {
+        Self { key, deactivate_old, revokes, token: uuid() }
     }
 
     /// Rotates within this time, and deactivates the old keys where that is asked for.
@@ -124,34 +126,45 @@ impl<'a> Rotation<'a> {
         if !matches!(new.as_slice(), [key] if key.active) {
             let found = new.iter().map(|key| format!("{} {}", key.id, key.state())).collect::<Vec<_>>().join(", ");
             let found = if found.is_empty() { "none".into() } else { found };
+            let not_revoked = if self.revokes { ", and no session was cut off" } else { "" };
             return Err(Failure::new(format!(
                 "`{user}` should have one new access key, active, and has {found}: no key was deactivated; \"The broker key \
-                 leaked\" in docs/runbook.md says how to do it by hand"
+                 leaked\" in docs/runbook.md says how to do it by hand{not_revoked}"
             )));
         }
         for AccessKey { id, .. } in old.iter().filter(|key| key.active) {
             let request =
                 self.key.iam.update_access_key().user_name(user).access_key_id(id).status(StatusType::Inactive);
             let what = format!("deactivate the access key `{id}` of `{user}`");
-            request.send().await.map_err(Failure::to(what, "iam:UpdateAccessKey"))?;
+            let done = request.send().await.map_err(Failure::to(what, "iam:UpdateAccessKey"));
+            done.map_err(|failure| if self.revokes { not_revoked(&failure) } else { failure })?;
             tell(&format!("deactivated {id}"));
         }
-        tell("sessions made with an old key work until they expire: \"Cut sessions off\" in docs/runbook.md ends them");
+        if !self.revokes {
+            let stack = &self.key.stack.name;
+            tell(&format!(
+                "sessions made with an old key work until they expire: `hallpass revoke --everyone --stack {stack}` ends them"
+            ));
+        }
         Ok(())
     }
 
     fn stuck(&self, how: &str) -> Failure {
         let (log, stack) = (self.key.stack.rotator_log(), &self.key.stack.name);
-        let kept = if self.deactivate_old { ", and no key was deactivated" } else { "" };
+        let kept = match (self.deactivate_old, self.revokes) {
+            (true, true) => ", no key was deactivated, and no session was cut off",
+            (true, false) => ", and no key was deactivated",
+            (false, _) => "",
+        };
         Failure::new(format!(
             "the rotation was {how}{kept}: see {log}, the rotator's alarm, docs/runbook.md and `hallpass key status --stack {stack}`"
         ))
     }
 }
 
-/// Prints the progress. If standard output is closed, the command continues.
-fn tell(line: &str) {
-    let _ = crate::output::print(line);
+/// Sessions are only cut off when no old key can make new ones.
+fn not_revoked(failure: &Failure) -> Failure {
+    Failure::new(format!("{failure}; no session was cut off: run the same command again when that is fixed"))
 }
 
 /// A UUID of version 4 (RFC 9562, section 5.4): it must be new, and is not a secret.

@@ -29,7 +29,7 @@ use self::opens::Opens;
 use self::outside::Outside;
 use self::report::Report;
 use self::session::Holder;
-use super::grants::read_text;
+use super::grants::text as read_text;
 use super::stack::Account;
 use crate::failure::Failure;
 use crate::output::{Outcome, Output};

@@ -21,7 +21,7 @@ pub(crate) struct Asked {
     pub(super) account: Option<String>,
     pub(super) name: Option<FederatedName>,
     pub(super) access_key_id: Option<String>,
-    /// The IAM user whose key made the session.
+    /// The IAM user with the key that made the session.
     pub(super) user: Option<String>,
     /// When the session was used, in seconds since the epoch.
     pub(super) at: Option<i64>,

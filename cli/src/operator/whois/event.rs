@@ -65,7 +65,7 @@ fn unwrapped(mut value: Value) -> Result<Members, EventError> {
             }
             Value::Array(mut events) => match (events.pop(), events.is_empty()) {
                 (Some(event), true) => event,
-                _ => return Err(EventError::Malformed("it has to hold exactly one event")),
+                _ => return Err(EventError::Malformed("it must hold exactly one event")),
             },
             Value::Null | Value::Bool(_) | Value::Number(_) => break,
         };
@@ -163,7 +163,7 @@ fn member<'a>(members: &'a Members, name: &str) -> Result<Option<&'a Members>, E
     match members.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Object(inner)) => Ok(Some(inner)),
-        Some(_) => Err(EventError::Malformed("a member that has to be an object is not one")),
+        Some(_) => Err(EventError::Malformed("a member that must be an object is not one")),
     }
 }
 
@@ -172,6 +172,6 @@ fn text_of<'a>(members: &'a Members, name: &str) -> Result<Option<&'a str>, Even
     match members.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(EventError::Malformed("a member that has to be a text is not one")),
+        Some(_) => Err(EventError::Malformed("a member that must be a text is not one")),
     }
 }

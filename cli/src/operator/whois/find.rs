@@ -54,7 +54,6 @@ pub(crate) struct Found {
 }
 
 /// Finds the person behind a name, for those who cut sessions off.
-#[expect(dead_code, reason = "`revoke --name` asks for it")]
 pub(crate) async fn behind(
     sdk: &SdkConfig,
     stack: &Explained,
@@ -206,7 +205,7 @@ impl Search<'_> {
         Ok(Looked::Answer(Answer::Found(Found { name: name.clone(), principal, is_confirmed, sessions, notes })))
     }
 
-    /// Whose a name from a claim is. No claim can have a name that is made from a subject.
+    /// The owner of a name from a claim. No claim can have a name that is made from a subject.
     async fn owner(&self, name: &FederatedName) -> Result<Option<Principal>, Failure> {
         let Some(table) = self.stack.state.as_deref().filter(|_| !name.has_hashed_shape()) else { return Ok(None) };
         let owner = name_owner(self.sdk, table, &name.folded()).await?;

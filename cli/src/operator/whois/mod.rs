@@ -19,9 +19,7 @@ use serde::Serialize;
 
 use self::asked::What;
 use self::event::EventError;
-#[expect(unused_imports, reason = "`revoke --name` asks for it")]
-pub(crate) use self::find::behind;
-pub(crate) use self::find::{Answer, Found};
+pub(crate) use self::find::{Answer, Found, behind};
 use super::audit_log::Session;
 use super::grants::{shown, text};
 use super::stack::Tables;

@@ -143,6 +143,21 @@ impl Desk {
         }
     }
 
+    /// New credentials for a grant, and not those of the cache. They are not stored.
+    ///
+    /// # Errors
+    /// [`Trouble`] if there are none.
+    #[cfg(feature = "operator")]
+    pub(crate) async fn new_credentials(&self, session: &Session, grant: &str) -> Result<Credentials, Trouble> {
+        let server = ServerUrl::parse(&session.server)?;
+        let asked = async |token: &SecretString| server::credentials(&self.web, &server, token, grant, None).await;
+        let asking = async {
+            let refused = |refusal: Refusal| refusal.into_trouble(&server);
+            self.asking(session, &server, deadline(PATIENCE), asked).await.map_err(refused)
+        };
+        within(deadline(PATIENCE), &session.server, asking).await
+    }
+
     /// What can be asked for. The body comes with it, as it is.
     ///
     /// # Errors

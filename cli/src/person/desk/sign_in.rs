@@ -112,7 +112,11 @@ impl Desk {
         Ok(())
     }
 
-    async fn forget_credentials(&self, session: &Session) -> Result<(), Trouble> {
+    /// Removes the credentials of a session.
+    ///
+    /// # Errors
+    /// [`Trouble`] if one cannot be removed.
+    pub(crate) async fn forget_credentials(&self, session: &Session) -> Result<(), Trouble> {
         // One that is being asked for has a lock, and no file yet.
         for name in self.store.names(&session.stem(), ".lock")? {
             let name = name.trim_end_matches(".lock");
