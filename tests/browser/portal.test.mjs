@@ -232,10 +232,7 @@ test('who is blocked in the middle reads so, and can sign out', async (t) => {
     await grant(page, 'default').getByRole('button', { name: 'Open console' }).click();
     await page.getByRole('button', { name: 'Try again' }).waitFor();
     assert.equal(await page.getByRole('article').count(), 0);
-    await page
-      .getByText(/^Request ID: /)
-      .first()
-      .waitFor();
+    await refusal(page, /./);
     await page.getByRole('button', { name: 'Sign out' }).waitFor();
   } finally {
     await table('delete', 'blocked#corp/user/carol', '#blocked');
