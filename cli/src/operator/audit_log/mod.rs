@@ -64,7 +64,6 @@ pub(crate) type Names = BTreeMap<FederatedName, BTreeSet<Principal>>;
 
 impl Window {
     /// The time until now.
-    #[expect(dead_code, reason = "`revoke` asks for it")]
     pub(crate) fn last(length: Duration, now: SystemTime) -> Self {
         Self { since: now.checked_sub(length).unwrap_or(SystemTime::UNIX_EPOCH), until: None }
     }
@@ -90,7 +89,6 @@ impl AuditLog {
     /// only believed of its owner. What another name's line says, only the table of names can confirm.
     ///
     /// A group's are those of sessions that were made from an item of the group: lines do not have a caller's other groups.
-    #[expect(dead_code, reason = "`revoke` asks for it")]
     pub(crate) async fn names_of(&self, principal: &Principal, window: Window) -> Result<Names, Failure> {
         let mut names = Names::new();
         let meant = Meant::Principal(principal);

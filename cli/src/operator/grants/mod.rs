@@ -43,7 +43,7 @@ use std::time::SystemTime;
 #[cfg(feature = "operator")]
 pub(super) use self::apply::{can_ask, confirm, stamp};
 #[cfg(feature = "operator")]
-pub(super) use self::inputs::text as read_text;
+pub(super) use self::inputs::{issuers_of_stack, text};
 #[cfg(feature = "operator")]
 pub(super) use self::table::{Block, Reader, Record, block_key, client, name_owner, shown};
 #[cfg(feature = "operator")]
