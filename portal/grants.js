@@ -128,6 +128,7 @@ async function list(session, { wanted = {}, trouble } = {}) {
       return;
     }
     say('');
+    trouble?.remove(); // one problem at a time: this one is why there is no list
     remember(() => list(session, { wanted }));
     waiting.replaceWith(
       alertOf(problem, [{ label: 'Try again', act: () => list(session, { wanted }), primary: true }]),
@@ -153,7 +154,7 @@ function goOn(wanted, grants, cards) {
     const problem = new Problem(
       'The new sign-in still lacks what this grant needs. Your identity provider decides how you sign in: ask the operators of Hallpass.',
     );
-    card.append(alertOf(problem));
+    card.querySelector('.more')?.append(alertOf(problem));
   } else {
     say(`You can use ${grant.name} now.`, true);
   }
@@ -216,6 +217,7 @@ function fill(article, session, grant, at, isClosed = lacks(grant.requires)) {
    * @param {string} doing
    * @param {() => Promise<Node[]>} act */
   const attempt = async (doing, act) => {
+    for (const old of document.querySelectorAll('#main .problem')) old.remove();
     more.replaceChildren();
     say(doing);
     try {
@@ -235,7 +237,7 @@ function fill(article, session, grant, at, isClosed = lacks(grant.requires)) {
       void list(session, { trouble: alertOf(problem, [], name) });
     } else if (problem.code === 'insufficient_user_authentication') {
       fill(article, session, { ...grant, requires: problem.requires }, at, true);
-      article.append(alertOf(problem));
+      article.querySelector('.more')?.append(alertOf(problem));
       article.querySelector('button')?.focus();
     } else {
       more.replaceChildren(alertOf(problem));

@@ -155,6 +155,7 @@ test('behind the dialog nothing is found', async (t) => {
   assert.equal(await page.getByRole('button', { name: 'Copy' }).count(), 1);
   assert.equal(await page.getByRole('status').count(), 1);
   await page.keyboard.press('Escape');
+  await page.getByRole('article').first().waitFor();
   assert.equal(await page.getByRole('article').count(), 4);
 });
 
