@@ -49,6 +49,14 @@ function forget() {
   document.querySelector('dialog')?.close();
 }
 
+// A browser may keep a page that was left as it is, and bring it back with the back button: also after somebody has
+// signed out on the page that came after it.
+addEventListener('pagehide', () => {
+  if (present === null) return;
+  forget();
+  remember(() => showSignIn());
+});
+
 async function signOut() {
   forget();
   await showSignIn();
@@ -72,8 +80,7 @@ function onReturn() {
  * @param {Session} session
  * @param {Problem} problem */
 function showEnded(session, problem) {
-  present = null;
-  clearTimeout(endTimer);
+  forget();
   const view = () => {
     say('');
     const again = { label: 'Sign in again', act: () => leave(session, {}), primary: true };
@@ -114,7 +121,7 @@ async function list(session, { wanted = {}, trouble } = {}) {
     const view = () => {
       say('');
       const body =
-        cards.size === 0 ? [nothing(session)] : [element('div', { class: 'grants' }, ...cards.values()), ...command];
+        cards.size === 0 ? [nothing()] : [element('div', { class: 'grants' }, ...cards.values()), ...command];
       show(heading, ...(trouble ? [trouble] : []), ...body);
     };
     remember(view);
@@ -161,13 +168,12 @@ function goOn(wanted, grants, cards) {
   card.querySelector('button')?.focus();
 }
 
-/** @param {Session} session */
-function nothing({ client, subject }) {
-  const ask = 'You have no grants yet. Ask the people who run Hallpass at your company for one';
-  if (subject === '') return element('p', { class: 'nothing' }, `${ask}.`);
-  const principal = element('code', {}, `${client.issuer_id}/user/${subject}`);
-  return element('p', { class: 'nothing' }, `${ask}, and say who you are: `, principal);
-}
+const nothing = () =>
+  element(
+    'p',
+    { class: 'nothing' },
+    'You have no grants yet. Ask the people who run Hallpass at your company for one.',
+  );
 
 /** @param {Session} session */
 async function commandLine({ client }) {
@@ -226,6 +232,7 @@ function fill(article, session, grant, at, isClosed = lacks(grant.requires)) {
     } catch (error) {
       if (present === session) fail(asProblem(error));
     }
+    if (present !== session) say('');
   };
   /** @param {Problem} problem */
   const fail = (problem) => {

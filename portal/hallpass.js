@@ -1,6 +1,6 @@
 // What does the server answer to somebody who is signed in?
 
-import { HOME, Problem, ask, isSafe, isText, objectOf } from './portal.js';
+import { HOME, Problem, ask, isSafe, isText, objectOf, problemOf, requiresOf } from './portal.js';
 
 /** @import { Requires, Session } from './portal.js' */
 /** @typedef {{name: string, description: string, seconds: number, requires: Requires}} Grant */
@@ -65,27 +65,4 @@ async function call({ token }, path, body = undefined) {
   if (!answer.ok) throw problemOf(answer, content);
   const date = Date.parse(answer.headers.get('Date') ?? '');
   return { body: content, behindMs: Number.isNaN(date) ? 0 : date - Date.now() };
-}
-
-/** What the server says of a refusal (RFC 9457); a gateway before it has words and an id of its own.
- * @param {Response} answer
- * @param {Record<string, unknown>} content */
-function problemOf({ status, headers }, content) {
-  const message = isText(content.message)
-    ? String(content.message)
-    : `Hallpass answered with status ${status}. Try again.`;
-  const id = isText(content.requestId) ? content.requestId : headers.get('apigw-requestid');
-  const code = String(content.code ?? '');
-  return new Problem(message, { code, requestId: String(id ?? ''), requires: requiresOf(content) });
-}
-
-/** @param {unknown} value
- * @returns {Requires} */
-function requiresOf(value) {
-  const { acr_values: contexts, amr_values: methods, max_age: age } = Object(value);
-  return {
-    ...(Array.isArray(contexts) && contexts.length > 0 ? { acr_values: contexts.map(String) } : {}),
-    ...(Array.isArray(methods) && methods.length > 0 ? { amr_values: methods.map(String) } : {}),
-    ...(typeof age === 'number' ? { max_age: age } : {}),
-  };
 }

@@ -10,7 +10,7 @@
 /** What the server says of itself (RFC 9728).
  * @typedef {{resource: string, name: string, browser: Client[], cli: {issuer_id: string}[]}} Metadata */
 /** Somebody who is signed in. It lives in memory alone: closing or loading the page ends it.
- * @typedef {{token: string, client: Client, who: string, subject: string, end: number | null}} Session */
+ * @typedef {{token: string, client: Client, who: string, end: number | null}} Session */
 /** What a sign-in has to be, and lacks.
  * @typedef {{acr_values?: string[], amr_values?: string[], max_age?: number}} Requires */
 /** What somebody was about to do when they had to sign in (again).
@@ -62,6 +62,29 @@ export async function objectOf(answer) {
   } catch {
     return {};
   }
+}
+
+/** What the server says of a refusal (RFC 9457); a gateway before it has words and an id of its own.
+ * @param {Response} answer
+ * @param {Record<string, unknown>} content */
+export function problemOf({ status, headers }, content) {
+  const message = isText(content.message)
+    ? String(content.message)
+    : `Hallpass answered with status ${status}. Try again.`;
+  const id = isText(content.requestId) ? content.requestId : headers.get('apigw-requestid');
+  const code = String(content.code ?? '');
+  return new Problem(message, { code, requestId: String(id ?? ''), requires: requiresOf(content) });
+}
+
+/** @param {unknown} value
+ * @returns {Requires} */
+export function requiresOf(value) {
+  const { acr_values: contexts, amr_values: methods, max_age: age } = Object(value);
+  return {
+    ...(Array.isArray(contexts) && contexts.length > 0 ? { acr_values: contexts.map(String) } : {}),
+    ...(Array.isArray(methods) && methods.length > 0 ? { amr_values: methods.map(String) } : {}),
+    ...(typeof age === 'number' ? { max_age: age } : {}),
+  };
 }
 
 /** @param {unknown} value */
@@ -170,12 +193,12 @@ export const showPerson = (...children) => part('person').replaceChildren(...chi
 async function describe() {
   const url = new URL('.well-known/oauth-protected-resource', HOME);
   const answer = await ask(url, { cache: 'default' }, 'Hallpass');
-  const { resource, resource_name: name, hallpass_clients: clients } = await objectOf(answer);
+  const content = await objectOf(answer);
+  if (!answer.ok) throw problemOf(answer, content);
+  const { resource, resource_name: name, hallpass_clients: clients } = content;
   const { browser, cli } = /** @type {Record<string, unknown>} */ (clients ?? {});
   if (!isSafe(resource) || !Array.isArray(browser)) {
-    throw new Problem(
-      `Hallpass does not say where to sign in (status ${answer.status}). Try again, or ask its operators.`,
-    );
+    throw new Problem('Hallpass does not say where to sign in. Try again, or ask its operators.');
   }
   return { resource, name: isText(name) ? String(name) : 'Hallpass', browser, cli: Array.isArray(cli) ? cli : [] };
 }

@@ -42,7 +42,7 @@ export const FORMATS = {
  * @param {string} server
  * @param {string | undefined} issuer if the server trusts several */
 export const setUp = (server, issuer) =>
-  `hallpass login ${word(server)}${issuer === undefined ? '' : ` --issuer ${word(issuer)}`} && hallpass configure`;
+  `hallpass configure ${word(server)}${issuer === undefined ? '' : ` --issuer ${word(issuer)}`}`;
 
 /** @param {string} first
  * @param {string[]} rest */
@@ -84,4 +84,4 @@ function config(value) {
 }
 
 /** @param {string} value */
-const word = (value) => (/^[A-Za-z0-9:/._~[\]-]+$/.test(value) ? value : bash(value));
+const word = (value) => (/^[A-Za-z0-9:/._~-]+$/.test(value) ? value : bash(value));

@@ -154,14 +154,13 @@ function sessionOf(tokens, { client, nonce }) {
   const claims = claimsOf(tokens.id_token);
   // OpenID Connect Core §3.1.3.3: who asked for `openid` gets an ID token.
   if (tokens.id_token !== undefined || client.scope.split(' ').includes('openid')) check(claims, client, nonce);
-  const { sub, iat, exp } = { ...claimsOf(token), ...claims };
+  const { sub, iat, exp } = { ...claims, ...claimsOf(token) };
   const names = [claims.name, claims.preferred_username, claims.email, sub];
   const seconds = client.token === 'access_token' && tokens.expires_in ? tokens.expires_in : Number(exp) - Number(iat);
   return {
     token,
     client,
     who: String(names.find(isText) ?? 'You'),
-    subject: isText(sub) ? String(sub) : '',
     end: Number(seconds) > 0 ? Date.now() + Number(seconds) * 1000 : null,
   };
 }

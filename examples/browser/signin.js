@@ -116,6 +116,7 @@ export class SignIn {
         );
         this.#keep(await oauth.processRefreshTokenResponse(provider, this.#client, response));
       } catch (error) {
+        if (error instanceof SignedOut) throw error;
         // Anything else may pass.
         throw error.error === 'invalid_grant' ? this.#over(error) : unreachable(error);
       }

@@ -119,13 +119,23 @@ impl Keys {
                 // What it brought is held. Its failure was logged where it happened.
                 let _ = timeout(WAIT, flight).await;
             }
-            return self.published.held(now)?.value.token_endpoint.clone();
+            let held = self.published.held(now)?;
+            if held.age > MAX_AGE {
+                self.published.refresh_at_most_every(REFETCH_EVERY, now, self.fetching());
+            }
+            return held.value.token_endpoint.clone();
         }
-        if self.token_endpoint.held(now).is_none() {
-            let (https, issuer) = (self.https.clone(), Arc::clone(&self.issuer));
-            let fetching = async move { discovery::fetch_token_endpoint(&https, &issuer).await };
-            if let Some(flight) = self.token_endpoint.fetch_at_most_every(RETRY_EVERY, now, fetching) {
-                let _ = timeout(WAIT, flight).await;
+        let (https, issuer) = (self.https.clone(), Arc::clone(&self.issuer));
+        let fetching = async move { discovery::fetch_token_endpoint(&https, &issuer).await };
+        match self.token_endpoint.held(now) {
+            Some(held) if held.age > MAX_AGE => {
+                self.token_endpoint.refresh_at_most_every(REFETCH_EVERY, now, fetching);
+            }
+            Some(_) => {}
+            None => {
+                if let Some(flight) = self.token_endpoint.fetch_at_most_every(RETRY_EVERY, now, fetching) {
+                    let _ = timeout(WAIT, flight).await;
+                }
             }
         }
         self.token_endpoint.held(now)?.value.as_ref().clone()

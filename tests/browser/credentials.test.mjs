@@ -203,11 +203,11 @@ for (const value of ['a\nb', 'a\rb', '\u0000', '\u001b[2J', '\u202e', '\u200b'])
 test('an address is quoted where a shell would read more than an address', () => {
   assert.equal(
     setUp('https://hallpass.example.com/a', undefined),
-    'hallpass login https://hallpass.example.com/a && hallpass configure',
+    'hallpass configure https://hallpass.example.com/a',
   );
   assert.equal(
     setUp('https://h.example/?a=1&b', 'corp'),
-    "hallpass login 'https://h.example/?a=1&b' --issuer corp && hallpass configure",
+    "hallpass configure 'https://h.example/?a=1&b' --issuer corp",
   );
   assert.equal(PAGE, `${stack.url}/`);
 });

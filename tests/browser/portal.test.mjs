@@ -112,7 +112,7 @@ test('the command that sets up the command line can be copied', async (t) => {
   await page.getByRole('status').getByText('Copied').waitFor();
   assert.equal(
     await page.evaluate(() => navigator.clipboard.readText()),
-    `hallpass login ${stack.url} && hallpass configure`,
+    `hallpass configure ${stack.url}`,
   );
 });
 
