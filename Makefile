@@ -34,9 +34,9 @@ REMAP := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo --remap-p
 VENV := .venv/.installed
 SAM_VENV := .venv-sam/.installed
 NODE := dev/node_modules/.installed
+EXAMPLE := examples/browser/node_modules/.installed
 # The browser that people's pages are tried in: Debian's, or another one.
 export CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
-EXAMPLE := examples/browser/node_modules/.installed
 PYTHON_FILES := dev tests/e2e
 
 .PHONY: help
@@ -151,7 +151,7 @@ e2e: artifact command person $(NODE) ## The whole system, with the artifact that
 	pytest tests/e2e
 
 .PHONY: browser
-browser: artifact command $(NODE) ## What people see, in a real Chromium, on the local stack; screenshots are in build/browser
+browser: artifact command $(NODE) $(EXAMPLE) ## What people see, in a real Chromium, on the local stack; screenshots are in build/browser
 	@[[ -n "$$CHROMIUM" ]] || { echo 'CHROMIUM=PATH names the browser: no Chromium is in PATH'; exit 2; }
 	@python dev/browser.py
 
@@ -220,7 +220,7 @@ package: artifact artifact-arm64 static static-arm64 ## A release, in build/pack
 	@python dev/package.py
 
 .PHONY: setup
-setup: $(VENV) $(SAM_VENV) $(NODE) cargo-nextest cargo-deny cargo-fuzz ## Sets up everything that other targets need
+setup: $(VENV) $(SAM_VENV) $(NODE) $(EXAMPLE) cargo-nextest cargo-deny cargo-fuzz ## Sets up everything that other targets need
 
 $(VENV): dev/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or later is needed" if sys.version_info < (3, 10) else 0)'
@@ -244,8 +244,6 @@ $(NODE): dev/package-lock.json
 	@npm ci --prefix dev --no-audit --no-fund --silent
 	@touch $@
 
-# Its own tests need it.
-browser setup: $(EXAMPLE)
 $(EXAMPLE): examples/browser/package-lock.json
 	@echo 'Installing the libraries of the sample application into examples/browser/node_modules'
 	@npm ci --prefix examples/browser --no-audit --no-fund --silent

@@ -48,11 +48,12 @@ const options = {
   target: 'es2022',
   minify: true,
   define: { SETTINGS: JSON.stringify(settings) },
-  logLevel: 'info',
+  logLevel: 'warning',
 };
 if (process.argv.includes('--serve')) {
   const context = await esbuild.context(options);
-  await context.serve({ servedir: out, host: 'localhost', port: Number(process.env.PORT ?? 5173) });
+  const { port } = await context.serve({ servedir: out, host: 'localhost', port: Number(process.env.PORT ?? 5173) });
+  console.log(`http://localhost:${port}/`); // providers and CORS rules know this name, and not 127.0.0.1
 } else {
   await esbuild.build(options);
 }

@@ -15,7 +15,7 @@ export function fromHallpass(url, grant, signIn) {
   const ask = async (token) => {
     const headers = { Authorization: `Bearer ${token}` };
     const answer = await fetch(`${url}/v1/credentials/${grant}`, { headers, signal: AbortSignal.timeout(10_000) });
-    const body = await answer.json().catch(() => ({})); // the gateway's own refusals need not be JSON
+    const body = (await answer.json().catch(() => null)) ?? {}; // a proxy's refusal need not be JSON
     if (!answer.ok) throw new Refused(answer.status, body);
     return body;
   };

@@ -10,7 +10,8 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(text) = std::str::from_utf8(data) {
         let _ = Parameters::from_query(text);
         let _ = Parameters::default().with_grant_of_path(text);
-        let body = RawParameters { body: text, media_type: "application/json", takes_body: true, ..RawParameters::default() };
+        let body =
+            RawParameters { body: text, media_type: "application/json", takes_body: true, ..RawParameters::default() };
         let console = Partition::of_region("eu-central-1").and_then(|partition| Console::new(partition, None).ok());
         if let Ok(asked) = body.read_console(&console.expect("a console")) {
             assert_eq!(asked.page.scheme(), "https");

@@ -80,14 +80,14 @@ async function freeOrigin() {
 /** `npm start`. */
 function serve(port) {
   const command = [join(EXAMPLE, 'build.mjs'), '--serve', join(directory, 'settings.json')];
-  const child = spawn('node', command, { env: { ...process.env, PORT: port }, stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn('node', command, { env: { ...process.env, PORT: port }, stdio: ['ignore', 'pipe', 'inherit'] });
   let said = '';
   return new Promise((resolve, reject) => {
-    child.stderr.on('data', (data) => {
+    child.stdout.on('data', (data) => {
       said += data;
       if (said.includes(`http://localhost:${port}/`)) resolve(child);
     });
-    child.once('exit', (code) => reject(new Error(`npm start ended with ${code}: ${said}`)));
+    child.once('exit', (code) => reject(new Error(`npm start ended with ${code}`)));
   });
 }
 
@@ -304,12 +304,14 @@ test('who cannot be reached is named, and the next try works', async () => {
   await says('acme-reports: 1 objects');
 });
 
-test('a gateway that answers no JSON is a refusal too', async () => {
-  await signIn('carol');
-  await refuse(1, 503, undefined);
-  await list('acme-reports');
-  await problem('Hallpass answered 503.');
-});
+for (const [name, body] of Object.entries({ 'no JSON': undefined, 'no object': null })) {
+  test(`a gateway that answers ${name} is a refusal too`, async () => {
+    await signIn('carol');
+    await refuse(1, 503, body);
+    await list('acme-reports');
+    await problem('Hallpass answered 503.');
+  });
+}
 
 test('a provider that is down is named when the person signs in', async () => {
   await context.route(`${application.issuer}/**`, (route) => route.abort());

@@ -14,7 +14,7 @@ from deploy import Deployment
 from person import Person
 from signin import Tokens, sign_in
 from signin_host import SignInHost
-from stack import ALGORITHMS, ALLOWED_ORIGINS, Stack, end_cleanly_on_signals
+from stack import ALGORITHMS, ALLOWED_ORIGINS, BUILD, Stack, end_cleanly_on_signals
 
 # A ceiling that somebody may well choose: everything but IAM, Organizations and Account.
 CEILING = "arn:aws:iam::aws:policy/PowerUserAccess"
@@ -100,6 +100,11 @@ def front(stack: Stack, deployed: Deployment) -> Api:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    # `make test` says at its end what was not checked.
+    reasons = {report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", [])}
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / "skipped").open("a") as skipped:
+        skipped.writelines(f"SKIPPED e2e: {reason}\n" for reason in sorted(reasons))
     if terminalreporter.stats.get("failed") or terminalreporter.stats.get("error"):
         for stack in _stacks:
             terminalreporter.write_line(stack.tails())

@@ -158,9 +158,24 @@ def _items(answer: Answer, name: str) -> set[str]:
     return {item.strip().lower() for item in answer.headers[f"access-control-{name}"].split(",")}
 
 
+def test_the_portal_is_the_functions_to_serve(front: Api) -> None:
+    for method in ("GET", "HEAD"):
+        for path in ("/", "/portal/portal.js"):
+            answer = front.ask(method, path)
+            assert answer.status == 404 and answer.headers["content-type"] == "application/problem+json", "no client"
+
+
+def test_a_sign_in_to_the_console_reaches_the_function(front: Api, token: Token) -> None:
+    elsewhere = front.ask("POST", "/v1/console", token("carol"), body={"destination": "https://example.com/"})
+    assert (elsewhere.status, elsewhere.code) == (400, "invalid_request")
+
+
 def test_what_is_no_route_never_reaches_the_function(front: Api) -> None:
     for method, path in (
-        ("GET", "/"),
+        ("POST", "/"),
+        ("GET", "/portal"),
+        ("GET", "/portal/x/y"),
+        ("GET", "/v1/console"),
         ("GET", "/v1/credentials/x/y"),
         ("PUT", "/v1/credentials/x"),
         ("PUT", "/v1/credentials"),

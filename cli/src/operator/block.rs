@@ -192,8 +192,11 @@ impl Block {
         let lines = cuts.iter().flatten().map(ToldCut::text).collect::<Vec<_>>();
         self.output
             .print(&Told { block: &put.block, changed, cuts }, || [vec![put.text()], lines].concat().join("\n"))?;
-        left_to_do(principal).iter().for_each(|line| note(line));
+        for line in left_to_do(principal) {
+            note(&line);
+        }
         if let Some(cut) = cut {
+            cut.notes.iter().for_each(|line| note(line));
             cut.settle().await;
         }
         Ok(Outcome::Done)

@@ -202,6 +202,28 @@ async fn a_stronger_sign_in_is_made_on_the_way_unless_it_is_forbidden() {
 }
 
 #[tokio::test]
+async fn nobody_is_signed_in_where_that_is_forbidden() {
+    let desk = Desk::new().await;
+    let server = desk.hallpass.url();
+    let mut variables = vec![("BROWSER", "curl -sSLo /dev/null"), ("HALLPASS_SERVER", server.as_str())];
+    let commands = [&["list"][..], &["env"], &["exec", "--", "true"], &["console", "--print"], &["configure"]];
+    for command in commands {
+        let (name, rest) = command.split_first().unwrap();
+        let forbidding = [&[*name, "--no-login"][..], rest].concat();
+        desk.run_with(&variables, &forbidding).await.fails("not signed in");
+        let forbidden = [variables.as_slice(), &[("HALLPASS_NO_LOGIN", "1")]].concat();
+        desk.run_with(&forbidden, command).await.fails("run `hallpass login http://");
+    }
+    // Nor where nobody could: there is neither a browser nor a terminal.
+    let alone = variables.split_off(1);
+    desk.run_with(&alone, &["list"]).await.fails("not signed in");
+    assert!(desk.provider.calls().is_empty() && !desk.state().exists());
+    variables.extend(alone);
+    desk.run_with(&variables, &["list"]).await.exits(0);
+    assert_eq!(desk.asked("/auth"), 1);
+}
+
+#[tokio::test]
 async fn a_shell_evaluates_the_variables() {
     let desk = Desk::signed_in().await;
     let script = format!("eval \"$('{}' env)\" && env -0", env!("CARGO_BIN_EXE_hallpass"));

@@ -93,12 +93,9 @@ impl Line {
         if text.len() > MAX_LINE_BYTES {
             return Read::Malformed;
         }
-        let members = match serde_json::from_str::<Members>(text) {
-            Ok(members) => members,
-            Err(_) => {
-                let kind = serde_json::from_str::<Kind>(text);
-                return if kind.is_ok_and(|kind| is_audit(&kind.event)) { Read::Malformed } else { Read::Other };
-            }
+        let Ok(members) = serde_json::from_str::<Members>(text) else {
+            let kind = serde_json::from_str::<Kind>(text);
+            return if kind.is_ok_and(|kind| is_audit(&kind.event)) { Read::Malformed } else { Read::Other };
         };
         if !is_audit(&members.event) || members.federated_name.is_none() {
             return Read::Other;

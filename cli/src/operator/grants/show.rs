@@ -21,7 +21,7 @@ pub(super) struct Told<'a> {
     delete: Vec<ToldChange<'a>>,
     unmanaged: Vec<&'a Key>,
     drift: Vec<&'a Key>,
-    blocked: &'a [Block],
+    blocked: Vec<ToldBlock<'a>>,
     plan_id: &'a str,
 }
 
@@ -30,6 +30,19 @@ struct ToldChange<'a> {
     #[serde(flatten)]
     key: &'a Key,
     effect: &'static str,
+}
+
+/// Who wrote a block, and when, changes nothing of a plan.
+#[derive(Debug, Serialize)]
+struct ToldBlock<'a> {
+    principal: &'a str,
+    reason: Option<&'a str>,
+}
+
+impl<'a> ToldBlock<'a> {
+    fn of(block: &'a Block) -> Self {
+        Self { principal: &block.principal, reason: block.reason.as_deref() }
+    }
 }
 
 /// Changes that look alike, such as one document for several principals.
@@ -51,7 +64,7 @@ impl<'a> Plan<'a> {
             delete: of(Action::Delete),
             unmanaged: keys(&self.unmanaged),
             drift: keys(&self.drift),
-            blocked: self.blocked,
+            blocked: self.blocked.iter().map(ToldBlock::of).collect(),
             plan_id: &self.id,
         }
     }

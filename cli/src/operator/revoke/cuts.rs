@@ -107,6 +107,15 @@ impl Cuts {
         self.names.values_mut().filter(|cut| cut.before == from).for_each(|cut| cut.before = later);
     }
 
+    /// The names that were cut off before, with an earlier time.
+    pub(super) fn moved_since(&self, before: &Self) -> Vec<&str> {
+        let earlier = |name: &str| before.names.get(&name.to_ascii_lowercase()).map(|cut| cut.before);
+        self.names()
+            .filter(|(name, time)| earlier(name).is_some_and(|earlier| earlier < *time))
+            .map(|(name, _)| name)
+            .collect()
+    }
+
     /// Whom they are for, with their times: everyone first.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Option<&str>, i64)> {
         let everyone = self.everyone.map(|before| (None, before));
@@ -144,6 +153,14 @@ pub(super) mod tests {
         assert_eq!(cuts.iter().collect::<Vec<_>>(), [(None, 10), (Some("dave"), 30)]);
         assert!(Cuts::of_names(["carol"], 10).are_in(&cuts) && !Cuts::of_names(["carol"], 11).are_in(&cuts));
         assert!(!Cuts::of_everyone(11).are_in(&cuts) && Cuts::default().are_in(&cuts));
+    }
+
+    #[test]
+    fn a_name_has_moved_if_it_has_a_later_time_than_before() {
+        let before = Cuts::of_names(["carol", "dave"], 10);
+        let after =
+            Cuts::of_names(["Carol"], 11).union(&Cuts::of_names(["dave"], 10)).union(&Cuts::of_names(["erin"], 12));
+        assert_eq!(after.moved_since(&before), ["Carol"]);
     }
 
     #[test]

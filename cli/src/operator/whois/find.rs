@@ -84,7 +84,9 @@ pub(super) async fn find(
             Looked::Nothing(found) => notes = found,
         }
     }
-    notes.iter().for_each(|line| note(line));
+    for line in notes {
+        note(&line);
+    }
     Ok(Answer::Nobody(search.why_nobody(&asked)))
 }
 

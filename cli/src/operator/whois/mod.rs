@@ -126,7 +126,9 @@ impl Whois {
             Answer::Nobody(why) => self.nobody(name.as_deref(), &why),
             Answer::Found(found) => {
                 self.output.print(&found.told(), || found.text())?;
-                found.notes.iter().for_each(|line| note(line));
+                for line in &found.notes {
+                    note(line);
+                }
                 Ok(Outcome::Done)
             }
         }
