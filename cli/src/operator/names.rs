@@ -24,7 +24,6 @@ const NAME: &str = "name#";
 
 /// `hallpass names …`
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, for the whole run")]
 pub(crate) enum Command {
     /// List the names, with their owners
     List(List),

@@ -211,7 +211,9 @@ fn a_session_for_the_console_is_one_also_if_nobody_was_signed_in_with_it() {
     for outcome in [written(|audit| audit.outcome(&record, &Outcome::SignedIn, at(2))), refused(&record, at(2))] {
         for lines in [[&traded, &outcome], [&outcome, &traded]] {
             let mut sessions = Sessions::default();
-            lines.iter().for_each(|lines| sessions.add(line(audit_line(lines))));
+            for lines in lines {
+                sessions.add(line(audit_line(lines)));
+            }
             let sessions = sessions.into_newest_first();
             let seen: Vec<_> =
                 sessions.iter().map(|session| (session.is_refused(), session.access_key_id.as_deref())).collect();
