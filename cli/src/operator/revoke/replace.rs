@@ -218,7 +218,7 @@ impl Replacement {
     /// The cuts that shall be in force: those of all versions, since some may be of people who were stopped or write now.
     fn wanted(&mut self) -> Cuts {
         let listed = self.versions.all.iter().filter_map(|version| self.read.get(version));
-        let all = listed.fold(self.saved.clone(), |all, cuts| all.union(cuts));
+        let all = listed.fold(self.saved.clone(), Cuts::union);
         match &self.change {
             Change::Add(cuts) => all.since(self.now).union(cuts),
             Change::Clear => {
