@@ -23,7 +23,10 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
-#[cfg_attr(feature = "operator", expect(clippy::large_enum_variant, reason = "there is one of them"))]
+#[cfg_attr(
+    all(feature = "operator", not(feature = "person")),
+    expect(clippy::large_enum_variant, reason = "there is one of them")
+)]
 pub(crate) enum Command {
     /// Show and rotate the broker key, with which Hallpass asks STS for sessions
     #[cfg(feature = "operator")]

@@ -45,7 +45,7 @@ pub(super) struct Boundary {
     seen: Mutex<Seen>,
 }
 
-/// What is known of the versions, whatever a list of IAM's says that is from before.
+/// What is known of the versions, which a list of IAM that is from before does not say.
 #[derive(Debug, Default)]
 struct Seen {
     /// The number of the version that was made last.
