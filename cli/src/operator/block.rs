@@ -145,7 +145,7 @@ fn request(
     (block, client(sdk).put_item().table_name(table).set_item(Some(record)))
 }
 
-/// Writes a block where there is none. The answer is the one that is there.
+/// Writes a block if there is none yet. The answer is the one that is there.
 async fn put_new(
     put: &PutItemFluentBuilder,
     table: &str,
@@ -194,6 +194,7 @@ impl Block {
             .print(&Told { block: &put.block, changed, cuts }, || [vec![put.text()], lines].concat().join("\n"))?;
         left_to_do(principal).iter().for_each(|line| note(line));
         if let Some(cut) = cut {
+            cut.notes.iter().for_each(|line| note(line));
             cut.settle().await;
         }
         Ok(Outcome::Done)

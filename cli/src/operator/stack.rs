@@ -23,6 +23,8 @@ const AUDIT_LOG_VARIABLE: &str = "HALLPASS_AUDIT_LOG";
 
 /// The options of every command that works on a stack.
 #[derive(Debug, Args)]
+// Options of people have a group with this name, too.
+#[group(skip)]
 pub(crate) struct Target {
     /// The stack's name
     #[arg(long, env = "HALLPASS_STACK", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]

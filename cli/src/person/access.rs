@@ -119,7 +119,7 @@ impl Access {
         }
     }
 
-    /// A session that is made now, whatever is stored.
+    /// A session that is made now, and not a stored one.
     ///
     /// # Errors
     /// [`Trouble`] if there is none.

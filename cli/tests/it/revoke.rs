@@ -289,6 +289,20 @@ async fn an_answer_that_is_lost_leaves_one_version() {
 }
 
 #[tokio::test]
+async fn lists_that_are_from_before_the_last_change_are_not_believed() {
+    let deployed = Deployed::new().await;
+    revoke(&deployed, &["--name", "first", "--no-block"]).await.exits(0);
+    for lag in [1, 2] {
+        deployed.account.server.forget_calls();
+        deployed.state().boundary.lag = lag;
+        revoke(&deployed, &["--name", &format!("name{lag}"), "--no-block"]).await.exits(0);
+        assert_eq!(writes(&deployed), ["CreatePolicyVersion", "DeletePolicyVersion"]);
+        assert_eq!(deployed.state().boundary.versions.len(), 1);
+    }
+    assert_eq!(names(&cuts(&deployed).await), ["first", "name1", "name2"]);
+}
+
+#[tokio::test]
 async fn what_could_not_be_done_is_said_and_what_was_done() {
     let who = ["--principal", "corp/user/carol"];
     for (operation, permission) in [
@@ -305,7 +319,11 @@ async fn what_could_not_be_done_is_said_and_what_was_done() {
     let deployed = Deployed::new().await;
     deployed.refuse("CreatePolicyVersion", "AccessDenied");
     let run = revoke(&deployed, &who).await;
-    run.fails(&["corp/user/carol is blocked, but cannot write the policy", "iam:CreatePolicyVersion"]);
+    run.fails(&[
+        "corp/user/carol is blocked; cannot write the policy",
+        "the boundary is not changed",
+        "iam:CreatePolicyVersion",
+    ]);
     assert!(is_blocked(&deployed, "corp/user/carol") && deployed.state().boundary.versions.len() == 1);
 
     let deployed = Deployed::new().await;
@@ -425,7 +443,7 @@ async fn a_block_can_cut_off_too() {
 
     let deployed = Deployed::new().await;
     deployed.refuse("CreatePolicyVersion", "AccessDenied");
-    deployed.run(&arguments).await.fails(&["corp/user/carol is blocked, but ", "iam:CreatePolicyVersion"]);
+    deployed.run(&arguments).await.fails(&["corp/user/carol is blocked; ", "iam:CreatePolicyVersion"]);
 }
 
 // A key that leaked

@@ -31,6 +31,9 @@ pub struct Policy {
     pub rivals: VecDeque<String>,
     /// The boundary that the broker user has.
     pub of_user: Option<String>,
+    /// How many lists after the next changes are from before them.
+    pub lag: usize,
+    past: Option<(BTreeMap<u32, String>, u32)>,
     /// What time it is at IAM, as the header `Date` says it.
     pub date: Option<&'static str>,
 }
@@ -38,7 +41,16 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         let versions = BTreeMap::from([(1, ALLOWS_EVERYTHING.to_owned())]);
-        Self { versions, default: 1, made: 1, rivals: VecDeque::new(), of_user: Some(BOUNDARY.to_owned()), date: None }
+        Self {
+            versions,
+            default: 1,
+            made: 1,
+            rivals: VecDeque::new(),
+            of_user: Some(BOUNDARY.to_owned()),
+            lag: 0,
+            past: None,
+            date: None,
+        }
     }
 }
 
@@ -73,12 +85,11 @@ impl Policy {
         let named = fields.get("VersionId").and_then(|version| version.strip_prefix('v')?.parse::<u32>().ok());
         match operation {
             "ListPolicyVersions" => {
-                let members: String = self
-                    .versions
-                    .keys()
-                    .rev()
-                    .map(|number| format!("<member>{}</member>", self.version(*number)))
-                    .collect();
+                let late = self.past.clone().filter(|_| self.lag > 0);
+                self.lag = self.lag.saturating_sub(usize::from(late.is_some()));
+                let (versions, default) = late.unwrap_or_else(|| (self.versions.clone(), self.default));
+                let member = |number: &u32| format!("<member>{}</member>", version(*number, *number == default));
+                let members: String = versions.keys().rev().map(member).collect();
                 query::answer(operation, &format!("<Versions>{members}</Versions><IsTruncated>false</IsTruncated>"))
             }
             "GetPolicyVersion" => match named.and_then(|number| self.versions.get_key_value(&number)) {
@@ -86,7 +97,10 @@ impl Policy {
                 Some((number, document)) => {
                     let document: String = url::form_urlencoded::byte_serialize(document.as_bytes()).collect();
                     let document = format!("<Document>{}</Document>", document.replace('+', "%20"));
-                    let version = format!("<PolicyVersion>{document}{}</PolicyVersion>", self.version(*number));
+                    let version = format!(
+                        "<PolicyVersion>{document}{}</PolicyVersion>",
+                        version(*number, *number == self.default)
+                    );
                     query::answer(operation, &version)
                 }
             },
@@ -97,12 +111,20 @@ impl Policy {
                 self.create(fields)
             }
             "DeletePolicyVersion" if named == Some(self.default) => query::error(409, "DeleteConflict"),
-            "DeletePolicyVersion" => match named.and_then(|number| self.versions.remove(&number)) {
-                Some(_) => query::answer(operation, ""),
+            "DeletePolicyVersion" => match named.filter(|number| self.versions.contains_key(number)) {
+                Some(number) => {
+                    self.keep_past();
+                    self.versions.remove(&number);
+                    query::answer(operation, "")
+                }
                 None => query::error(404, "NoSuchEntity"),
             },
             _ => query::error(400, "InvalidAction"),
         }
+    }
+
+    fn keep_past(&mut self) {
+        self.past = Some((self.versions.clone(), self.default)).filter(|_| self.lag > 0);
     }
 
     fn create(&mut self, fields: &BTreeMap<String, String>) -> Reply {
@@ -115,18 +137,13 @@ impl Policy {
             return query::error(400, "MalformedPolicyDocument");
         }
         let before = self.default;
+        self.keep_past();
         self.make(&document);
         if fields.get("SetAsDefault").map(String::as_str) != Some("true") {
             self.default = before;
         }
-        query::answer("CreatePolicyVersion", &format!("<PolicyVersion>{}</PolicyVersion>", self.version(self.made)))
-    }
-
-    fn version(&self, number: u32) -> String {
-        let (is_default, at) = (number == self.default, clock::rfc3339(clock::now()));
-        format!(
-            "<VersionId>v{number}</VersionId><IsDefaultVersion>{is_default}</IsDefaultVersion><CreateDate>{at}</CreateDate>"
-        )
+        let made = version(self.made, self.made == self.default);
+        query::answer("CreatePolicyVersion", &format!("<PolicyVersion>{made}</PolicyVersion>"))
     }
 
     fn user(&self, fields: &BTreeMap<String, String>) -> Reply {
@@ -147,4 +164,11 @@ impl Policy {
         );
         query::answer("GetUser", &user)
     }
+}
+
+fn version(number: u32, is_default: bool) -> String {
+    let at = clock::rfc3339(clock::now());
+    format!(
+        "<VersionId>v{number}</VersionId><IsDefaultVersion>{is_default}</IsDefaultVersion><CreateDate>{at}</CreateDate>"
+    )
 }

@@ -47,7 +47,7 @@ pub(crate) struct Window {
     pub(crate) until: Option<SystemTime>,
 }
 
-/// Which lines are meant.
+/// Whose lines are meant.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Meant<'a> {
     /// Those of sessions with this name.
@@ -55,7 +55,7 @@ pub(crate) enum Meant<'a> {
     /// Those of the session with this access key.
     AccessKey(&'a str),
     /// Those of sessions that were about to be issued to callers who are this principal: the user in person, everyone of
-    /// the issuer, or callers with a session that was made from an item of the group.
+    /// the issuer, or those whose session was made from an item of the group.
     Principal(&'a Principal),
 }
 
@@ -64,7 +64,6 @@ pub(crate) type Names = BTreeMap<FederatedName, BTreeSet<Principal>>;
 
 impl Window {
     /// The time until now.
-    #[expect(dead_code, reason = "`revoke` asks for it")]
     pub(crate) fn last(length: Duration, now: SystemTime) -> Self {
         Self { since: now.checked_sub(length).unwrap_or(SystemTime::UNIX_EPOCH), until: None }
     }
@@ -89,8 +88,7 @@ impl AuditLog {
     /// The names of the sessions that callers who are this principal got. A name that is made from issuer and subject is
     /// only believed of its owner. What another name's line says, only the table of names can confirm.
     ///
-    /// A group's are those of sessions that were made from an item of the group: lines do not have a caller's other groups.
-    #[expect(dead_code, reason = "`revoke` asks for it")]
+    /// A group's are those whose session was made from an item of the group: lines do not have a caller's other groups.
     pub(crate) async fn names_of(&self, principal: &Principal, window: Window) -> Result<Names, Failure> {
         let mut names = Names::new();
         let meant = Meant::Principal(principal);

@@ -45,8 +45,6 @@ pub(super) use self::apply::{can_ask, confirm, stamp};
 #[cfg(feature = "operator")]
 pub(super) use self::inputs::{issuers_of_stack, text};
 #[cfg(feature = "operator")]
-pub(super) use self::table::client as dynamodb;
-#[cfg(feature = "operator")]
 pub(super) use self::table::{Block, Reader, Record, block_key, client, name_owner, shown};
 #[cfg(feature = "operator")]
 pub(super) use self::table_lint::{Linted, lint_table};

@@ -81,7 +81,7 @@ impl Command {
     }
 }
 
-/// Cuts off whatever an old key has made.
+/// Cuts off the sessions that an old key has made.
 async fn cut_everybody_off(target: &Target) -> Result<(), Failure> {
     let cutting = async {
         let (sdk, stack) = target.explained().await?;

@@ -15,7 +15,7 @@ use hyper::header::HeaderValue;
 
 use super::report::{Report, counted};
 use crate::failure::Failure;
-use crate::operator::grants::{Linted, dynamodb, issuers_of_stack, lint_table};
+use crate::operator::grants::{Linted, client as dynamodb, issuers_of_stack, lint_table};
 use crate::operator::key;
 use crate::operator::stack::{Account, Stack, describe, needed};
 use crate::outside::server::ServerUrl;

@@ -3,6 +3,7 @@
 //! The time of a cut is compared with the time that STS puts on a session. So AWS's clock counts, and not this machine's,
 //! which may be wrong at the worst moment: each answer of IAM's says what time it is there.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,11 @@ use crate::operator::stack::Explained;
 /// that has passed since it was read.
 const SLACK: i64 = 2;
 
+/// How often IAM is asked for a list that has what it made itself. It may answer from before for some seconds.
+const LOOKS: u32 = 20;
+/// Between two of these.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// The boundary of a stack's broker user.
 #[derive(Debug)]
 pub(super) struct Boundary {
@@ -36,6 +42,16 @@ pub(super) struct Boundary {
     user: String,
     account: String,
     clock: Clock,
+    seen: Mutex<Seen>,
+}
+
+/// What is known of the versions, whatever a list of IAM's says that is from before.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The number of the version that was made last.
+    made: u64,
+    /// Versions that are gone. IAM uses no number twice.
+    gone: BTreeSet<String>,
 }
 
 /// What the boundary holds.
@@ -61,13 +77,13 @@ impl Boundary {
         let account = account.ok_or_else(|| missing("BoundaryPolicy"))?.to_owned();
         let clock = Clock::default();
         let client = Client::from_conf(Builder::from(sdk).interceptor(clock.clone()).build());
-        let boundary = Self { client, arn, user, account, clock };
+        let boundary = Self { client, arn, user, account, clock, seen: Mutex::default() };
         boundary.check_user().await?;
         boundary.now()?;
         Ok(boundary)
     }
 
-    /// Without the boundary, the user's sessions go on whatever is written into it.
+    /// Without the boundary, nothing that is written into it ends a session of the user.
     async fn check_user(&self) -> Result<(), Failure> {
         let user = &self.user;
         let asked = self.client.get_user().user_name(user).send().await;
@@ -113,19 +129,18 @@ impl Boundary {
             }
         };
         let again = "run the same command again, and it finishes";
-        Err(if replacement.has_written() {
-            Failure::new(format!(
-                "the change is in force, but old versions of the boundary are left: {failure}; {again}"
-            ))
+        Err(Failure::new(if replacement.has_written() {
+            format!("the change is in force, but old versions of the boundary are left: {failure}; {again}")
         } else {
-            failure
-        })
+            format!("{failure}; the boundary is not changed, as far as IAM says")
+        }))
     }
 
-    /// Whether there is room for these cuts beside those that are there. Nothing is written.
-    pub(super) async fn check_room(&self, cuts: &Cuts) -> Result<(), Failure> {
-        let all = self.look().await?.all.since(self.now()?).union(cuts);
-        fit(all, &self.account).map(|_| ()).map_err(|Full| self.stopped(&Stop::Full))
+    /// Whether there is room for these cuts and those that are there, which are the answer. Nothing is written.
+    pub(super) async fn check_room(&self, cuts: &Cuts) -> Result<Cuts, Failure> {
+        let found = self.look().await?.all;
+        let all = found.clone().since(self.now()?).union(cuts);
+        fit(all, &self.account).map(|_| found).map_err(|Full| self.stopped(&Stop::Full))
     }
 
     /// Seconds since the epoch, by AWS's clock, and not earlier than that shows.
@@ -152,7 +167,27 @@ impl Boundary {
         })
     }
 
+    /// The versions, by a list that is not from before this process's own changes.
     async fn list(&self) -> Result<Versions, Failure> {
+        for _ in 0..LOOKS {
+            let mut versions = self.list_once().await?;
+            {
+                let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+                if number_of(&versions.default) >= seen.made {
+                    versions.all.retain(|version| !seen.gone.contains(version));
+                    return Ok(versions);
+                }
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        Err(Failure::new(format!("IAM does not list the version of `{}` that it made", self.arn)))
+    }
+
+    fn forget(&self, version: &str) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).gone.insert(version.to_owned());
+    }
+
+    async fn list_once(&self) -> Result<Versions, Failure> {
         let what = format!("list the versions of the policy `{}`", self.arn);
         let asked = self.client.list_policy_versions().policy_arn(&self.arn).send().await;
         // There are five at most, so one page has all of them.
@@ -169,6 +204,7 @@ impl Boundary {
         let asked = self.client.get_policy_version().policy_arn(&self.arn).version_id(version).send().await;
         let read = match asked {
             Err(error) if error.as_service_error().is_some_and(GetPolicyVersionError::is_no_such_entity_exception) => {
+                self.forget(version);
                 return Ok(None);
             }
             asked => asked.map_err(Failure::to(format!("read the policy `{}`", self.arn), "iam:GetPolicyVersion"))?,
@@ -191,23 +227,29 @@ impl Boundary {
             made => made.map_err(Failure::to(format!("write the policy `{}`", self.arn), "iam:CreatePolicyVersion"))?,
         };
         let version = made.policy_version.and_then(|version| version.version_id);
-        version
-            .map(Some)
-            .ok_or_else(|| Failure::new(format!("IAM does not say which version of `{}` it made", self.arn)))
+        let silent = || Failure::new(format!("IAM does not say which version of `{}` it made", self.arn));
+        let version = version.ok_or_else(silent)?;
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).made = number_of(&version);
+        Ok(Some(version))
     }
 
     async fn delete(&self, version: &str) -> Result<(), Failure> {
         let asked = self.client.delete_policy_version().policy_arn(&self.arn).version_id(version).send().await;
-        let is_settled = |error: &DeletePolicyVersionError| {
-            error.is_no_such_entity_exception() || error.is_delete_conflict_exception()
-        };
         match asked {
-            Err(error) if error.as_service_error().is_some_and(is_settled) => Ok(()),
+            Err(error)
+                if error.as_service_error().is_some_and(DeletePolicyVersionError::is_delete_conflict_exception) =>
+            {
+                return Ok(());
+            }
+            Err(error)
+                if error.as_service_error().is_some_and(DeletePolicyVersionError::is_no_such_entity_exception) => {}
             asked => {
                 let what = format!("delete the version `{version}` of the policy `{}`", self.arn);
-                asked.map(|_| ()).map_err(Failure::to(what, "iam:DeletePolicyVersion"))
+                asked.map_err(Failure::to(what, "iam:DeletePolicyVersion"))?;
             }
         }
+        self.forget(version);
+        Ok(())
     }
 
     fn stopped(&self, stop: &Stop) -> Failure {
@@ -226,6 +268,11 @@ impl Boundary {
             Stop::Confused => format!("IAM's answers about the policy `{arn}` do not fit together"),
         })
     }
+}
+
+/// The number in the id of a version, such as 7 of `v7`. Later versions have higher numbers.
+fn number_of(version: &str) -> u64 {
+    version.strip_prefix('v').and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
 /// AWS's clock, by the last answer.

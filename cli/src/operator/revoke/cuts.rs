@@ -63,7 +63,7 @@ impl Cuts {
         self
     }
 
-    /// Whether whatever these refuse is refused by the others, too.
+    /// Whether the others refuse all that these refuse.
     pub(super) fn are_in(&self, others: &Self) -> bool {
         others.clone().union(self).is_as_strict_as(others)
     }
@@ -83,7 +83,7 @@ impl Cuts {
         self
     }
 
-    /// Without those that can refuse nothing any more: whatever began before them has ended.
+    /// Without those that can refuse nothing any more: all sessions that began before them have ended.
     pub(super) fn since(mut self, now: i64) -> Self {
         let longest = i64::from(SessionDuration::MAX.as_secs());
         let is_needed = |before: i64| before.saturating_add(longest) >= now;
@@ -105,6 +105,15 @@ impl Cuts {
     /// Moves the cuts of one time to a later one.
     pub(super) fn move_to(&mut self, later: i64, from: i64) {
         self.names.values_mut().filter(|cut| cut.before == from).for_each(|cut| cut.before = later);
+    }
+
+    /// The names that were cut off before, with an earlier time.
+    pub(super) fn moved_since(&self, before: &Self) -> Vec<&str> {
+        let earlier = |name: &str| before.names.get(&name.to_ascii_lowercase()).map(|cut| cut.before);
+        self.names()
+            .filter(|(name, time)| earlier(name).is_some_and(|earlier| earlier < *time))
+            .map(|(name, _)| name)
+            .collect()
     }
 
     /// Whom they are for, with their times: everyone first.
@@ -144,6 +153,14 @@ pub(super) mod tests {
         assert_eq!(cuts.iter().collect::<Vec<_>>(), [(None, 10), (Some("dave"), 30)]);
         assert!(Cuts::of_names(["carol"], 10).are_in(&cuts) && !Cuts::of_names(["carol"], 11).are_in(&cuts));
         assert!(!Cuts::of_everyone(11).are_in(&cuts) && Cuts::default().are_in(&cuts));
+    }
+
+    #[test]
+    fn a_name_has_moved_if_it_has_a_later_time_than_before() {
+        let before = Cuts::of_names(["carol", "dave"], 10);
+        let after =
+            Cuts::of_names(["Carol"], 11).union(&Cuts::of_names(["dave"], 10)).union(&Cuts::of_names(["erin"], 12));
+        assert_eq!(after.moved_since(&before), ["Carol"]);
     }
 
     #[test]

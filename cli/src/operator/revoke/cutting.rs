@@ -34,6 +34,8 @@ pub(crate) struct Cutting<'a> {
     boundary: Boundary,
     whom: Whom,
     names: Names,
+    /// What was cut off before.
+    known: Cuts,
     stack: &'a Explained,
     sdk: &'a SdkConfig,
     now: SystemTime,
@@ -44,7 +46,7 @@ pub(crate) struct Cutting<'a> {
 pub(crate) struct Cut {
     pub(super) cuts: Cuts,
     /// What the person at the keyboard should know.
-    pub(super) note: Option<String>,
+    pub(crate) notes: Vec<String>,
     boundary: Boundary,
     /// When this time has come, new sessions work.
     settled: i64,
@@ -72,8 +74,8 @@ impl<'a> Cutting<'a> {
         now: SystemTime,
     ) -> Result<Self, Failure> {
         more.append(&mut whom.names(stack, sdk, LONGEST_SESSION, now).await?);
-        boundary.check_room(&whom.cuts(&more, boundary.now()?)).await?;
-        Ok(Self { boundary, whom, names: more, stack, sdk, now })
+        let known = boundary.check_room(&whom.cuts(&more, boundary.now()?)).await?;
+        Ok(Self { boundary, whom, names: more, known, stack, sdk, now })
     }
 
     pub(super) fn whom(&self) -> &Whom {
@@ -84,19 +86,21 @@ impl<'a> Cutting<'a> {
     pub(crate) async fn cut(self) -> Result<Cut, Failure> {
         let blocked = self.whom.principal().cloned();
         self.cut_unblocked().await.map_err(|failure| match blocked {
-            Some(principal) => Failure::new(format!("{} is blocked, but {failure}", shown(principal.as_str()))),
+            Some(principal) => Failure::new(format!("{} is blocked; {failure}", shown(principal.as_str()))),
             None => failure,
         })
     }
 
-    /// Cuts off what began before now, whoever renews it.
+    /// Cuts off what began before now. Somebody may renew it.
     pub(super) async fn cut_unblocked(mut self) -> Result<Cut, Failure> {
         if self.whom.is_by_audit_lines() {
             self.names.append(&mut self.whom.names(self.stack, self.sdk, RECENTLY, self.now).await?);
         }
         let before = self.boundary.now()?.saturating_add(AHEAD);
         let cuts = self.whom.cuts(&self.names, before);
-        Cut::write(self.boundary, cuts, before, self.whom.note(&self.names)).await
+        let mut cut = Cut::write(self.boundary, cuts, before, &self.known).await?;
+        cut.notes.extend(self.whom.note(&self.names));
+        Ok(cut)
     }
 }
 
@@ -105,14 +109,23 @@ impl Cut {
     pub(crate) async fn after_key(stack: &Explained, sdk: &SdkConfig) -> Result<Self, Failure> {
         let boundary = Boundary::of(stack, sdk).await?;
         let before = boundary.now()?.saturating_add(AHEAD_OF_KEY);
-        Self::write(boundary, Cuts::of_everyone(before), before, None).await
+        Self::write(boundary, Cuts::of_everyone(before), before, &Cuts::default()).await
     }
 
-    async fn write(boundary: Boundary, cuts: Cuts, before: i64, note: Option<String>) -> Result<Self, Failure> {
+    async fn write(boundary: Boundary, cuts: Cuts, before: i64, known: &Cuts) -> Result<Self, Failure> {
+        let mut notes = Vec::new();
         if !cuts.is_empty() {
-            boundary.change(Change::Add(cuts.clone())).await?;
+            let in_force = boundary.change(Change::Add(cuts.clone())).await?;
+            let others = in_force.without(&cuts);
+            let moved = others.moved_since(known);
+            if !moved.is_empty() {
+                notes.push(format!(
+                    "there was no room for the times of earlier cuts, so sessions that began since then are refused, too, of {}",
+                    moved.join(", ")
+                ));
+            }
         }
-        Ok(Self { cuts, note, boundary, settled: before })
+        Ok(Self { cuts, notes, boundary, settled: before })
     }
 
     /// Waits until new sessions work.

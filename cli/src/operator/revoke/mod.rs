@@ -2,10 +2,6 @@
 //!
 //! Credentials cannot be called back, but AWS looks at the broker user's permissions boundary at each use of them. So the
 //! boundary gets a Deny for sessions that began before now. It cannot allow anything to anybody.
-//!
-//! The order matters: a person who is not blocked gets a new session at the next renewal, which the cut would not refuse.
-//! So the block is written first, and the time of the cut is taken after it, with room for a request that was just let
-//! through.
 
 mod boundary;
 mod cuts;
@@ -59,11 +55,12 @@ const REASON: &str = "sessions cut off with hallpass revoke";
 #[command(after_help = "Examples:\n  hallpass revoke --stack hallpass --principal corp/user/00u1carol\n  \
                         hallpass revoke --stack hallpass --everyone\n  hallpass revoke --stack hallpass --list --json")]
 #[command(group = clap::ArgGroup::new("what").required(true))]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct Revoke {
     /// The sessions of `ID/user/SUBJECT`, `ID/group/GROUP` or `ID/everyone`, who are blocked too
     #[arg(long, value_name = "PRINCIPAL", value_parser = principal, group = "what")]
     principal: Option<Principal>,
-    /// The sessions with this federated name, whose person is blocked too
+    /// The sessions with this federated name; its person is blocked too
     #[arg(long, value_name = "NAME", value_parser = federated_name, group = "what")]
     name: Option<FederatedName>,
     /// Everybody's sessions; nobody is blocked
@@ -199,7 +196,7 @@ impl Revoke {
         #[cfg(not(feature = "person"))]
         let unverified: Option<Failure> = None;
         self.output.print(&told, || told.text())?;
-        cut.note.iter().for_each(|line| note(line));
+        cut.notes.iter().for_each(|line| note(line));
         cut.settle().await;
         unverified.map_or(Ok(Outcome::Done), Err)
     }
@@ -273,7 +270,7 @@ async fn person_of(name: &FederatedName, stack: &Explained, sdk: &SdkConfig, now
         Err(failure) => failure.to_string(),
     };
     note(&format!(
-        "warning: nobody is blocked, and the next renewal gives a new session, because it is not known whose name {} is: \
+        "warning: nobody is blocked, and the next renewal gives a new session, because nobody can say who has the name {}: \
          {why}",
         name.as_str()
     ));
@@ -299,8 +296,8 @@ fn told(cuts: &Cuts) -> Vec<ToldCut> {
 impl ToldCut {
     /// For people, on one line.
     pub(crate) fn text(&self) -> String {
-        let whose = self.name.as_deref().unwrap_or("everybody");
-        format!("Sessions of {whose} that began before {} are refused.", self.before)
+        let who = self.name.as_deref().unwrap_or("everybody");
+        format!("Sessions of {who} that began before {} are refused.", self.before)
     }
 }
 

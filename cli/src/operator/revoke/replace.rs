@@ -228,7 +228,7 @@ impl Replacement {
         }
     }
 
-    /// A version that is not the default one. If there must be room, one whose cuts another version has, if there is one:
+    /// A version that is not the default one. If there must be room, one that has no cut of its own, if there is such a one:
     /// until there is a new version, the cuts of this one would be only in this process.
     fn superfluous(&self) -> Option<String> {
         let others = || self.versions.all.iter().filter(|version| **version != self.versions.default);

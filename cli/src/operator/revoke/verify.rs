@@ -69,7 +69,7 @@ impl Trial {
             }
         }
         Err(Failure::new(
-            "something denies your own session whatever could be tried with it, so nothing can be verified",
+            "something denies your own session all that could be tried with it, so nothing can be verified",
         ))
     }
 

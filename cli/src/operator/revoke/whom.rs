@@ -1,4 +1,4 @@
-//! Whose sessions are meant, and who is blocked for it?
+//! Which sessions are meant, and who is blocked for it?
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::operator::grants::shown;
 use crate::operator::stack::Explained;
 
-/// Whose sessions are meant.
+/// Which sessions are meant.
 #[derive(Debug)]
 pub(super) enum Whom {
     /// Everybody's. Nobody is blocked.
@@ -55,7 +55,7 @@ impl Whom {
         }
     }
 
-    /// Whether only the audit lines know whose sessions these are.
+    /// Whether only the audit lines know which sessions these are.
     pub(super) fn is_by_audit_lines(&self) -> bool {
         match self {
             Self::Principal(principal) => !matches!(principal.kind(), PrincipalKind::User(_)),

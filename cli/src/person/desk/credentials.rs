@@ -143,7 +143,7 @@ impl Desk {
         }
     }
 
-    /// New credentials for a grant, whatever is in the cache. They are not stored.
+    /// New credentials for a grant, and not those of the cache. They are not stored.
     ///
     /// # Errors
     /// [`Trouble`] if there are none.
