@@ -47,7 +47,7 @@ pub(crate) struct Window {
     pub(crate) until: Option<SystemTime>,
 }
 
-/// Which lines are meant.
+/// Whose lines are meant.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Meant<'a> {
     /// Those of sessions with this name.
@@ -55,7 +55,7 @@ pub(crate) enum Meant<'a> {
     /// Those of the session with this access key.
     AccessKey(&'a str),
     /// Those of sessions that were about to be issued to callers who are this principal: the user in person, everyone of
-    /// the issuer, or callers with a session that was made from an item of the group.
+    /// the issuer, or those whose session was made from an item of the group.
     Principal(&'a Principal),
 }
 
