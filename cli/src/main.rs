@@ -80,7 +80,7 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
         #[cfg(feature = "person")]
         Command::Renew(command) => command.run(&World::here(now)).await,
         #[cfg(feature = "files")]
-        Command::Grants(command) => command.run(now()).await,
+        Command::Grants(command) => Box::pin(command.run(now())).await,
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
     }

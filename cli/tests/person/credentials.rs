@@ -29,6 +29,16 @@ async fn credentials_are_asked_for_once_and_served_from_the_cache() {
 }
 
 #[tokio::test]
+async fn who_signs_in_again_gets_new_credentials() {
+    // Those in the cache may have been cut off by the operator.
+    let desk = Desk::signed_in().await;
+    desk.run(&CREDENTIALS).await.exits(0);
+    desk.sign_in().await;
+    desk.run(&CREDENTIALS).await.exits(0);
+    assert_eq!(desk.asked("/v1/credentials/default"), 2);
+}
+
+#[tokio::test]
 async fn each_grant_and_duration_has_credentials_of_its_own() {
     let desk = Desk::signed_in().await;
     desk.run(&CREDENTIALS).await.exits(0);

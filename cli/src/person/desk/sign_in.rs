@@ -44,15 +44,9 @@ impl Desk {
             expires_at,
             refresh_token: tokens.refresh,
         };
-        let before = {
-            let locked = self.store.lock(&file, PATIENCE).await?;
-            let before = locked.read::<Session>().ok().and_then(Stored::whole);
-            locked.write(&session)?;
-            before
-        };
-        if before.is_some_and(|before| before.subject != session.subject) {
-            self.forget_credentials(&session).await?;
-        }
+        self.store.lock(&file, PATIENCE).await?.write(&session)?;
+        // They may be somebody else's, or have been cut off: who signs in gets new ones.
+        self.forget_credentials(&session).await?;
         self.forget_others(server, &session).await?;
         self.store.lock(LAST, PATIENCE).await?.write(&Last { server: session.server.clone() })?;
         Ok(session)
