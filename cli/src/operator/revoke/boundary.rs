@@ -45,7 +45,7 @@ pub(super) struct Boundary {
     seen: Mutex<Seen>,
 }
 
-/// What is known of the versions, which a list of IAM that is from before does not say.
+/// What is known of the versions. A list of IAM that is from before does not say it.
 #[derive(Debug, Default)]
 struct Seen {
     /// The number of the version that was made last.
@@ -63,6 +63,15 @@ pub(super) struct Found {
     pub(super) is_unfinished: bool,
     /// What all versions hold together: so much will be there after the next write.
     pub(super) all: Cuts,
+}
+
+/// Why a change is not finished.
+#[derive(Debug)]
+pub(super) enum Unfinished {
+    /// Nothing was changed.
+    Untouched(Failure),
+    /// A version was made, or was there. The failure says whether it is in force.
+    Written(Failure),
 }
 
 impl Boundary {
@@ -117,7 +126,7 @@ impl Boundary {
     }
 
     /// Makes the change, and returns the cuts that are in force then.
-    pub(super) async fn change(&self, change: Change) -> Result<Cuts, Failure> {
+    pub(super) async fn change(&self, change: Change) -> Result<Cuts, Unfinished> {
         let mut replacement = Replacement::new(change, &self.account, self.now()?);
         let mut ask = replacement.first();
         let failure = loop {
@@ -129,11 +138,17 @@ impl Boundary {
             }
         };
         let again = "run the same command again, and it finishes";
-        Err(Failure::new(if replacement.has_written() {
-            format!("the change is in force, but old versions of the boundary are left: {failure}; {again}")
+        Err(if replacement.is_in_force() {
+            let text = format!("the change is in force, but old versions of the boundary are left: {failure}; {again}");
+            Unfinished::Written(Failure::new(text))
+        } else if replacement.has_written() {
+            let text =
+                format!("the change was written, and may not be in force, since others write, too: {failure}; {again}");
+            Unfinished::Written(Failure::new(text))
         } else {
-            format!("{failure}; the boundary is not changed, as far as IAM says")
-        }))
+            let text = format!("{failure}; the boundary is not changed, as far as IAM says");
+            Unfinished::Untouched(Failure::new(text))
+        })
     }
 
     /// Whether there is room for these cuts and those that are there, which are the answer. Nothing is written.
@@ -260,13 +275,27 @@ impl Boundary {
                  written over it; \"Cut off sessions\" in docs/day-two.md says how to put it right"
             ),
             Stop::Full => {
-                "the boundary is full, so nothing was written: IAM takes 6,144 characters, which is about 120 \
-                           names; `hallpass revoke --everyone` cuts off everybody's sessions, and makes room"
+                "the boundary is full: IAM takes 6,144 characters, which is about 120 names; `hallpass revoke --everyone` \
+                 cuts off everybody's sessions, and makes room"
                     .into()
             }
-            Stop::Contended => format!("others write the boundary `{arn}` all the time; run the same command again"),
+            Stop::Contended => format!("others write the boundary `{arn}` all the time"),
             Stop::Confused => format!("IAM's answers about the policy `{arn}` do not fit together"),
         })
+    }
+}
+
+impl From<Failure> for Unfinished {
+    fn from(failure: Failure) -> Self {
+        Self::Untouched(failure)
+    }
+}
+
+impl From<Unfinished> for Failure {
+    fn from(unfinished: Unfinished) -> Self {
+        match unfinished {
+            Unfinished::Untouched(failure) | Unfinished::Written(failure) => failure,
+        }
     }
 }
 

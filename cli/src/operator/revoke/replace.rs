@@ -139,9 +139,18 @@ impl Replacement {
         self.asked.clone()
     }
 
-    /// Whether a version was made, and so the change is in force.
+    /// Whether a version was made. Somebody may have made another one since.
     pub(super) fn has_written(&self) -> bool {
         self.has_written
+    }
+
+    /// Whether the change is in the default version, as far as this run has seen it.
+    pub(super) fn is_in_force(&self) -> bool {
+        let Some(current) = self.read.get(&self.versions.default) else { return false };
+        match &self.change {
+            Change::Add(cuts) => cuts.are_in(current),
+            Change::Clear => self.cleared.as_ref().is_some_and(|cleared| current.clone().without(cleared) == *current),
+        }
     }
 
     /// Takes an answer.
@@ -165,7 +174,8 @@ impl Replacement {
                 Err(Edited) => return Turn::Stop(Stop::Edited),
             },
             (Answer::Created(Some(version)), Ask::Create(_)) => {
-                self.read.insert(version, self.writing.clone());
+                self.read.insert(version.clone(), self.writing.clone());
+                self.versions = Versions { default: version, all: Vec::new() };
                 self.has_written = true;
                 return Turn::Ask(Ask::List);
             }
