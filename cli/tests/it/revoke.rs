@@ -354,15 +354,54 @@ async fn clearing_removes_all_cuts() {
 #[tokio::test]
 async fn a_cut_of_somebody_else_at_the_same_moment_is_kept() {
     let deployed = Deployed::new().await;
+    deployed.state().boundary.rivals.push_back(cut_of_other());
+    revoke(&deployed, &["--name", "mine", "--no-block"]).await.exits(0);
+    assert_eq!(names(&cuts(&deployed).await), ["mine", "other"]);
+    assert_eq!(deployed.state().boundary.versions.len(), 1);
+}
+
+/// A boundary with a cut of `other`.
+fn cut_of_other() -> String {
     let time = clock::rfc3339(clock::now());
-    let other = json!({"Version": "2012-10-17", "Statement": [
+    let document = json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": "*", "Resource": "*"},
         {"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {
             "DateLessThan": {"aws:TokenIssueTime": time},
             "StringEqualsIgnoreCase": {"aws:userid": ["111122223333:other"]},
         }},
     ]});
-    deployed.state().boundary.rivals.push_back(other.to_string());
+    document.to_string()
+}
+
+#[tokio::test]
+async fn a_version_of_somebody_else_that_cannot_be_read_yet_is_read_again() {
+    for times in [1, 3] {
+        let deployed = Deployed::new().await;
+        deployed.state().boundary.make(&cut_of_other());
+        let late = Fault::Answers(query::error(404, "NoSuchEntity"));
+        deployed.account.server.fail_operation("GetPolicyVersion", times, &late);
+        revoke(&deployed, &["--name", "mine", "--no-block"]).await.exits(0);
+        assert_eq!(names(&cuts(&deployed).await), ["mine", "other"]);
+        assert_eq!(deployed.state().boundary.versions.len(), 1);
+    }
+    // One that is never there is not forgotten.
+    let deployed = Deployed::new().await;
+    deployed.state().boundary.make(&cut_of_other());
+    deployed.refuse("GetPolicyVersion", "NoSuchEntity");
+    let run = revoke(&deployed, &["--name", "mine", "--no-block"]).await;
+    run.fails(&["no session was cut off", "IAM lists the version `v2`", "does not show it"]);
+    assert_eq!(writes(&deployed), [""; 0]);
+}
+
+#[tokio::test]
+async fn lists_that_are_from_before_somebody_elses_change_are_not_believed() {
+    let deployed = Deployed::new().await;
+    {
+        let mut state = deployed.state();
+        state.boundary.list_late(3);
+        state.boundary.make(&cut_of_other());
+        state.boundary.versions.remove(&1);
+    }
     revoke(&deployed, &["--name", "mine", "--no-block"]).await.exits(0);
     assert_eq!(names(&cuts(&deployed).await), ["mine", "other"]);
     assert_eq!(deployed.state().boundary.versions.len(), 1);

@@ -29,7 +29,8 @@ use crate::operator::stack::Explained;
 /// that has passed since it was read.
 const SLACK: i64 = 2;
 
-/// How often IAM is asked for a list that has what it made itself. It may answer from before for some seconds.
+/// How often IAM is asked for what it is known to have. It may answer from before for some seconds, and each time from
+/// another place.
 const LOOKS: u32 = 20;
 /// Between two of these.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -48,8 +49,10 @@ pub(super) struct Boundary {
 /// What is known of the versions. A list of IAM that is from before does not say it.
 #[derive(Debug, Default)]
 struct Seen {
-    /// The number of the version that was made last.
+    /// The number of the version that this process made last.
     made: u64,
+    /// The highest number that any list had.
+    listed: u64,
     /// Versions that are gone. IAM uses no number twice.
     gone: BTreeSet<String>,
 }
@@ -63,6 +66,20 @@ pub(super) struct Found {
     pub(super) is_unfinished: bool,
     /// What all versions hold together: so much will be there after the next write.
     pub(super) all: Cuts,
+}
+
+impl Seen {
+    /// A list without what is gone, unless it is from before what is known.
+    fn checked(&mut self, mut versions: Versions) -> Option<Versions> {
+        let newest = versions.all.iter().map(|version| number_of(version)).max().unwrap_or_default();
+        let is_late = number_of(&versions.default) < self.made || newest < self.listed;
+        if is_late || self.gone.contains(&versions.default) {
+            return None;
+        }
+        self.listed = newest;
+        versions.all.retain(|version| !self.gone.contains(version));
+        Some(versions)
+    }
 }
 
 /// Why a change is not finished.
@@ -110,19 +127,23 @@ impl Boundary {
 
     /// Reads what it holds, and changes nothing.
     pub(super) async fn look(&self) -> Result<Found, Failure> {
-        let versions = self.list().await?;
-        let (mut cuts, mut all) = (None, Cuts::default());
-        for version in &versions.all {
-            // One that is gone was put into another version by somebody who is writing now.
-            let Some(document) = self.read(version).await? else { continue };
-            let held = parse(&document, &self.account).map_err(|Edited| self.stopped(&Stop::Edited))?;
-            all = all.union(&held);
-            if *version == versions.default {
-                cuts = Some(held);
+        for _ in 0..LOOKS {
+            let versions = self.list().await?;
+            let (mut cuts, mut all) = (None, Cuts::default());
+            for version in &versions.all {
+                // One that is gone was put into another version by somebody who is writing now.
+                let Some(document) = self.read(version).await? else { continue };
+                let held = parse(&document, &self.account).map_err(|Edited| self.stopped(&Stop::Edited))?;
+                all = all.union(&held);
+                if *version == versions.default {
+                    cuts = Some(held);
+                }
+            }
+            if let Some(cuts) = cuts {
+                return Ok(Found { cuts, all, is_unfinished: versions.all.len() > 1 });
             }
         }
-        let cuts = cuts.ok_or_else(|| self.stopped(&Stop::Contended))?;
-        Ok(Found { cuts, all, is_unfinished: versions.all.len() > 1 })
+        Err(self.stopped(&Stop::Contended))
     }
 
     /// Makes the change, and returns the cuts that are in force then.
@@ -182,20 +203,16 @@ impl Boundary {
         })
     }
 
-    /// The versions, by a list that is not from before this process's own changes.
+    /// The versions, by a list that is not from before this process's own changes, or before what it has seen.
     async fn list(&self) -> Result<Versions, Failure> {
         for _ in 0..LOOKS {
-            let mut versions = self.list_once().await?;
-            {
-                let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-                if number_of(&versions.default) >= seen.made {
-                    versions.all.retain(|version| !seen.gone.contains(version));
-                    return Ok(versions);
-                }
+            let versions = self.list_once().await?;
+            if let Some(versions) = self.seen.lock().unwrap_or_else(PoisonError::into_inner).checked(versions) {
+                return Ok(versions);
             }
             sleep(LOOK_EVERY).await;
         }
-        Err(Failure::new(format!("IAM does not list the version of `{}` that it made", self.arn)))
+        Err(Failure::new(format!("IAM does not list the versions of `{}` that it has", self.arn)))
     }
 
     fn forget(&self, version: &str) {
@@ -214,12 +231,25 @@ impl Boundary {
         Ok(Versions { default, all: all.ok_or_else(incomplete)? })
     }
 
-    /// The document of a version, unless somebody deleted it.
+    /// The document of a version, unless somebody deleted it. One that is still listed may only not be everywhere yet.
     async fn read(&self, version: &str) -> Result<Option<String>, Failure> {
+        for _ in 0..LOOKS {
+            if let Some(document) = self.read_once(version).await? {
+                return Ok(Some(document));
+            }
+            if !self.list().await?.all.iter().any(|listed| listed == version) {
+                self.forget(version);
+                return Ok(None);
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        Err(Failure::new(format!("IAM lists the version `{version}` of `{}`, and does not show it", self.arn)))
+    }
+
+    async fn read_once(&self, version: &str) -> Result<Option<String>, Failure> {
         let asked = self.client.get_policy_version().policy_arn(&self.arn).version_id(version).send().await;
         let read = match asked {
             Err(error) if error.as_service_error().is_some_and(GetPolicyVersionError::is_no_such_entity_exception) => {
-                self.forget(version);
                 return Ok(None);
             }
             asked => asked.map_err(Failure::to(format!("read the policy `{}`", self.arn), "iam:GetPolicyVersion"))?,
