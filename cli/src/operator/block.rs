@@ -252,7 +252,7 @@ fn provenance(block: &grants::Block) -> String {
     format!("{at} by {by}: {}", or(&block.reason, "no reason given"))
 }
 
-/// Whoever has a wrong issuer is nobody, and nothing reports it. A warning must not keep anybody from being blocked.
+/// A principal with a wrong issuer is nobody, and nothing reports it. A warning must not prevent a block.
 pub(crate) fn warn_of_unknown_issuer(stack: &Explained, principal: &Principal) {
     let Some(issuers) = &stack.issuers else { return };
     let Ok(issuers) = issuers_of_stack(issuers) else { return };

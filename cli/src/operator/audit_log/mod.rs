@@ -54,7 +54,7 @@ pub(crate) enum Meant<'a> {
     /// Those of the session with this access key.
     AccessKey(&'a str),
     /// Those of sessions that were about to be issued to callers who are this principal: the user in person, everyone of
-    /// the issuer, or those whose session was made from an item of the group.
+    /// the issuer, or those with a session that was made from an item of the group.
     Principal(&'a Principal),
 }
 

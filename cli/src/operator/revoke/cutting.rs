@@ -88,7 +88,7 @@ impl<'a> Cutting<'a> {
         Ok(cut)
     }
 
-    /// Cuts off those of whom only lines tell that were not read before.
+    /// Cuts off those that are found only in lines that were not read before.
     async fn cut_late(&self, cut: &mut Cut, names: &mut Names) {
         let mut late = Names::new();
         let length = if self.whom.is_by_audit_lines() { RECENTLY } else { LONGEST_SESSION };
