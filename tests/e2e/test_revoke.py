@@ -333,6 +333,20 @@ def test_a_boundary_that_somebody_edited_is_not_touched(stack: Stack, deployed: 
         assert document(stack.aws, deployed.outputs["BoundaryPolicy"]) == edited
 
 
+def test_whoever_may_only_block_does_so_and_is_told_that_nothing_is_cut_off(stack: Stack, deployed: Deployment) -> None:
+    with user_with(stack.aws, deployed.outputs["OperatorPolicy"]) as key:
+        for subject, arguments in {
+            "frank": ("block", "corp/user/frank", "--revoke", "--reason", "left"),
+            "grace": ("revoke", "--principal", "corp/user/grace"),
+        }.items():
+            done = run(stack, key, *arguments)
+            said = f"corp/user/{subject} is blocked; no session was cut off: " in done.stderr
+            assert (done.returncode, said, "iam:GetUser" in done.stderr) == (1, True, True), done
+            item = {"principal": {"S": f"blocked#corp/user/{subject}"}, "grant": {"S": "#blocked"}}
+            found = stack.aws.client("dynamodb").get_item(TableName=deployed.outputs["GrantsTable"], Key=item)
+            assert "Item" in found, subject
+
+
 # Who may cut off
 
 
@@ -537,7 +551,7 @@ def test_a_session_of_the_operators_own_is_seen_to_be_refused(stack: Stack, toke
         assert (answer["verified"], {cut["name"] for cut in answer["cuts"]}) == (True, {"somebody", CAROL})
         assert "is refused" in done.stderr
         refused = run(stack, seed.ROOT, *arguments, *own[:2], "--token-file", str(tmp_path / "none"), **local)
-        assert (refused.returncode, "nothing was cut off" in refused.stderr) == (1, True), refused
+        assert (refused.returncode, "no session was cut off" in refused.stderr) == (1, True), refused
     finally:
         told(run(stack, seed.ROOT, "revoke", "--clear", **local))
 

@@ -173,20 +173,20 @@ async fn remove(sdk: &SdkConfig, table: &str, principal: &Principal) -> Result<O
 impl Block {
     /// Blocks, or lists.
     pub(crate) async fn run(self, now: SystemTime) -> Result<Outcome, Failure> {
-        let (sdk, stack) = self.tables.explained().await?;
+        let (sdk, stack) = if self.revoke { self.tables.whole_stack().await? } else { self.tables.explained().await? };
         let (Some(principal), Some(reason)) = (&self.principal, &self.reason) else {
             let listed = Listed { blocks: Reader::new(&sdk, &stack.grants).blocks().await? };
             self.output.print(&listed, || listed.text())?;
             return Ok(Outcome::Done);
         };
-        warn_of_unknown_issuer(&stack, principal)?;
-        let cutting = if self.revoke { Some(Cutting::prepare(principal, &stack, &sdk, now).await?) } else { None };
+        warn_of_unknown_issuer(&stack, principal);
         let stamp = stamp(&sdk, None, now).await?;
         let put = put(&sdk, &stack.grants, principal, reason, &stamp).await?;
         let changed = put.before.as_ref() != Some(&put.block);
-        let cut = match cutting {
-            Some(cutting) => Some(cutting.cut().await?),
-            None => None,
+        let cut = if self.revoke {
+            Some(Cutting::of(principal, &stack, &sdk, now).cut(Some(principal)).await?)
+        } else {
+            None
         };
         let cuts = cut.as_ref().map(Cut::told);
         let lines = cuts.iter().flatten().map(ToldCut::text).collect::<Vec<_>>();
@@ -196,8 +196,7 @@ impl Block {
             note(&line);
         }
         if let Some(cut) = cut {
-            cut.notes.iter().for_each(|line| note(line));
-            cut.settle().await;
+            cut.end().await?;
         }
         Ok(Outcome::Done)
     }
@@ -253,15 +252,15 @@ fn provenance(block: &grants::Block) -> String {
     format!("{at} by {by}: {}", or(&block.reason, "no reason given"))
 }
 
-/// A block with a wrong principal blocks nobody, and nothing reports it.
-fn warn_of_unknown_issuer(stack: &Explained, principal: &Principal) -> Result<(), Failure> {
-    let Some(issuers) = &stack.issuers else { return Ok(()) };
-    let ids: Vec<String> = issuers_of_stack(issuers)?.iter().map(|issuer| issuer.id().as_str().to_owned()).collect();
-    if !ids.iter().any(|id| id == principal.issuer()) {
+/// A principal with a wrong issuer is nobody, and nothing reports it. A warning must not prevent a block.
+pub(crate) fn warn_of_unknown_issuer(stack: &Explained, principal: &Principal) {
+    let Some(issuers) = &stack.issuers else { return };
+    let Ok(issuers) = issuers_of_stack(issuers) else { return };
+    let ids: Vec<&str> = issuers.iter().map(|issuer| issuer.id().as_str()).collect();
+    if !ids.contains(&principal.issuer()) {
         let (issuer, ids) = (principal.issuer(), ids.join(", "));
         note(&format!("warning: the stack has no issuer `{issuer}`, so this blocks nobody; it has: {ids}"));
     }
-    Ok(())
 }
 
 /// What a block does not do.

@@ -150,6 +150,15 @@ impl Tables {
         Ok((sdk, Explained { state: state.or(explained.state), ..explained }))
     }
 
+    /// The same for those who need more of a stack than its tables.
+    pub(crate) async fn whole_stack(&self) -> Result<(SdkConfig, Explained), Failure> {
+        if matches!(self.meant()?, (Named::Table, _)) {
+            let text = "--revoke needs the whole stack, and not only its table: use --stack";
+            return Err(Failure::Usage(text.into()));
+        }
+        self.explained().await
+    }
+
     /// The SDK's settings, and what can be known of the stack by those who need names or the sessions that have them. The
     /// table of names, or the log group of the audit lines, can be named by itself.
     pub(crate) async fn with_names(&self, audit_log: Option<&str>) -> Result<(SdkConfig, Explained), Failure> {
@@ -195,17 +204,20 @@ impl Tables {
     }
 
     async fn named_and_sdk(&self) -> Result<(SdkConfig, Named, String), Failure> {
+        let (kind, name) = self.meant()?;
+        Ok((self.account.sdk().await?, kind, name))
+    }
+
+    /// The stack, or the table of grants.
+    fn meant(&self) -> Result<(Named, String), Failure> {
         let named = named(&[
             (Named::Table, self.grants_table.as_deref(), None),
             (Named::Stack, self.stack.as_deref(), None),
             (Named::Table, None, Some("HALLPASS_TABLE")),
             (Named::Stack, None, Some("HALLPASS_STACK")),
         ]);
-        let Some((kind, name)) = named else {
-            let text = "which stack? Use --stack or set HALLPASS_STACK, or use --grants-table or set HALLPASS_TABLE";
-            return Err(Failure::Usage(text.into()));
-        };
-        Ok((self.account.sdk().await?, kind, name))
+        let which = "which stack? Use --stack or set HALLPASS_STACK, or use --grants-table or set HALLPASS_TABLE";
+        named.ok_or_else(|| Failure::Usage(which.into()))
     }
 }
 

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use hallpass_testing::aws::account::Step;
+use hallpass_testing::aws::cloudformation::STACK;
 use hallpass_testing::aws::dynamodb;
 use hallpass_testing::aws::iam::BROKER_USER;
+use hallpass_testing::aws::logs;
 use hallpass_testing::aws::policy::BOUNDARY;
 use hallpass_testing::aws::query;
 use hallpass_testing::clock;
@@ -54,7 +56,7 @@ fn writes(deployed: &Deployed) -> Vec<String> {
 
 /// A line of a session that is about to be issued.
 fn issuing(deployed: &Deployed, subject: &str, name: &str, matched: &str, seconds_ago: u64) {
-    let at = clock::now() - seconds_ago;
+    let at = clock::now().saturating_sub(seconds_ago);
     let line = json!({
         "event": "issuing",
         "time": clock::rfc3339(at),
@@ -66,7 +68,7 @@ fn issuing(deployed: &Deployed, subject: &str, name: &str, matched: &str, second
         "matched": [{"principal": matched}],
         "federated_name": name,
     });
-    deployed.state().log.write(at * 1_000, line.to_string());
+    deployed.state().log.write(at.saturating_mul(1_000), line.to_string());
 }
 
 fn before_of(document: &str) -> Vec<String> {
@@ -163,6 +165,105 @@ async fn a_groups_sessions_are_those_that_the_audit_lines_know() {
 }
 
 #[tokio::test]
+async fn a_group_whose_lines_cannot_all_be_read_loses_the_sessions_that_are_known() {
+    let group = "corp/group/devs";
+    let denied = Fault::Answers(logs::error(400, "AccessDeniedException"));
+    // The second look fails, or the second page of the first one.
+    for page in [None, Some(1)] {
+        let deployed = Deployed::new().await;
+        issuing(&deployed, "carol", CAROL, group, 3_600);
+        issuing(&deployed, "dave", "dave@example.com", group, 1_800);
+        if let Some(size) = page {
+            deployed.state().log.page(size);
+        }
+        // Before it, the stack, the user and, if there is one page, the boundary are asked.
+        let before = if page.is_some() { 4 } else { 5 };
+        deployed.account.server.fail_operation_from(before, "FilterLogEvents", 100, &denied);
+        let run = revoke(&deployed, &["--principal", group]).await;
+        run.exits(1);
+        assert!(run.stdout.contains(&format!("Sessions of {CAROL} that began")), "{run:?}");
+        let words =
+            ["error: other sessions may not be cut off: ", "logs:FilterLogEvents", "run the same command again"];
+        assert!(words.iter().all(|word| run.stderr.contains(word)), "{run:?}");
+        deployed.account.server.heal();
+        assert_eq!(cuts(&deployed).await.contains_key("dave@example.com"), page.is_none());
+        assert!(is_blocked(&deployed, group) && cuts(&deployed).await.contains_key(CAROL));
+    }
+    let deployed = Deployed::new().await;
+    issuing(&deployed, "carol", CAROL, group, 3_600);
+    issuing(&deployed, "dave", "not a name", group, 1_800);
+    let run = deployed.run(&["block", group, "--revoke", "--reason", "left", "--json"]).await;
+    let told: Value = serde_json::from_str(run.exits(1)).unwrap();
+    assert_eq!(told["cuts"][0]["name"], CAROL);
+    assert!(run.stderr.contains("1 lines of the log group"), "{run:?}");
+    assert_eq!(names(&cuts(&deployed).await), [CAROL]);
+}
+
+#[tokio::test]
+async fn a_user_loses_the_name_of_the_hash_also_if_the_names_cannot_be_read() {
+    let deployed = Deployed::new().await;
+    let denied = dynamodb::error(400, "AccessDeniedException");
+    deployed.dynamodb.server.fail_operation("Scan", 100, &Fault::Answers(denied));
+    let run = revoke(&deployed, &["--principal", "corp/user/carol"]).await;
+    run.exits(1);
+    assert!(run.stderr.contains("other sessions may not be cut off: ") && run.stderr.contains("dynamodb:Scan"));
+    deployed.dynamodb.server.heal();
+    assert_eq!(names(&cuts(&deployed).await), [CAROL]);
+}
+
+#[tokio::test]
+async fn names_that_a_user_had_are_cut_off_if_audit_lines_show_them() {
+    let deployed = Deployed::new().await;
+    issuing(&deployed, "carol", "carol@example.com", "corp/everyone", 35 * 3_600);
+    issuing(&deployed, "carol", "before@example.com", "corp/everyone", 37 * 3_600);
+    issuing(&deployed, "dave", "dave@example.com", "corp/everyone", 60);
+    let told = told(&deployed, &["--principal", "corp/user/carol"]).await;
+    let names_of = |told: &Value| {
+        let cuts = told["cuts"].as_array().unwrap().iter();
+        cuts.map(|cut| cut["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names_of(&told), [CAROL, "carol@example.com"]);
+    assert_eq!(names(&cuts(&deployed).await), [CAROL, "carol@example.com"]);
+    let at = |calls: &[String], name: &str| calls.iter().position(|call| call == name).unwrap();
+    let calls = deployed.operations();
+    assert!(at(&calls, "CreatePolicyVersion") < at(&calls, "FilterLogEvents"), "the lines delay nothing");
+
+    let deployed = Deployed::new().await;
+    deployed.refuse("FilterLogEvents", "AccessDeniedException");
+    let run = revoke(&deployed, &["--principal", "corp/user/carol"]).await;
+    run.exits(0);
+    assert!(run.stderr.contains("warning: a name that this user had") && run.stderr.contains("logs:FilterLogEvents"));
+    assert!(!run.stderr.contains("is the subject right?"), "{run:?}");
+    assert_eq!(names(&cuts(&deployed).await), [CAROL]);
+}
+
+#[tokio::test]
+async fn a_principal_that_may_be_wrong_is_warned_of() {
+    let subject = "warning: no session of this user in the last 36 hours; is the subject right?";
+    let issuers = r#"[{"id":"corp","issuer":"https://login.example.com","audiences":["hallpass"]}]"#;
+    let deployed = Deployed::new().await;
+    deployed.state().stack.outputs.insert("Issuers", issuers);
+    issuing(&deployed, "carol", CAROL, "corp/everyone", 35 * 3_600);
+    for (principal, issuer_is_wrong, subject_is_wrong) in [
+        ("corp/user/carol", false, false),
+        ("corp/user/carole", false, true),
+        ("crop/user/carol", true, true),
+        ("crop/everyone", true, false),
+    ] {
+        for way in ways(principal) {
+            let run = deployed.run(&way).await;
+            run.exits(0);
+            assert_eq!(run.stderr.contains("warning: the stack has no issuer `crop`"), issuer_is_wrong, "{run:?}");
+            assert_eq!(run.stderr.contains(subject), subject_is_wrong, "{run:?}");
+            assert!(is_blocked(&deployed, principal));
+        }
+    }
+    deployed.state().stack.outputs.insert("Issuers", "not JSON");
+    deployed.run(&ways("corp/user/dave")[0]).await.exits(0);
+    assert!(is_blocked(&deployed, "corp/user/dave"));
+}
+
+#[tokio::test]
 async fn the_person_behind_a_name_is_blocked_if_somebody_can_confirm_who_it_is() {
     let deployed = Deployed::new().await;
     issuing(&deployed, "carol", CAROL, "corp/everyone", 60);
@@ -190,19 +291,38 @@ async fn a_name_is_cut_off_also_if_the_audit_lines_cannot_be_read() {
     let deployed = Deployed::new().await;
     deployed.refuse("FilterLogEvents", "AccessDeniedException");
     let run = revoke(&deployed, &["--name", CAROL]).await;
-    run.exits(0);
-    assert!(run.stderr.contains("nobody is blocked") && run.stderr.contains("logs:FilterLogEvents"), "{run:?}");
+    run.fails(&["nobody is blocked", "logs:FilterLogEvents"]);
+    assert!(run.stdout.starts_with(&format!("Sessions of {CAROL} that began before ")), "{run:?}");
     assert_eq!(names(&cuts(&deployed).await), [CAROL]);
+
+    // Both that could not be done are said.
+    let deployed = Deployed::new().await;
+    deployed.refuse("FilterLogEvents", "AccessDeniedException");
+    deployed.account.server.fail_operation("GetUser", 100, &Fault::Answers(query::error(403, "AccessDenied")));
+    let run = revoke(&deployed, &["--name", CAROL]).await;
+    run.fails(&["no session was cut off", "iam:GetUser", "nobody is blocked", "logs:FilterLogEvents"]);
+}
+
+#[tokio::test]
+async fn what_was_noticed_while_a_person_was_looked_for_is_said() {
+    let deployed = Deployed::new().await;
+    deployed.dynamodb.record("name#dave@example.com", &json!({"owner": "corp/user/dave"}));
+    issuing(&deployed, "dave", "dave@example.com", "corp/everyone", 60);
+    issuing(&deployed, "erin", "dave@example.com", "corp/everyone", 61);
+    let run = revoke(&deployed, &["--name", "dave@example.com"]).await;
+    run.exits(0);
+    assert!(run.stderr.contains("warning: 1 audit lines name somebody who does not own the name"), "{run:?}");
+    assert!(is_blocked(&deployed, "corp/user/dave"));
 }
 
 #[tokio::test]
 async fn without_a_block_nothing_is_looked_up_and_nobody_is_blocked() {
     let deployed = Deployed::new().await;
-    for who in [["--name", "nobody"], ["--principal", "corp/user/carol"]] {
-        let told = told(&deployed, &[&who[..], &["--no-block"]].concat()).await;
-        assert_eq!(told["blocked"], json!([]));
-    }
-    assert!(deployed.dynamodb.grants().is_empty() && deployed.asked("FilterLogEvents").is_empty());
+    let told_of = async |who: [&str; 2]| told(&deployed, &[&who[..], &["--no-block"]].concat()).await;
+    assert_eq!(told_of(["--name", "nobody"]).await["blocked"], json!([]));
+    assert_eq!(deployed.asked("FilterLogEvents"), [json!(null); 0]);
+    assert_eq!(told_of(["--principal", "corp/user/carol"]).await["blocked"], json!([]));
+    assert!(deployed.dynamodb.grants().is_empty());
 }
 
 #[tokio::test]
@@ -223,10 +343,9 @@ async fn clearing_removes_all_cuts() {
     revoke(&deployed, &["--everyone"]).await.exits(0);
     let cleared: Value = told(&deployed, &["--clear"]).await;
     assert_eq!(cleared, json!({"cuts": []}));
-    let state = deployed.state();
-    assert_eq!(state.boundary.document(), format!(r#"{{"Statement":[{ALLOW}],"Version":"2012-10-17"}}"#));
-    assert_eq!(state.boundary.versions.len(), 1);
-    drop(state);
+    let boundary = deployed.state().boundary.clone();
+    assert_eq!(boundary.document(), format!(r#"{{"Statement":[{ALLOW}],"Version":"2012-10-17"}}"#));
+    assert_eq!(boundary.versions.len(), 1);
     deployed.account.server.forget_calls();
     assert!(revoke(&deployed, &["--clear"]).await.exits(0).starts_with("Nobody's sessions are cut off."));
     assert_eq!(writes(&deployed), [""; 0], "there is nothing to clear");
@@ -235,15 +354,54 @@ async fn clearing_removes_all_cuts() {
 #[tokio::test]
 async fn a_cut_of_somebody_else_at_the_same_moment_is_kept() {
     let deployed = Deployed::new().await;
+    deployed.state().boundary.rivals.push_back(cut_of_other());
+    revoke(&deployed, &["--name", "mine", "--no-block"]).await.exits(0);
+    assert_eq!(names(&cuts(&deployed).await), ["mine", "other"]);
+    assert_eq!(deployed.state().boundary.versions.len(), 1);
+}
+
+/// A boundary with a cut of `other`.
+fn cut_of_other() -> String {
     let time = clock::rfc3339(clock::now());
-    let other = json!({"Version": "2012-10-17", "Statement": [
+    let document = json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": "*", "Resource": "*"},
         {"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {
             "DateLessThan": {"aws:TokenIssueTime": time},
             "StringEqualsIgnoreCase": {"aws:userid": ["111122223333:other"]},
         }},
     ]});
-    deployed.state().boundary.rivals.push_back(other.to_string());
+    document.to_string()
+}
+
+#[tokio::test]
+async fn a_version_of_somebody_else_that_cannot_be_read_yet_is_read_again() {
+    for times in [1, 3] {
+        let deployed = Deployed::new().await;
+        deployed.state().boundary.make(&cut_of_other());
+        let late = Fault::Answers(query::error(404, "NoSuchEntity"));
+        deployed.account.server.fail_operation("GetPolicyVersion", times, &late);
+        revoke(&deployed, &["--name", "mine", "--no-block"]).await.exits(0);
+        assert_eq!(names(&cuts(&deployed).await), ["mine", "other"]);
+        assert_eq!(deployed.state().boundary.versions.len(), 1);
+    }
+    // One that is never there is not forgotten.
+    let deployed = Deployed::new().await;
+    deployed.state().boundary.make(&cut_of_other());
+    deployed.refuse("GetPolicyVersion", "NoSuchEntity");
+    let run = revoke(&deployed, &["--name", "mine", "--no-block"]).await;
+    run.fails(&["no session was cut off", "IAM lists the version `v2`", "does not show it"]);
+    assert_eq!(writes(&deployed), [""; 0]);
+}
+
+#[tokio::test]
+async fn lists_that_are_from_before_somebody_elses_change_are_not_believed() {
+    let deployed = Deployed::new().await;
+    {
+        let mut state = deployed.state();
+        state.boundary.list_late(3);
+        state.boundary.make(&cut_of_other());
+        state.boundary.versions.remove(&1);
+    }
     revoke(&deployed, &["--name", "mine", "--no-block"]).await.exits(0);
     assert_eq!(names(&cuts(&deployed).await), ["mine", "other"]);
     assert_eq!(deployed.state().boundary.versions.len(), 1);
@@ -302,35 +460,75 @@ async fn lists_that_are_from_before_the_last_change_are_not_believed() {
     assert_eq!(names(&cuts(&deployed).await), ["first", "name1", "name2"]);
 }
 
+/// A way to block somebody and cut their sessions off.
+fn ways(principal: &str) -> [Vec<&str>; 2] {
+    [vec!["revoke", "--principal", principal], vec!["block", principal, "--revoke", "--reason", "left"]]
+}
+
 #[tokio::test]
-async fn what_could_not_be_done_is_said_and_what_was_done() {
-    let who = ["--principal", "corp/user/carol"];
+async fn whatever_prevents_the_cut_the_person_is_blocked() {
+    let who = "corp/user/carol";
     for (operation, permission) in [
-        ("DescribeStacks", "cloudformation:DescribeStacks"),
         ("GetUser", "iam:GetUser"),
         ("ListPolicyVersions", "iam:ListPolicyVersions"),
         ("GetPolicyVersion", "iam:GetPolicyVersion"),
+        ("CreatePolicyVersion", "iam:CreatePolicyVersion"),
     ] {
-        let deployed = Deployed::new().await;
-        deployed.refuse(operation, "AccessDenied");
-        revoke(&deployed, &who).await.fails(&[permission]);
-        assert!(deployed.dynamodb.grants().is_empty(), "{operation}");
+        for way in ways(who) {
+            let deployed = Deployed::new().await;
+            deployed.refuse(operation, "AccessDenied");
+            let run = deployed.run(&way).await;
+            let words =
+                ["corp/user/carol is blocked; no session was cut off: ", permission, "run the same command again"];
+            run.fails(&words);
+            assert!(is_blocked(&deployed, who) && deployed.state().boundary.versions.len() == 1, "{run:?}");
+        }
     }
-    let deployed = Deployed::new().await;
-    deployed.refuse("CreatePolicyVersion", "AccessDenied");
-    let run = revoke(&deployed, &who).await;
-    run.fails(&[
-        "corp/user/carol is blocked; cannot write the policy",
-        "the boundary is not changed",
-        "iam:CreatePolicyVersion",
-    ]);
-    assert!(is_blocked(&deployed, "corp/user/carol") && deployed.state().boundary.versions.len() == 1);
+    for way in ways(who) {
+        let deployed = Deployed::new().await;
+        deployed.refuse("DescribeStacks", "AccessDenied");
+        deployed.run(&way).await.fails(&["cloudformation:DescribeStacks"]);
+        assert!(deployed.dynamodb.grants().is_empty(), "nobody knows the table");
 
+        let deployed = Deployed::new().await;
+        let reply = dynamodb::error(400, "AccessDeniedException");
+        deployed.dynamodb.server.fail_operation("PutItem", 100, &Fault::Answers(reply));
+        let run = deployed.run(&way).await;
+        run.fails(&["dynamodb:PutItem"]);
+        assert_eq!(
+            run.stderr.contains("nobody is blocked, and nothing is cut off"),
+            way.contains(&"revoke"),
+            "{run:?}"
+        );
+        assert_eq!(writes(&deployed), [""; 0]);
+
+        let deployed = Deployed::new().await;
+        deployed.state().stack.outputs.remove("BoundaryPolicy");
+        deployed.run(&way).await.fails(&["is blocked; no session was cut off: the stack has no output"]);
+        assert!(is_blocked(&deployed, who));
+
+        let deployed = Deployed::new().await;
+        deployed.state().boundary.of_user = None;
+        deployed.run(&way).await.fails(&["is blocked; no session was cut off: ", "put-user-permissions-boundary"]);
+        assert!(is_blocked(&deployed, who));
+    }
+    for way in ways("corp/group/devs") {
+        let deployed = Deployed::new().await;
+        deployed.refuse("FilterLogEvents", "AccessDeniedException");
+        deployed.run(&way).await.fails(&["is blocked; no session was cut off: ", "logs:FilterLogEvents"]);
+        assert!(is_blocked(&deployed, "corp/group/devs"));
+    }
+}
+
+#[cfg(feature = "person")]
+#[tokio::test]
+async fn without_a_session_to_verify_with_the_person_is_blocked_too() {
     let deployed = Deployed::new().await;
-    let reply = dynamodb::error(400, "AccessDeniedException");
-    deployed.dynamodb.server.fail_operation("PutItem", 100, &Fault::Answers(reply));
-    revoke(&deployed, &who).await.fails(&["dynamodb:PutItem", "nobody is blocked, and nothing is cut off"]);
-    assert_eq!(writes(&deployed), [""; 0]);
+    let arguments =
+        ["--principal", "corp/user/carol", "--verify", "--server", "https://127.0.0.1:1", "--token-file", "none"];
+    let run = revoke(&deployed, &arguments).await;
+    run.fails(&["corp/user/carol is blocked; no session was cut off: --verify needs a session of your own"]);
+    assert!(is_blocked(&deployed, "corp/user/carol") && deployed.state().boundary.versions.len() == 1);
 }
 
 #[tokio::test]
@@ -341,7 +539,7 @@ async fn a_boundary_that_somebody_edited_is_refused() {
         deployed.state().boundary.make(edited);
         revoke(&deployed, arguments).await.fails(&["somebody edited the boundary", BOUNDARY, "docs/day-two.md"]);
         assert_eq!(deployed.state().boundary.document(), edited);
-        assert!(deployed.dynamodb.grants().is_empty() && writes(&deployed).is_empty());
+        assert_eq!(is_blocked(&deployed, "corp/user/carol"), arguments.contains(&"--principal"));
     }
 }
 
@@ -359,7 +557,7 @@ async fn a_user_without_the_boundary_is_told_with_what_puts_it_back() {
 }
 
 #[tokio::test]
-async fn a_full_boundary_offers_everybody_and_nothing_is_written() {
+async fn a_full_boundary_offers_everybody_and_is_not_changed() {
     let deployed = Deployed::new().await;
     let hour_ago = clock::now() - 3_600;
     for number in 0..130 {
@@ -372,8 +570,11 @@ async fn a_full_boundary_offers_everybody_and_nothing_is_written() {
         );
     }
     let run = revoke(&deployed, &["--principal", "corp/group/all"]).await;
-    run.fails(&["the boundary is full", "nothing was written", "`hallpass revoke --everyone`"]);
-    assert!(deployed.dynamodb.grants().is_empty() && writes(&deployed).is_empty());
+    run.fails(&[
+        "corp/group/all is blocked; no session was cut off: the boundary is full",
+        "`hallpass revoke --everyone`",
+    ]);
+    assert!(is_blocked(&deployed, "corp/group/all") && deployed.state().boundary.versions.len() == 1);
 
     let ids: Vec<String> = (0..121).map(|number| format!("111122223333:a-name-of-32-characters-{number:08}")).collect();
     let nearly = json!({"Version": "2012-10-17", "Statement": [
@@ -384,8 +585,10 @@ async fn a_full_boundary_offers_everybody_and_nothing_is_written() {
         }},
     ]});
     deployed.state().boundary.make(&nearly.to_string());
-    revoke(&deployed, &["--principal", "corp/user/carol"]).await.fails(&["the boundary is full", "--everyone"]);
-    assert!(deployed.dynamodb.grants().is_empty());
+    for way in ways("corp/user/carol") {
+        deployed.run(&way).await.fails(&["corp/user/carol is blocked; ", "the boundary is full", "--everyone"]);
+        assert!(is_blocked(&deployed, "corp/user/carol") && deployed.state().boundary.document().contains("000120"));
+    }
     revoke(&deployed, &["--everyone"]).await.exits(0);
     assert_eq!(names(&cuts(&deployed).await), [""]);
 }
@@ -440,10 +643,19 @@ async fn a_block_can_cut_off_too() {
     assert_eq!((&told["principal"], &told["cuts"][0]["name"]), (&json!("corp/user/carol"), &json!(CAROL)));
     assert!(is_blocked(&deployed, "corp/user/carol"));
     assert_eq!(names(&cuts(&deployed).await), [CAROL]);
+}
 
-    let deployed = Deployed::new().await;
-    deployed.refuse("CreatePolicyVersion", "AccessDenied");
-    deployed.run(&arguments).await.fails(&["corp/user/carol is blocked; ", "iam:CreatePolicyVersion"]);
+#[tokio::test]
+async fn a_table_alone_is_too_little_to_cut_off() {
+    let mut deployed = Deployed::new().await;
+    let arguments = ["block", "corp/user/carol", "--revoke", "--reason", "left"];
+    let run = deployed.run(&[&arguments[..], &["--grants-table", dynamodb::GRANTS]].concat()).await;
+    run.exits(2);
+    assert!(run.stderr.contains("use --stack"), "{run:?}");
+    deployed.set("HALLPASS_TABLE", dynamodb::GRANTS);
+    deployed.run(&arguments).await.exits(2);
+    assert!(deployed.dynamodb.server.calls().is_empty() && deployed.account.server.calls().is_empty());
+    deployed.run(&[&arguments[..], &["--stack", STACK]].concat()).await.exits(0);
 }
 
 // A key that leaked

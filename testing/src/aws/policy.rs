@@ -62,6 +62,12 @@ impl Policy {
         self.versions.insert(self.made, document.to_owned());
     }
 
+    /// Lists the versions so many times as they are now, whatever becomes of them.
+    pub fn list_late(&mut self, times: usize) {
+        self.past = Some((self.versions.clone(), self.default));
+        self.lag = times;
+    }
+
     /// The document in force.
     pub fn document(&self) -> &str {
         &self.versions[&self.default]

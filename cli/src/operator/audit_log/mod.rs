@@ -8,7 +8,6 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_cloudwatchlogs::Client;
@@ -47,7 +46,7 @@ pub(crate) struct Window {
     pub(crate) until: Option<SystemTime>,
 }
 
-/// Whose lines are meant.
+/// Which lines are meant.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Meant<'a> {
     /// Those of sessions with this name.
@@ -55,12 +54,9 @@ pub(crate) enum Meant<'a> {
     /// Those of the session with this access key.
     AccessKey(&'a str),
     /// Those of sessions that were about to be issued to callers who are this principal: the user in person, everyone of
-    /// the issuer, or those whose session was made from an item of the group.
+    /// the issuer, or those with a session that was made from an item of the group.
     Principal(&'a Principal),
 }
-
-/// The names of sessions, each with the users whom lines name as its owners.
-pub(crate) type Names = BTreeMap<FederatedName, BTreeSet<Principal>>;
 
 impl Window {
     /// The time until now.
@@ -85,22 +81,25 @@ impl AuditLog {
         Ok(sessions)
     }
 
-    /// The names of the sessions that callers who are this principal got. A name that is made from issuer and subject is
-    /// only believed of its owner. What another name's line says, only the table of names can confirm.
+    /// Adds the names of the sessions that callers who are this principal got. A name that is made from issuer and subject
+    /// is only believed of its owner. What another name's line says, only the table of names can confirm. With a failure
+    /// some names may be missing, and those that were found are added.
     ///
     /// A group's are those of sessions that were made from an item of the group: lines do not have a caller's other groups.
-    pub(crate) async fn names_of(&self, principal: &Principal, window: Window) -> Result<Names, Failure> {
-        let mut names = Names::new();
-        let meant = Meant::Principal(principal);
-        let unreadable = self.search(meant, window, |line| {
-            if line.is_refuted() {
-                return;
+    pub(crate) async fn names_of(
+        &self,
+        principal: &Principal,
+        window: Window,
+        mut add: impl FnMut(FederatedName),
+    ) -> Result<(), Failure> {
+        let unreadable = self.search(Meant::Principal(principal), window, |line| {
+            if !line.is_refuted() {
+                add(line.name);
             }
-            names.entry(line.name).or_default().insert(line.caller);
         });
-        // Somebody whose line cannot be read would be left out.
+        // Somebody whom a line names that cannot be read would be left out.
         match unreadable.await? {
-            0 => Ok(names),
+            0 => Ok(()),
             count => Err(Failure::new(format!(
                 "{count} lines of the log group `{}` cannot be read, and could be about `{}`",
                 self.group,

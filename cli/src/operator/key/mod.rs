@@ -87,8 +87,7 @@ async fn cut_everybody_off(target: &Target) -> Result<(), Failure> {
         let (sdk, stack) = target.explained().await?;
         let cut = Cut::after_key(&stack, &sdk).await?;
         cut.told().iter().for_each(|cut| tell(&cut.text()));
-        cut.settle().await;
-        Ok(())
+        cut.end().await
     };
     cutting.await.map_err(|failure: Failure| {
         let stack = target.name();

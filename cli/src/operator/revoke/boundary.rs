@@ -29,7 +29,8 @@ use crate::operator::stack::Explained;
 /// that has passed since it was read.
 const SLACK: i64 = 2;
 
-/// How often IAM is asked for a list that has what it made itself. It may answer from before for some seconds.
+/// How often IAM is asked for what it is known to have. It may answer from before for some seconds, and each time from
+/// another place.
 const LOOKS: u32 = 20;
 /// Between two of these.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -45,11 +46,13 @@ pub(super) struct Boundary {
     seen: Mutex<Seen>,
 }
 
-/// What is known of the versions, which a list of IAM that is from before does not say.
+/// What is known of the versions. A list of IAM that is from before does not say it.
 #[derive(Debug, Default)]
 struct Seen {
-    /// The number of the version that was made last.
+    /// The number of the version that this process made last.
     made: u64,
+    /// The highest number that any list had.
+    listed: u64,
     /// Versions that are gone. IAM uses no number twice.
     gone: BTreeSet<String>,
 }
@@ -63,6 +66,29 @@ pub(super) struct Found {
     pub(super) is_unfinished: bool,
     /// What all versions hold together: so much will be there after the next write.
     pub(super) all: Cuts,
+}
+
+impl Seen {
+    /// A list without what is gone, unless it is from before what is known.
+    fn checked(&mut self, mut versions: Versions) -> Option<Versions> {
+        let newest = versions.all.iter().map(|version| number_of(version)).max().unwrap_or_default();
+        let is_late = number_of(&versions.default) < self.made || newest < self.listed;
+        if is_late || self.gone.contains(&versions.default) {
+            return None;
+        }
+        self.listed = newest;
+        versions.all.retain(|version| !self.gone.contains(version));
+        Some(versions)
+    }
+}
+
+/// Why a change is not finished.
+#[derive(Debug)]
+pub(super) enum Unfinished {
+    /// Nothing was changed.
+    Untouched(Failure),
+    /// A version was made, or was there. The failure says whether it is in force.
+    Written(Failure),
 }
 
 impl Boundary {
@@ -101,23 +127,27 @@ impl Boundary {
 
     /// Reads what it holds, and changes nothing.
     pub(super) async fn look(&self) -> Result<Found, Failure> {
-        let versions = self.list().await?;
-        let (mut cuts, mut all) = (None, Cuts::default());
-        for version in &versions.all {
-            // One that is gone was put into another version by somebody who is writing now.
-            let Some(document) = self.read(version).await? else { continue };
-            let held = parse(&document, &self.account).map_err(|Edited| self.stopped(&Stop::Edited))?;
-            all = all.union(&held);
-            if *version == versions.default {
-                cuts = Some(held);
+        for _ in 0..LOOKS {
+            let versions = self.list().await?;
+            let (mut cuts, mut all) = (None, Cuts::default());
+            for version in &versions.all {
+                // One that is gone was put into another version by somebody who is writing now.
+                let Some(document) = self.read(version).await? else { continue };
+                let held = parse(&document, &self.account).map_err(|Edited| self.stopped(&Stop::Edited))?;
+                all = all.union(&held);
+                if *version == versions.default {
+                    cuts = Some(held);
+                }
+            }
+            if let Some(cuts) = cuts {
+                return Ok(Found { cuts, all, is_unfinished: versions.all.len() > 1 });
             }
         }
-        let cuts = cuts.ok_or_else(|| self.stopped(&Stop::Contended))?;
-        Ok(Found { cuts, all, is_unfinished: versions.all.len() > 1 })
+        Err(self.stopped(&Stop::Contended))
     }
 
     /// Makes the change, and returns the cuts that are in force then.
-    pub(super) async fn change(&self, change: Change) -> Result<Cuts, Failure> {
+    pub(super) async fn change(&self, change: Change) -> Result<Cuts, Unfinished> {
         let mut replacement = Replacement::new(change, &self.account, self.now()?);
         let mut ask = replacement.first();
         let failure = loop {
@@ -129,11 +159,17 @@ impl Boundary {
             }
         };
         let again = "run the same command again, and it finishes";
-        Err(Failure::new(if replacement.has_written() {
-            format!("the change is in force, but old versions of the boundary are left: {failure}; {again}")
+        Err(if replacement.is_in_force() {
+            let text = format!("the change is in force, but old versions of the boundary are left: {failure}; {again}");
+            Unfinished::Written(Failure::new(text))
+        } else if replacement.has_written() {
+            let text =
+                format!("the change was written, and may not be in force, since others write, too: {failure}; {again}");
+            Unfinished::Written(Failure::new(text))
         } else {
-            format!("{failure}; the boundary is not changed, as far as IAM says")
-        }))
+            let text = format!("{failure}; the boundary is not changed, as far as IAM says");
+            Unfinished::Untouched(Failure::new(text))
+        })
     }
 
     /// Whether there is room for these cuts and those that are there, which are the answer. Nothing is written.
@@ -167,20 +203,16 @@ impl Boundary {
         })
     }
 
-    /// The versions, by a list that is not from before this process's own changes.
+    /// The versions, by a list that is not from before this process's own changes, or before what it has seen.
     async fn list(&self) -> Result<Versions, Failure> {
         for _ in 0..LOOKS {
-            let mut versions = self.list_once().await?;
-            {
-                let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-                if number_of(&versions.default) >= seen.made {
-                    versions.all.retain(|version| !seen.gone.contains(version));
-                    return Ok(versions);
-                }
+            let versions = self.list_once().await?;
+            if let Some(versions) = self.seen.lock().unwrap_or_else(PoisonError::into_inner).checked(versions) {
+                return Ok(versions);
             }
             sleep(LOOK_EVERY).await;
         }
-        Err(Failure::new(format!("IAM does not list the version of `{}` that it made", self.arn)))
+        Err(Failure::new(format!("IAM does not list the versions of `{}` that it has", self.arn)))
     }
 
     fn forget(&self, version: &str) {
@@ -199,12 +231,25 @@ impl Boundary {
         Ok(Versions { default, all: all.ok_or_else(incomplete)? })
     }
 
-    /// The document of a version, unless somebody deleted it.
+    /// The document of a version, unless somebody deleted it. One that is still listed may only not be everywhere yet.
     async fn read(&self, version: &str) -> Result<Option<String>, Failure> {
+        for _ in 0..LOOKS {
+            if let Some(document) = self.read_once(version).await? {
+                return Ok(Some(document));
+            }
+            if !self.list().await?.all.iter().any(|listed| listed == version) {
+                self.forget(version);
+                return Ok(None);
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        Err(Failure::new(format!("IAM lists the version `{version}` of `{}`, and does not show it", self.arn)))
+    }
+
+    async fn read_once(&self, version: &str) -> Result<Option<String>, Failure> {
         let asked = self.client.get_policy_version().policy_arn(&self.arn).version_id(version).send().await;
         let read = match asked {
             Err(error) if error.as_service_error().is_some_and(GetPolicyVersionError::is_no_such_entity_exception) => {
-                self.forget(version);
                 return Ok(None);
             }
             asked => asked.map_err(Failure::to(format!("read the policy `{}`", self.arn), "iam:GetPolicyVersion"))?,
@@ -260,13 +305,27 @@ impl Boundary {
                  written over it; \"Cut off sessions\" in docs/day-two.md says how to put it right"
             ),
             Stop::Full => {
-                "the boundary is full, so nothing was written: IAM takes 6,144 characters, which is about 120 \
-                           names; `hallpass revoke --everyone` cuts off everybody's sessions, and makes room"
+                "the boundary is full: IAM takes 6,144 characters, which is about 120 names; `hallpass revoke --everyone` \
+                 cuts off everybody's sessions, and makes room"
                     .into()
             }
-            Stop::Contended => format!("others write the boundary `{arn}` all the time; run the same command again"),
+            Stop::Contended => format!("others write the boundary `{arn}` all the time"),
             Stop::Confused => format!("IAM's answers about the policy `{arn}` do not fit together"),
         })
+    }
+}
+
+impl From<Failure> for Unfinished {
+    fn from(failure: Failure) -> Self {
+        Self::Untouched(failure)
+    }
+}
+
+impl From<Unfinished> for Failure {
+    fn from(unfinished: Unfinished) -> Self {
+        match unfinished {
+            Unfinished::Untouched(failure) | Unfinished::Written(failure) => failure,
+        }
     }
 }
 

@@ -23,6 +23,8 @@ use serde::Serialize;
 
 use self::boundary::Boundary;
 use self::cuts::Cuts;
+#[cfg(feature = "person")]
+use self::cutting::failed;
 pub(crate) use self::cutting::{Cut, Cutting};
 use self::document::text_of;
 #[cfg(not(feature = "person"))]
@@ -31,7 +33,7 @@ use self::replace::Change;
 #[cfg(feature = "person")]
 use self::verify::Trial;
 use self::whom::Whom;
-use super::block::{self, principal, reason};
+use super::block::{self, principal, reason, warn_of_unknown_issuer};
 use super::grants::{can_ask, confirm, shown, stamp};
 use super::names::name as federated_name;
 use super::stack::{Explained, Target};
@@ -167,24 +169,32 @@ impl Revoke {
 
     async fn cut(&self, stack: &Explained, sdk: &SdkConfig, world: &World) -> Result<Outcome, Failure> {
         let now = world.now();
-        let boundary = Boundary::of(stack, sdk).await?;
-        let whom = self.whom(stack, sdk, now).await;
+        if let Some(principal) = &self.principal {
+            warn_of_unknown_issuer(stack, principal);
+        }
+        let (whom, unknown) = self.whom(stack, sdk, now).await;
+        // Before the block, which may be of the operator's own group. That there is none does not prevent the block.
         #[cfg(feature = "person")]
-        let trial = if self.verify { Some(self.trial(stack, sdk, world).await?) } else { None };
+        let trial = if self.verify { Some(self.trial(stack, sdk, world).await) } else { None };
+        #[cfg(feature = "person")]
+        if let Some(Err(Failure::Usage(text))) = trial {
+            return Err(Failure::Usage(text));
+        }
+        let blocked = whom.principal().filter(|_| !self.no_block).cloned();
+        if let Some(principal) = &blocked {
+            let blocking = self.block(principal, stack, sdk, now).await;
+            blocking
+                .map_err(|failure| Failure::new(format!("{failure}; nobody is blocked, and nothing is cut off")))?;
+        }
+        #[cfg(feature = "person")]
+        let trial = trial.transpose().map_err(|failure| failed(blocked.as_ref(), failure.into()))?;
         #[cfg(feature = "person")]
         let own = trial.iter().map(|trial| trial.name().clone()).collect();
         #[cfg(not(feature = "person"))]
         let own = Names::new();
-        let cutting = Cutting::with(boundary, whom, own, stack, sdk, now).await?;
-        let blocked = cutting.whom().principal().filter(|_| !self.no_block).cloned();
-        let cut = match &blocked {
-            Some(principal) => {
-                let blocking = self.block(principal, stack, sdk, now).await;
-                blocking
-                    .map_err(|failure| Failure::new(format!("{failure}; nobody is blocked, and nothing is cut off")))?;
-                cutting.cut().await?
-            }
-            None => cutting.cut_unblocked().await?,
+        let cut = match Cutting::with(whom, own, stack, sdk, now).cut(blocked.as_ref()).await {
+            Ok(cut) => cut,
+            Err(failure) => return all(Some(failure).into_iter().chain(unknown)),
         };
         let blocked = blocked.iter().map(|who| who.as_str().to_owned()).collect();
         let mut told = Told { cuts: cut.told(), blocked, verified: None };
@@ -196,9 +206,8 @@ impl Revoke {
         #[cfg(not(feature = "person"))]
         let unverified: Option<Failure> = None;
         self.output.print(&told, || told.text())?;
-        cut.notes.iter().for_each(|line| note(line));
-        cut.settle().await;
-        unverified.map_or(Ok(Outcome::Done), Err)
+        let missing = cut.end().await.err();
+        all(missing.into_iter().chain(unknown).chain(unverified))
     }
 
     /// A session of the operator's own. Without one nothing is cut off, since the operator wants to know whether it works.
@@ -208,8 +217,11 @@ impl Revoke {
             let own = self.access.own_session(world).await?;
             Trial::begin(own, stack, sdk).await
         };
-        began.await.map_err(|failure: Failure| {
-            Failure::new(format!("--verify needs a session of your own: {failure}; nothing was cut off"))
+        began.await.map_err(|failure: Failure| match failure {
+            Failure::Usage(_) => failure,
+            Failure::Failed(_) | Failure::Forbidden(_) => {
+                Failure::new(format!("--verify needs a session of your own: {failure}"))
+            }
         })
     }
 
@@ -233,12 +245,16 @@ impl Revoke {
         Ok(())
     }
 
-    async fn whom(&self, stack: &Explained, sdk: &SdkConfig, now: SystemTime) -> Whom {
+    /// Which sessions are meant, and why nobody can say who has their name, if an error is the reason.
+    async fn whom(&self, stack: &Explained, sdk: &SdkConfig, now: SystemTime) -> (Whom, Option<Failure>) {
         match (&self.principal, &self.name) {
-            (Some(principal), _) => Whom::Principal(principal.clone()),
-            (None, Some(name)) if self.no_block => Whom::Name(name.clone(), None),
-            (None, Some(name)) => Whom::Name(name.clone(), person_of(name, stack, sdk, now).await),
-            (None, None) => Whom::Everyone,
+            (Some(principal), _) => (Whom::Principal(principal.clone()), None),
+            (None, Some(name)) if self.no_block => (Whom::Name(name.clone(), None), None),
+            (None, Some(name)) => match person_of(name, stack, sdk, now).await {
+                Ok(person) => (Whom::Name(name.clone(), person), None),
+                Err(failure) => (Whom::Name(name.clone(), None), Some(failure)),
+            },
+            (None, None) => (Whom::Everyone, None),
         }
     }
 
@@ -257,24 +273,43 @@ impl Revoke {
     }
 }
 
+/// Fails with all of these, if there are any.
+fn all(failures: impl IntoIterator<Item = Failure>) -> Result<Outcome, Failure> {
+    let texts: Vec<String> = failures.into_iter().map(|failure| failure.to_string()).collect();
+    if texts.is_empty() { Ok(Outcome::Done) } else { Err(Failure::new(texts.join("; "))) }
+}
+
 /// The person behind a name. Only somebody whom the hash or the table of names confirms is blocked. That nobody can say
-/// who it is must not keep the name's sessions alive, so it is only said.
-async fn person_of(name: &FederatedName, stack: &Explained, sdk: &SdkConfig, now: SystemTime) -> Option<Principal> {
+/// who it is must not keep the name's sessions alive, so it is only said. That nobody could be asked is a failure, which
+/// does not keep them alive either.
+async fn person_of(
+    name: &FederatedName,
+    stack: &Explained,
+    sdk: &SdkConfig,
+    now: SystemTime,
+) -> Result<Option<Principal>, Failure> {
     let since = now.checked_sub(WHOIS).unwrap_or(SystemTime::UNIX_EPOCH);
-    let why = match behind(sdk, stack, name.clone(), since).await {
-        Ok(Answer::Found(found)) if found.is_confirmed => return Some(found.principal),
-        Ok(Answer::Found(found)) => {
+    let unknown = |why: &str| {
+        let name = name.as_str();
+        format!(
+            "nobody is blocked, and the next renewal gives a new session, because nobody can say who has the name {name}: {why}"
+        )
+    };
+    let found = behind(sdk, stack, name.clone(), since).await.map_err(|failure| {
+        Failure::new(format!("{}; when that is put right, run the same command again", unknown(&failure.to_string())))
+    })?;
+    let why = match found {
+        Answer::Found(found) => {
+            found.notes.iter().for_each(|line| note(line));
+            if found.is_confirmed {
+                return Ok(Some(found.principal));
+            }
             format!("the audit lines name {}, and nothing confirms it", shown(found.principal.as_str()))
         }
-        Ok(Answer::Nobody(why)) => why,
-        Err(failure) => failure.to_string(),
+        Answer::Nobody(why) => why,
     };
-    note(&format!(
-        "warning: nobody is blocked, and the next renewal gives a new session, because nobody can say who has the name {}: \
-         {why}",
-        name.as_str()
-    ));
-    None
+    note(&format!("warning: {}", unknown(&why)));
+    Ok(None)
 }
 
 impl Cut {

@@ -139,9 +139,18 @@ impl Replacement {
         self.asked.clone()
     }
 
-    /// Whether a version was made, and so the change is in force.
+    /// Whether a version was made. Somebody may have made another one since.
     pub(super) fn has_written(&self) -> bool {
         self.has_written
+    }
+
+    /// Whether the change is in the default version, as far as this run has seen it.
+    pub(super) fn is_in_force(&self) -> bool {
+        let Some(current) = self.read.get(&self.versions.default) else { return false };
+        match &self.change {
+            Change::Add(cuts) => cuts.are_in(current),
+            Change::Clear => self.cleared.as_ref().is_some_and(|cleared| current.clone().without(cleared) == *current),
+        }
     }
 
     /// Takes an answer.
@@ -165,7 +174,8 @@ impl Replacement {
                 Err(Edited) => return Turn::Stop(Stop::Edited),
             },
             (Answer::Created(Some(version)), Ask::Create(_)) => {
-                self.read.insert(version, self.writing.clone());
+                self.read.insert(version.clone(), self.writing.clone());
+                self.versions = Versions { default: version, all: Vec::new() };
                 self.has_written = true;
                 return Turn::Ask(Ask::List);
             }
@@ -416,7 +426,7 @@ mod tests {
     /// What is left of earlier runs, and who begins with it.
     fn starts() -> Vec<Vec<Cuts>> {
         let old = cut("old", NOW - 60);
-        let names = ["u", "v", "w", "x", "y"].map(|name| cut(&format!("{name}0"), NOW - 60));
+        let names = ["u0", "v0", "w0", "x0", "y0"].map(|name| cut(name, NOW - 60));
         vec![
             vec![Cuts::default()],
             vec![old.clone()],
@@ -430,7 +440,7 @@ mod tests {
     #[test]
     fn two_people_in_any_order_cut_both_and_leave_one_version() {
         for start in starts() {
-            let before = start.iter().fold(Cuts::default(), |all, cuts| all.union(cuts));
+            let before = start.iter().fold(Cuts::default(), Cuts::union);
             let world = World::of(Policy::of(&start), vec![add("a0"), add("b0")]);
             let states = try_all(&world, false, &|world, has_ended| {
                 nothing_is_lost(world, &before, false);
@@ -449,7 +459,7 @@ mod tests {
     fn whoever_is_stopped_between_any_two_calls_loses_no_cut() {
         // With four versions and more there are a hundred times as many orders, which take minutes.
         for start in starts().into_iter().take(4) {
-            let before = start.iter().fold(Cuts::default(), |all, cuts| all.union(cuts));
+            let before = start.iter().fold(Cuts::default(), Cuts::union);
             let world = World::of(Policy::of(&start), vec![add("a0"), add("b0")]);
             let states = try_all(&world, true, &|world, has_ended| nothing_is_lost(world, &before, has_ended));
             assert!(states > 500, "{states}");
@@ -463,7 +473,7 @@ mod tests {
             let in_force = world.policy.in_force();
             let is_done = |person: &Person| matches!(person.turn, Turn::Done(_));
             for (person, other) in [(0, 1), (1, 0)].map(|(one, other)| (&world.people[one], &world.people[other])) {
-                let Change::Add(cuts) = &person.run.change else { unreachable!() };
+                let Change::Add(cuts) = &person.run.change else { panic!("{world:?}") };
                 if is_done(person) && !cuts.are_in(&in_force) {
                     assert!(other.run.has_written() && matches!(other.turn, Turn::Ask(_)), "{world:?}");
                     assert!(other.is_killed || !has_ended, "{world:?}");
@@ -475,7 +485,7 @@ mod tests {
     #[test]
     fn a_cut_that_is_added_while_somebody_clears_stays() {
         let before = cut("old", NOW - 60);
-        let world = World::of(Policy::of(&[before.clone()]), vec![Change::Clear, add("b0")]);
+        let world = World::of(Policy::of(std::slice::from_ref(&before)), vec![Change::Clear, add("b0")]);
         try_all(&world, false, &|world, has_ended| {
             if has_ended {
                 // Unless it was there when the other one looked first.
@@ -496,6 +506,28 @@ mod tests {
         }
         let untouched = Policy::of(&[Cuts::default()]);
         assert_eq!(untouched.after(Change::Clear).0, untouched, "nothing is written");
+    }
+
+    #[test]
+    fn a_change_is_in_force_only_if_the_default_version_has_it() {
+        let mut policy = Policy::of(&[Cuts::default()]);
+        let mut run = Replacement::new(add("a0"), ACCOUNT, NOW);
+        let mut ask = run.first();
+        let mut step = |policy: &mut Policy| {
+            let Turn::Ask(next) = run.next(policy.answer(&ask)) else { panic!("{run:?}") };
+            ask = next;
+            (run.has_written(), run.is_in_force())
+        };
+        assert_eq!(
+            [step(&mut policy), step(&mut policy), step(&mut policy)],
+            [(false, false), (false, false), (true, true)]
+        );
+        // Somebody who had read before overtakes it.
+        policy.create(&print(&cut("b0", NOW), ACCOUNT));
+        assert_eq!(
+            [step(&mut policy), step(&mut policy), step(&mut policy)],
+            [(true, false), (true, false), (true, true)]
+        );
     }
 
     #[test]

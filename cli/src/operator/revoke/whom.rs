@@ -7,7 +7,7 @@ use hallpass::net::aws::SdkConfig;
 use hallpass::session::FederatedName;
 
 use super::cuts::Cuts;
-use super::names::{Names, of};
+use super::names::{Names, add, add_by_lines};
 use crate::failure::Failure;
 use crate::operator::grants::shown;
 use crate::operator::stack::Explained;
@@ -24,19 +24,37 @@ pub(super) enum Whom {
 }
 
 impl Whom {
-    /// The names of the sessions, by what was written within the last `length`.
-    pub(super) async fn names(
+    /// Adds the names of the sessions, by what is known without a long look, or was written within the last `length`. With
+    /// a failure some may be missing.
+    pub(super) async fn add_names(
         &self,
         stack: &Explained,
         sdk: &SdkConfig,
         length: Duration,
         now: SystemTime,
-    ) -> Result<Names, Failure> {
+        names: &mut Names,
+    ) -> Result<(), Failure> {
         match self {
-            Self::Everyone => Ok(Names::new()),
-            Self::Principal(principal) => of(principal, stack, sdk, length, now).await,
-            Self::Name(name, _) => Ok(Names::from([name.clone()])),
+            Self::Everyone => {}
+            Self::Principal(principal) => return add(principal, stack, sdk, length, now, names).await,
+            Self::Name(name, _) => {
+                names.insert(name.clone());
+            }
         }
+        Ok(())
+    }
+
+    /// Adds the names that audit lines show, if these are asked. The answer is whether they were.
+    pub(super) async fn add_names_by_lines(
+        &self,
+        stack: &Explained,
+        sdk: &SdkConfig,
+        length: Duration,
+        now: SystemTime,
+        names: &mut Names,
+    ) -> Result<bool, Failure> {
+        let Self::Principal(principal) = self else { return Ok(false) };
+        add_by_lines(principal, stack, sdk, length, now, names).await.map(|()| true)
     }
 
     pub(super) fn cuts(&self, names: &Names, before: i64) -> Cuts {
