@@ -266,9 +266,20 @@ async fn the_event_that_made_a_session_leads_to_the_person() {
     let run = of_event(&deployed, &json!({"Records": [event.clone()]}).to_string(), &[]).await;
     assert!(run.exits(0).contains("corp/user/carol"), "{run:?}");
     assert!(!run.stdout.contains("IQoJ") && !run.stderr.contains("IQoJ"));
-    let mut other = event;
+    let mut other = event.clone();
     other["userIdentity"]["userName"] = json!("somebody");
     nobody(&of_event(&deployed, &other.to_string(), &[]).await, &["somebody", BROKER_USER]);
+    // Somebody who has the broker key takes carol's name, at a time when she has a session.
+    let mut stolen = event.clone();
+    stolen["responseElements"]["credentials"]["accessKeyId"] = json!("ASIATHIEF00000000000");
+    let run = of_event(&deployed, &stolen.to_string(), &["--json"]).await;
+    nobody(&run, &["ASIATHIEF00000000000", "outside Hallpass", "Use of the broker key that nothing explains"]);
+    assert!(!run.stdout.contains("\"carol\"") && !run.stderr.contains("corp/user/carol"), "{run:?}");
+    // STS refused: whose name it was says nothing about who asked.
+    let mut refused = event;
+    refused["errorCode"] = json!("AccessDenied");
+    refused["responseElements"] = Value::Null;
+    nobody(&of_event(&deployed, &refused.to_string(), &[]).await, &["made no session"]);
 }
 
 #[tokio::test]

@@ -21,6 +21,8 @@ pub(crate) struct Asked {
     pub(super) account: Option<String>,
     pub(super) name: Option<FederatedName>,
     pub(super) access_key_id: Option<String>,
+    /// Whether the event is of the call that made the session. Then the access key is the very one that STS gave.
+    pub(super) is_minted: bool,
     /// The IAM user with the key that made the session.
     pub(super) user: Option<String>,
     /// When the session was used, in seconds since the epoch.
