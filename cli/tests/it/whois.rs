@@ -283,6 +283,18 @@ async fn the_event_that_made_a_session_leads_to_the_person() {
 }
 
 #[tokio::test]
+async fn a_key_of_another_persons_session_is_nobodys() {
+    let (deployed, now) = used().await;
+    // Carol's name, with the key of dave's session.
+    for at in [now - 1_900, now - 1_000] {
+        let run = of_event(&deployed, &call(NAME, "ASIADAVE00000000EXAM", at).to_string(), &["--json"]).await;
+        nobody(&run, &["ASIADAVE00000000EXAM", "another name"]);
+        let told: Value = serde_json::from_str(&run.stdout).unwrap();
+        assert_eq!((&told["subject"], &told["confirmed"]), (&Value::Null, &json!(false)));
+    }
+}
+
+#[tokio::test]
 async fn a_session_of_somebody_elses_is_nobodys() {
     let (deployed, now) = used().await;
     nobody(&whois(&deployed, &[&format!("444455556666:{NAME}")]).await, &["444455556666", "111122223333"]);

@@ -129,10 +129,15 @@ impl Search<'_> {
     async fn in_window(&self, asked: &Asked, window: Window) -> Result<Looked, Failure> {
         if let Some(id) = &asked.access_key_id {
             let mut lines = self.lines(Meant::AccessKey(id), window).await?;
+            let is_known = !lines.sessions.is_empty();
             // An event with another name than the session's would be somebody's forgery.
             lines.sessions.retain(|session| asked.name.as_ref().is_none_or(|name| *name == session.name));
             match lines.sessions.first().map(|session| session.name.clone()) {
                 Some(name) => return self.holder(&name, &Asked::default(), lines).await,
+                None if is_known => {
+                    let why = format!("the audit lines have the access key {id} for a session of another name");
+                    return Ok(Looked::Answer(Answer::Nobody(why)));
+                }
                 // Whoever has the broker key can give a session any name. The key that STS gave is Hallpass's, or is not.
                 None if asked.is_minted || asked.name.is_none() => return Ok(Looked::Nothing(lines.notes)),
                 None => {}
