@@ -339,6 +339,29 @@ async fn a_name_of_a_claim_is_confirmed_by_its_owner() {
 }
 
 #[tokio::test]
+async fn a_name_of_a_claim_is_the_same_in_any_case() {
+    let (deployed, now) = (Deployed::new().await, clock::now());
+    Session { name: "Carol@Example.com".into(), ..Session::of("00u1carol", now - 600) }.write(&deployed);
+    for is_owned in [false, true] {
+        if is_owned {
+            deployed.dynamodb.record("name#carol@example.com", &json!({"owner": "corp/user/00u1carol"}));
+        }
+        for what in ["carol@example.com", "CAROL@EXAMPLE.COM", "Carol@Example.com"] {
+            let told = told(&deployed, what).await;
+            assert_eq!(
+                (&told["name"], &told["subject"], &told["confirmed"], &told["sessions"][0]["access_key_id"]),
+                (&json!(what), &json!("00u1carol"), &json!(is_owned), &json!(KEY))
+            );
+        }
+    }
+    // An owner of today is not the person of another's session, in whatever case that one had the name.
+    deployed.dynamodb.record("name#carol@example.com", &json!({"owner": "corp/user/00u2carol"}));
+    nobody(&whois(&deployed, &["carol@example.com"]).await, &["00u2carol", "name others"]);
+    // A name that is made from a subject has one form only.
+    nobody(&whois(&deployed, &[&NAME.to_uppercase()]).await, &["no audit line"]);
+}
+
+#[tokio::test]
 async fn a_name_that_changed_hands_is_not_guessed() {
     let (deployed, now) = (Deployed::new().await, clock::now());
     Session { name: "carol".into(), ..Session::of("00u1carol", now - 600) }.write(&deployed);

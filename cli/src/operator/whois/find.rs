@@ -12,7 +12,7 @@ use hallpass::session::FederatedName;
 
 use super::asked::Asked;
 use crate::failure::Failure;
-use crate::operator::audit_log::{AuditLog, Meant, Session, Window};
+use crate::operator::audit_log::{AuditLog, Meant, Session, Window, is_same};
 use crate::operator::grants::{name_owner, shown};
 use crate::operator::stack::Explained;
 use crate::output::note;
@@ -131,7 +131,7 @@ impl Search<'_> {
             let mut lines = self.lines(Meant::AccessKey(id), window).await?;
             let is_known = !lines.sessions.is_empty();
             // An event with another name than the session's would be somebody's forgery.
-            lines.sessions.retain(|session| asked.name.as_ref().is_none_or(|name| *name == session.name));
+            lines.sessions.retain(|session| asked.name.as_ref().is_none_or(|name| is_same(name, &session.name)));
             match lines.sessions.first().map(|session| session.name.clone()) {
                 Some(name) => return self.holder(&name, &Asked::default(), lines).await,
                 None if is_known => {
