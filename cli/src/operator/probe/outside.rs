@@ -55,8 +55,9 @@ impl Outside<'_> {
         }
         if answers {
             self.cors(inside, origins, report).await;
-            let url = issuers.first().map(Issuer::url);
-            self.refuses_strangers(url, report).await;
+            // Only a stack says for whom an issuer's tokens are.
+            let is_configured = inside.is_some_and(|inside| inside.issuers().is_ok());
+            self.refuses_strangers(issuers.first(), is_configured, report).await;
         } else {
             for check in ["cors", "refuses-no-token", "refuses-garbage", "refuses-alg-none"] {
                 report.skipped(check, "see `health`");
