@@ -155,6 +155,14 @@ impl World {
     }
 }
 
+impl World {
+    /// Probes with the token, where the metadata is of another URL.
+    async fn probe_of(&self, url: &str) -> (Run, Value) {
+        lock(&self.names.0).url = url.into();
+        self.probe(&["--token-file", self.token.to_str().unwrap()]).await
+    }
+}
+
 impl Drop for World {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.token);
@@ -274,6 +282,24 @@ async fn a_function_that_skips_signatures_is_found_by_the_issuers_own_audience()
         let last = calls.iter().map(claims).rfind(Value::is_object).unwrap();
         assert_eq!(last.pointer(claim), Some(&json!("api://corp")));
     }
+}
+
+#[tokio::test]
+async fn a_server_whose_metadata_is_anothers_gets_no_token() {
+    let world = World::new().await;
+    let (run, output) = world.probe_of("https://other.example.com").await;
+    run.exits(3);
+    assert_eq!(problems(&output), ["metadata"]);
+    let of_holder = ["refuses-changed-signature", "refuses-other-grant", "credentials", "opens"];
+    let checks = output["checks"].as_array().unwrap().iter();
+    let skipped: Vec<&str> = checks
+        .filter(|check| check["help"] == "see `metadata`" && check["status"] == "skipped")
+        .map(|check| check["check"].as_str().unwrap())
+        .collect();
+    assert!(skipped.ends_with(&of_holder), "{skipped:?}");
+    let claims = TOKEN.split('.').nth(1).unwrap();
+    let calls = world.function.calls();
+    assert!(calls.iter().all(|call| !call.header("authorization").unwrap_or_default().contains(claims)), "{calls:?}");
 }
 
 #[tokio::test]
