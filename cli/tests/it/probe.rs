@@ -303,6 +303,18 @@ async fn a_server_whose_metadata_is_anothers_gets_no_token() {
 }
 
 #[tokio::test]
+async fn a_table_is_that_of_the_account_in_its_arn() {
+    let world = World::new().await;
+    let token = world.token.to_str().unwrap();
+    let other = "arn:aws:dynamodb:eu-central-1:444455556666:table/orders";
+    for (table, asked_for) in [("arn:aws:dynamodb:eu-central-1:111122223333:table/orders", "orders"), (other, other)] {
+        world.probe(&["--token-file", token, "--opens", "dynamodb:DescribeTable", table]).await;
+        let asked = world.deployed.dynamodb.server.calls().pop().unwrap();
+        assert_eq!((asked.operation(), &asked.json()["TableName"]), (Some("DescribeTable"), &json!(asked_for)));
+    }
+}
+
+#[tokio::test]
 async fn a_session_is_tried_on_the_real_service_in_its_own_region() {
     let mut world = World::new().await;
     let s3 = Server::start(S3).await;

@@ -78,6 +78,7 @@ impl Asked {
     }
 }
 
-pub(super) fn is_account(text: &str) -> bool {
+/// Whether it can be the id of an account.
+pub(crate) fn is_account(text: &str) -> bool {
     text.len() == ACCOUNT_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit())
 }
