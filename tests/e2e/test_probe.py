@@ -405,7 +405,9 @@ def test_a_function_that_only_skips_signatures_is_named(stack: Stack) -> None:
         return is_ours and claims["iat"] <= time.time() + 5 and claims["exp"] > time.time()
 
     with front(stack.url, only(is_believed, accepted)) as url:
-        probe(stack, "--url", url, "--stack", LOCAL).is_exactly("refuses-alg-none", "as if it were right", "stop the API")
+        probe(stack, "--url", url, "--stack", LOCAL).is_exactly(
+            "refuses-alg-none", "as if it were right", "stop the API"
+        )
 
 
 def test_what_is_broken_at_a_provider_is_named(stack: Stack) -> None:

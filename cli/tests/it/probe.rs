@@ -256,7 +256,7 @@ async fn a_function_that_skips_signatures_is_found_by_the_issuers_own_audience()
     let mut world = World::new().await;
     let checked = |output: &Value| {
         let checks = output["checks"].as_array().unwrap().iter();
-        let found = checks.filter(|check| check["check"] == "refuses-alg-none").map(|check| check.to_string());
+        let found = checks.filter(|check| check["check"] == "refuses-alg-none").map(Value::to_string);
         found.collect::<Vec<_>>()
     };
     // Nobody says from outside what the audience is.

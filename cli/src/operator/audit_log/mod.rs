@@ -47,7 +47,7 @@ pub(crate) struct Window {
     pub(crate) until: Option<SystemTime>,
 }
 
-/// Whose lines are meant.
+/// Which lines are meant.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Meant<'a> {
     /// Those of sessions with this name: one from a claim is the same in any case.
@@ -55,7 +55,7 @@ pub(crate) enum Meant<'a> {
     /// Those of the session with this access key.
     AccessKey(&'a str),
     /// Those of sessions that were about to be issued to callers who are this principal: the user in person, everyone of
-    /// the issuer, or those whose session was made from an item of the group.
+    /// the issuer, or those who had a session from an item of the group.
     Principal(&'a Principal),
 }
 

@@ -77,7 +77,7 @@ impl Outside<'_> {
         }
     }
 
-    /// Claims that are right but for who is meant.
+    /// Claims that are right, except that nobody has this subject.
     fn claims(&self, issuer: &Issuer) -> Value {
         let (from, until) = (self.now, self.now.saturating_add(LIFETIME));
         let audience = issuer.audiences().first();
@@ -98,7 +98,7 @@ impl Outside<'_> {
             Err(trouble) => return report.trouble(CHECK, &trouble, HELP_OTHER),
         };
         let answered = Answered::of(&answer);
-        if !self.judge(CHECK, "a request without a token", Code::TokenMissing, &answered, report) {
+        if !judge(CHECK, "a request without a token", Code::TokenMissing, &answered, report) {
             return;
         }
         let challenge = answer.header(header::WWW_AUTHENTICATE).unwrap_or_default();
@@ -132,7 +132,7 @@ impl Outside<'_> {
         match self.ask("/v1/credentials", Some(token)).await {
             Ok(answer) => {
                 let answered = Answered::of(&answer);
-                let is_right = self.judge(check, what, Code::InvalidToken, &answered, report);
+                let is_right = judge(check, what, Code::InvalidToken, &answered, report);
                 is_right.then(|| format!("{what} gets {}", answered.text()))
             }
             Err(trouble) => {
@@ -142,36 +142,6 @@ impl Outside<'_> {
         }
     }
 
-    /// Whether it is the code that was expected; what is not is reported.
-    pub(super) fn judge(
-        &self,
-        check: &'static str,
-        what: &str,
-        expected: Code,
-        answered: &Answered,
-        report: &mut Report,
-    ) -> bool {
-        if answered.code() == Some(expected) {
-            return true;
-        }
-        if answered.code() == Some(Code::IdentityProviderUnavailable) && report.has_problem("provider") {
-            report.skipped(check, "see `provider`");
-            return false;
-        }
-        let text = format!("{what} gets {} instead of {} `{expected}`", answered.text(), expected.status());
-        let help = match answered {
-            Answered::Other(200..300) => {
-                "anybody may get credentials: stop the API, then \"The broker key is on the internet\" in the runbook"
-            }
-            Answered::Refused(problem) if problem.code.status() >= 500 => {
-                "the audit line of this request has the reason"
-            }
-            Answered::Refused(_) | Answered::Other(_) => HELP_OTHER,
-        };
-        report.problem(check, text, help);
-        false
-    }
-
     pub(super) async fn ask(&self, path: &str, token: Option<&SecretString>) -> Result<Answer, Trouble> {
         let url: Url = self.server.at(path)?;
         let question = Question::get(&url);
@@ -179,6 +149,27 @@ impl Outside<'_> {
         let answer = self.web.ask(question).await?;
         if answer.is_redirect() { Err(redirected(self.server, &answer)) } else { Ok(answer) }
     }
+}
+
+/// Whether it is the code that was expected; what is not is reported.
+pub(super) fn judge(check: &'static str, what: &str, expected: Code, answered: &Answered, report: &mut Report) -> bool {
+    if answered.code() == Some(expected) {
+        return true;
+    }
+    if answered.code() == Some(Code::IdentityProviderUnavailable) && report.has_problem("provider") {
+        report.skipped(check, "see `provider`");
+        return false;
+    }
+    let text = format!("{what} gets {} instead of {} `{expected}`", answered.text(), expected.status());
+    let help = match answered {
+        Answered::Other(200..300) => {
+            "anybody may get credentials: stop the API, then \"The broker key is on the internet\" in the runbook"
+        }
+        Answered::Refused(problem) if problem.code.status() >= 500 => "the audit line of this request has the reason",
+        Answered::Refused(_) | Answered::Other(_) => HELP_OTHER,
+    };
+    report.problem(check, text, help);
+    false
 }
 
 const HELP_OTHER: &str = "what answers is not this version of Hallpass, or something in front of it changes answers";

@@ -102,7 +102,7 @@ fn foreign(asked: &Asked, stack: &Explained) -> Option<String> {
     })
 }
 
-/// Why there cannot be a session. Whose name somebody asked for in vain says nothing about who asked.
+/// Why there cannot be a session. A name that somebody asked for in vain says nothing about who asked.
 fn unmade(asked: &Asked) -> Option<String> {
     let is_unmade = asked.is_minted && asked.access_key_id.is_none();
     is_unmade.then(|| "the call made no session: STS's answer in the event has no access key".into())
