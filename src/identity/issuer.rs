@@ -193,7 +193,9 @@ impl Issuer {
         }
     }
 
-    pub(super) fn audiences(&self) -> &[String] {
+    /// For whom its tokens may be: one of these.
+    #[must_use]
+    pub fn audiences(&self) -> &[String] {
         &self.audiences
     }
 
@@ -221,7 +223,9 @@ impl Issuer {
         }
     }
 
-    pub(super) fn audience_claim(&self) -> &str {
+    /// Where its tokens say for whom they are: a JSON Pointer into the claims.
+    #[must_use]
+    pub fn audience_claim(&self) -> &str {
         &self.audience_claim
     }
 

@@ -6,6 +6,7 @@ changes one answer.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
@@ -390,6 +391,23 @@ def test_what_is_broken_outside_is_named(stack: Stack, broken: str) -> None:
         probed = probe(stack, "--url", url, "--origin", ORIGIN, key=None)
     probed.is_exactly(check, *words)
     assert "canary" not in probed.output
+
+
+def test_a_function_that_only_skips_signatures_is_named(stack: Stack) -> None:
+    """It compares the rest as it should, so only a token with the right audience finds it."""
+
+    def is_believed(asked: Asked) -> bool:
+        if not (credentials(asked) and is_unsigned(asked)):
+            return False
+        claims = json.loads(base64.urlsafe_b64decode(asked.token.split(".")[1] + "=="))
+        (issuer,) = json.loads(stack.deployment.outputs["Issuers"])
+        is_ours = claims["iss"] == issuer["issuer"] and claims["aud"] in issuer["audiences"]
+        return is_ours and claims["iat"] <= time.time() + 5 and claims["exp"] > time.time()
+
+    with front(stack.url, only(is_believed, accepted)) as url:
+        probe(stack, "--url", url, "--stack", LOCAL).is_exactly(
+            "refuses-alg-none", "as if it were right", "stop the API"
+        )
 
 
 def test_what_is_broken_at_a_provider_is_named(stack: Stack) -> None:

@@ -1,15 +1,18 @@
 //! What does an operator learn of a deployment, from outside and with a token?
 //!
-//! A stand-in for the function answers as docs/api.md says, but that it knows one token. What is asked of the real one,
-//! and what is broken in its many ways, is tried on the local stack (tests/e2e/test_probe.py).
+//! A stand-in for the function answers as `docs/api.md` says, but that it knows one token. What is asked of the real one,
+//! and what is broken in its many ways, is tried on the local stack (`tests/e2e/test_probe.py`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
+use hallpass_testing::aws::cloudformation::STACK;
 use hallpass_testing::aws::sigv4::is_signed_with;
 use hallpass_testing::operator::{Deployed, Run};
 use hallpass_testing::provider::Provider;
@@ -28,13 +31,16 @@ struct Function(Arc<Mutex<Names>>);
 struct Names {
     url: String,
     issuer: String,
+    /// It believes every token for this audience, whoever signed it.
+    believes: Option<&'static str>,
 }
 
 impl Handle for Function {
     async fn answer(&self, call: Call) -> Reply {
-        let Names { url, issuer } = lock(&self.0).clone();
+        let Names { url, issuer, believes } = lock(&self.0).clone();
         let allows = call.header("origin") == Some(ORIGIN);
-        let reply = answer(&call, &url, &issuer);
+        let is_believed = believes.is_some_and(|audience| claims(&call)["aud"] == audience);
+        let reply = if is_believed { Reply::new(200, "application/json", "{}") } else { answer(&call, &url, &issuer) };
         if !allows {
             return reply;
         }
@@ -43,6 +49,13 @@ impl Handle for Function {
             .header("access-control-allow-methods", "GET, POST")
             .header("access-control-allow-headers", "Authorization, Content-Type")
     }
+}
+
+/// What the presented token says, if it is one.
+fn claims(call: &Call) -> Value {
+    let claims = call.header("authorization").and_then(|presented| presented.split('.').nth(1)).unwrap_or_default();
+    let claims = BASE64URL_NOPAD.decode(claims.as_bytes()).unwrap_or_default();
+    serde_json::from_slice(&claims).unwrap_or_default()
 }
 
 fn answer(call: &Call, url: &str, issuer: &str) -> Reply {
@@ -113,6 +126,7 @@ impl Handle for S3 {
 
 struct World {
     function: Server,
+    names: Function,
     provider: Provider,
     deployed: Deployed,
     token: PathBuf,
@@ -123,13 +137,13 @@ impl World {
         let provider = Provider::start(&[&TestKey::p256("key-1")]).await;
         let function = Function::default();
         let server = Server::start(function.clone()).await;
-        *lock(&function.0) = Names { url: server.url(), issuer: provider.issuer() };
+        *lock(&function.0) = Names { url: server.url(), issuer: provider.issuer(), believes: None };
         let mut deployed = Deployed::new().await;
         deployed.unset("HALLPASS_STACK");
         let unique = format!("token-{}-{:?}", std::process::id(), std::thread::current().id());
         let token = Path::new(env!("CARGO_TARGET_TMPDIR")).join(unique.replace(['(', ')'], ""));
         fs::write(&token, format!("{TOKEN}\n")).unwrap();
-        Self { function: server, provider, deployed, token }
+        Self { function: server, names: function, provider, deployed, token }
     }
 
     async fn probe(&self, arguments: &[&str]) -> (Run, Value) {
@@ -138,6 +152,14 @@ impl World {
         assert!(!format!("{run:?}").contains("canary"), "{run:?}");
         let output = serde_json::from_str(&run.stdout).unwrap();
         (run, output)
+    }
+}
+
+impl World {
+    /// Probes with the token, where the metadata is of another URL.
+    async fn probe_of(&self, url: &str) -> (Run, Value) {
+        lock(&self.names.0).url = url.into();
+        self.probe(&["--token-file", self.token.to_str().unwrap()]).await
     }
 }
 
@@ -215,17 +237,80 @@ async fn people_read_the_same() {
 async fn a_server_that_hangs_costs_one_limit_and_is_one_problem() {
     let world = World::new().await;
     world.function.fail_always(&Fault::Hangs);
-    let begun = Instant::now();
-    let (run, output) = world.probe(&["--token-file", world.token.to_str().unwrap()]).await;
+    let token = world.token.to_str().unwrap();
+    let probed = timeout(Duration::from_mins(2), world.probe(&["--token-file", token])).await;
+    let (run, output) = probed.unwrap();
     run.exits(3);
     assert_eq!(problems(&output), ["health"]);
-    assert!(begun.elapsed() < Duration::from_mins(2));
     for fault in [Fault::Resets, Fault::Truncates] {
         world.function.heal();
         world.function.fail_always(&fault);
         let (run, output) = world.probe(&[]).await;
         run.exits(3);
         assert_eq!(problems(&output), ["health"], "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_function_that_skips_signatures_is_found_by_the_issuers_own_audience() {
+    let mut world = World::new().await;
+    let checked = |output: &Value| {
+        let checks = output["checks"].as_array().unwrap().iter();
+        let found = checks.filter(|check| check["check"] == "refuses-alg-none").map(Value::to_string);
+        found.collect::<Vec<_>>()
+    };
+    // Nobody says from outside what the audience is.
+    let (run, output) = world.probe(&[]).await;
+    run.exits(0);
+    assert!(checked(&output).concat().contains("only its form was tried"), "{output}");
+    for claim in ["/aud", "/for~1whom/app"] {
+        let issuers = json!([{
+            "id": "corp", "issuer": world.provider.issuer(), "audiences": ["api://corp", "hallpass"],
+            "audience_claim": claim,
+        }]);
+        world.deployed.state().stack.outputs.insert("Issuers", issuers.to_string().leak());
+        world.deployed.set("HALLPASS_STACK", STACK);
+        lock(&world.names.0).believes = None;
+        let (_, output) = world.probe(&[]).await;
+        let found = checked(&output).concat();
+        assert!(found.contains("\"ok\"") && !found.contains("only its form"), "{found}");
+        lock(&world.names.0).believes = Some("api://corp");
+        let (run, output) = world.probe(&[]).await;
+        run.exits(3);
+        assert!(problems(&output).contains(&"refuses-alg-none"), "{output}");
+        let calls = world.function.calls();
+        let last = calls.iter().map(claims).rfind(Value::is_object).unwrap();
+        assert_eq!(last.pointer(claim), Some(&json!("api://corp")));
+    }
+}
+
+#[tokio::test]
+async fn a_server_whose_metadata_is_anothers_gets_no_token() {
+    let world = World::new().await;
+    let (run, output) = world.probe_of("https://other.example.com").await;
+    run.exits(3);
+    assert_eq!(problems(&output), ["metadata"]);
+    let of_holder = ["refuses-changed-signature", "refuses-other-grant", "credentials", "opens"];
+    let checks = output["checks"].as_array().unwrap().iter();
+    let skipped: Vec<&str> = checks
+        .filter(|check| check["help"] == "see `metadata`" && check["status"] == "skipped")
+        .map(|check| check["check"].as_str().unwrap())
+        .collect();
+    assert!(skipped.ends_with(&of_holder), "{skipped:?}");
+    let claims = TOKEN.split('.').nth(1).unwrap();
+    let calls = world.function.calls();
+    assert!(calls.iter().all(|call| !call.header("authorization").unwrap_or_default().contains(claims)), "{calls:?}");
+}
+
+#[tokio::test]
+async fn a_table_is_that_of_the_account_in_its_arn() {
+    let world = World::new().await;
+    let token = world.token.to_str().unwrap();
+    let other = "arn:aws:dynamodb:eu-central-1:444455556666:table/orders";
+    for (table, asked_for) in [("arn:aws:dynamodb:eu-central-1:111122223333:table/orders", "orders"), (other, other)] {
+        world.probe(&["--token-file", token, "--opens", "dynamodb:DescribeTable", table]).await;
+        let asked = world.deployed.dynamodb.server.calls().pop().unwrap();
+        assert_eq!((asked.operation(), &asked.json()["TableName"]), (Some("DescribeTable"), &json!(asked_for)));
     }
 }
 

@@ -266,9 +266,32 @@ async fn the_event_that_made_a_session_leads_to_the_person() {
     let run = of_event(&deployed, &json!({"Records": [event.clone()]}).to_string(), &[]).await;
     assert!(run.exits(0).contains("corp/user/carol"), "{run:?}");
     assert!(!run.stdout.contains("IQoJ") && !run.stderr.contains("IQoJ"));
-    let mut other = event;
+    let mut other = event.clone();
     other["userIdentity"]["userName"] = json!("somebody");
     nobody(&of_event(&deployed, &other.to_string(), &[]).await, &["somebody", BROKER_USER]);
+    // Somebody who has the broker key takes carol's name, at a time when she has a session.
+    let mut stolen = event.clone();
+    stolen["responseElements"]["credentials"]["accessKeyId"] = json!("ASIATHIEF00000000000");
+    let run = of_event(&deployed, &stolen.to_string(), &["--json"]).await;
+    nobody(&run, &["ASIATHIEF00000000000", "outside Hallpass", "Use of the broker key that nothing explains"]);
+    assert!(!run.stdout.contains("\"carol\"") && !run.stderr.contains("corp/user/carol"), "{run:?}");
+    // STS refused: whose name it was says nothing about who asked.
+    let mut refused = event;
+    refused["errorCode"] = json!("AccessDenied");
+    refused["responseElements"] = Value::Null;
+    nobody(&of_event(&deployed, &refused.to_string(), &[]).await, &["made no session"]);
+}
+
+#[tokio::test]
+async fn a_key_of_another_persons_session_is_nobodys() {
+    let (deployed, now) = used().await;
+    // Carol's name, with the key of dave's session.
+    for at in [now - 1_900, now - 1_000] {
+        let run = of_event(&deployed, &call(NAME, "ASIADAVE00000000EXAM", at).to_string(), &["--json"]).await;
+        nobody(&run, &["ASIADAVE00000000EXAM", "another name"]);
+        let told: Value = serde_json::from_str(&run.stdout).unwrap();
+        assert_eq!((&told["subject"], &told["confirmed"]), (&Value::Null, &json!(false)));
+    }
 }
 
 #[tokio::test]
@@ -313,6 +336,29 @@ async fn a_name_of_a_claim_is_confirmed_by_its_owner() {
     deployed.dynamodb.record("name#dave", &json!({"owner": "lab/user/dave"}));
     let dave = told(&deployed, "dave").await;
     assert_eq!((&dave["issuer"], &dave["confirmed"], &dave["sessions"]), (&json!("lab"), &json!(true), &json!([])));
+}
+
+#[tokio::test]
+async fn a_name_of_a_claim_is_the_same_in_any_case() {
+    let (deployed, now) = (Deployed::new().await, clock::now());
+    Session { name: "Carol@Example.com".into(), ..Session::of("00u1carol", now - 600) }.write(&deployed);
+    for is_owned in [false, true] {
+        if is_owned {
+            deployed.dynamodb.record("name#carol@example.com", &json!({"owner": "corp/user/00u1carol"}));
+        }
+        for what in ["carol@example.com", "CAROL@EXAMPLE.COM", "Carol@Example.com"] {
+            let told = told(&deployed, what).await;
+            assert_eq!(
+                (&told["name"], &told["subject"], &told["confirmed"], &told["sessions"][0]["access_key_id"]),
+                (&json!(what), &json!("00u1carol"), &json!(is_owned), &json!(KEY))
+            );
+        }
+    }
+    // An owner of today is not the person of another's session, in whatever case that one had the name.
+    deployed.dynamodb.record("name#carol@example.com", &json!({"owner": "corp/user/00u2carol"}));
+    nobody(&whois(&deployed, &["carol@example.com"]).await, &["00u2carol", "name others"]);
+    // A name that is made from a subject has one form only.
+    nobody(&whois(&deployed, &[&NAME.to_uppercase()]).await, &["no audit line"]);
 }
 
 #[tokio::test]

@@ -49,12 +49,12 @@ pub(crate) struct Window {
 /// Which lines are meant.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Meant<'a> {
-    /// Those of sessions with this name.
+    /// Those of sessions with this name: one from a claim is the same in any case.
     Name(&'a FederatedName),
     /// Those of the session with this access key.
     AccessKey(&'a str),
     /// Those of sessions that were about to be issued to callers who are this principal: the user in person, everyone of
-    /// the issuer, or those with a session that was made from an item of the group.
+    /// the issuer, or those who had a session from an item of the group.
     Principal(&'a Principal),
 }
 
@@ -145,7 +145,9 @@ impl Meant<'_> {
         let term = |field: &str, value: &str| format!("$.{field} = {}", quoted(value));
         let any_name = term("federated_name", "*");
         let terms = match self {
-            Self::Name(name) => vec![term("federated_name", name.as_str())],
+            Self::Name(name) if name.has_hashed_shape() => vec![term("federated_name", name.as_str())],
+            // Patterns tell cases apart, and an owner's other forms of the name matter as much as another person's.
+            Self::Name(_) => vec![any_name],
             Self::AccessKey(id) => vec![term("access_key_id", id)],
             Self::Principal(principal) => {
                 let issuer = term("issuer", principal.issuer());
@@ -163,7 +165,7 @@ impl Meant<'_> {
 
     fn is(self, line: &Line) -> bool {
         match self {
-            Self::Name(name) => line.name == *name,
+            Self::Name(name) => is_same(name, &line.name),
             Self::AccessKey(id) => line.access_key_id.as_deref() == Some(id),
             Self::Principal(principal) => {
                 line.written == Written::Issuing
@@ -175,6 +177,13 @@ impl Meant<'_> {
             }
         }
     }
+}
+
+/// Whether two names are one. A name that is made from issuer and subject has one form; any other is its owner's in any
+/// case.
+pub(crate) fn is_same(one: &FederatedName, other: &FederatedName) -> bool {
+    let is_folded = !one.has_hashed_shape() && !other.has_hashed_shape();
+    one == other || (is_folded && one.folded() == other.folded())
 }
 
 /// A text in a pattern, in which `*` is any text. What could mean something else there, and all that follows, becomes

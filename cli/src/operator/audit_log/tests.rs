@@ -243,6 +243,7 @@ fn a_pattern_never_asks_for_less_than_is_meant() {
     let issuing = r#"$.event = "issuing" && $.issuer = "corp""#;
     for (meant, expected) in [
         (Meant::Name(&name), r#"{ $.federated_name = "carol-3o2jzrlhnfnb" }"#.to_owned()),
+        (Meant::Name(&FederatedName::parse("Carol").unwrap()), r#"{ $.federated_name = "*" }"#.to_owned()),
         (Meant::AccessKey(KEY), format!(r#"{{ $.access_key_id = "{KEY}" }}"#)),
         (
             Meant::Principal(&principal("corp/user/00u|x\"y")),
@@ -279,6 +280,16 @@ fn lines_are_looked_at_again_after_the_service() {
     }
     let name = |text: &str| FederatedName::parse(text).unwrap();
     assert!(Meant::Name(&name("carol-3o2jzrlhnfnb")).is(&after) && !Meant::Name(&name("carol")).is(&after));
+    let of_claim = |text: &str| Line { name: name(text), ..after.clone() };
+    for (meant, written, expected) in [
+        ("carol", "carol", true),
+        ("carol", "Carol", true),
+        ("CAROL", "carol", true),
+        ("carol", "carole", false),
+        ("CAROL-3O2JZRLHNFNB", "carol-3o2jzrlhnfnb", false),
+    ] {
+        assert_eq!(Meant::Name(&name(meant)).is(&of_claim(written)), expected, "{meant}: {written}");
+    }
     assert!(Meant::AccessKey(KEY).is(&after) && !Meant::AccessKey("ASIAOTHER00000000000").is(&after));
 }
 

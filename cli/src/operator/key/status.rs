@@ -1,11 +1,16 @@
 //! Is the broker key as it should be?
 
+use std::time::Duration;
+
 use aws_sdk_secretsmanager::types::RotationRulesType;
 use hallpass::credentials::broker_key_schedule::{AGE_LIMIT, PREVIOUS_KEY_LIMIT};
 use serde::Serialize;
 
 use super::{AccessKey, BrokerKey, CURRENT, LastUse, PENDING, Time, has};
 use crate::failure::Failure;
+
+/// A rotation that takes longer is a problem. One takes a minute or so, and one more attempt of Secrets Manager as long.
+const ROTATION_LIMIT: Duration = Duration::from_mins(10);
 
 /// All that is known of the broker key without reading it.
 #[derive(Debug, Serialize)]
@@ -89,16 +94,17 @@ impl Status {
         if !self.rotation.enabled {
             add("rotation is off".into(), format!("{rotate} turns it on again, with a new key"));
         }
-        if let Some(version) =
-            self.versions.iter().find(|version| has(&version.stages, PENDING) && !has(&version.stages, CURRENT))
-        {
+        let unfinished = |version: &&Version| {
+            // A rotation that goes on as it should is told by the version's label, and is no problem.
+            let is_late = version.created.is_none_or(|began| self.now.since(began) > ROTATION_LIMIT.as_secs());
+            has(&version.stages, PENDING) && !has(&version.stages, CURRENT) && is_late
+        };
+        if let Some(version) = self.versions.iter().find(unfinished) {
             let began =
                 version.created.map_or_else(String::new, |began| format!(" that began {} ago", self.ago(began)));
             add(
                 format!("a rotation{began} has not finished (version {})", version.id),
-                format!(
-                    "a rotation takes some minutes; after that, {log} says what prevents it, and {rotate} tries again"
-                ),
+                format!("a rotation takes some minutes; {log} says what prevents this one, and {rotate} tries again"),
             );
         }
         let active = || self.keys.iter().filter(|key| key.active);
@@ -248,7 +254,7 @@ mod tests {
         Version {
             id: "v".into(),
             stages: stages.iter().map(|stage| (*stage).to_owned()).collect(),
-            created: Some(ago(60)),
+            created: Some(ago(3_600)),
         }
     }
 
@@ -307,7 +313,22 @@ mod tests {
     fn a_pending_label_beside_the_current_one_is_a_rotation_that_finished() {
         assert_eq!(problems_with(|status| status.versions = vec![version(&[CURRENT, PENDING])]), [""; 0]);
         let unfinished = problems_with(|status| status.versions.push(version(&[PENDING])));
-        assert_eq!(unfinished, ["a rotation that began 60 s ago has not finished (version v)"]);
+        assert_eq!(unfinished, ["a rotation that began 60 min ago has not finished (version v)"]);
+    }
+
+    #[test]
+    fn a_rotation_may_take_10_minutes() {
+        let mut status = sound();
+        let mut began = |created| {
+            status.versions = vec![version(&[CURRENT]), Version { created, ..version(&[PENDING]) }];
+            (status.problems().len(), status.text())
+        };
+        let (problems, text) = began(Some(ago(5)));
+        assert_eq!(problems, 0);
+        assert!(text.contains("AWSPENDING  made 5 s ago"), "it is told all the same: {text}");
+        assert_eq!(began(Some(ago(600))).0, 0);
+        assert_eq!(began(Some(ago(601))).0, 1);
+        assert_eq!(began(None).0, 1, "nobody knows when it began");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Everything is asked by calls that read. `ReaderPolicy` allows each of them.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_cloudformation::types::Stack as Description;
 use aws_sdk_cloudwatch::types::{MetricAlarm, StateValue};
@@ -34,6 +34,8 @@ pub(super) const ALARMS: [&str; 7] = [
 const EXPIRY: &str = "expires_at";
 /// Findings of the linter that are listed. More are counted.
 const MOST_FINDINGS: usize = 100;
+/// A stack is this old before the age of its key must be known. The rotator reports it every hour.
+const REPORTS_BY: Duration = Duration::from_hours(4);
 /// Pages of alarms, of 50 each: more than any account has of one stack's name.
 const MOST_PAGES: usize = 20;
 const DEPLOY: &str =
@@ -89,7 +91,7 @@ impl Inside {
         self.tables(report).await;
         self.recovery(report).await;
         self.expiry(report).await;
-        self.alarms(report).await;
+        self.alarms(now, report).await;
         self.broker_key(now, report).await;
         self.items(report).await;
     }
@@ -184,17 +186,20 @@ impl Inside {
         }
     }
 
-    async fn alarms(&self, report: &mut Report) {
+    async fn alarms(&self, now: SystemTime, report: &mut Report) {
         const CHECK: &str = "alarms";
         let found = match self.alarms_by_name().await {
             Ok(found) => found,
             Err(failure) => return report.failure(CHECK, &failure, "allow it, or look at the alarms yourself"),
         };
         let before = report.checks().len();
+        // A stack of which nobody knows the age is not new.
+        let created = self.description.creation_time().and_then(|created| SystemTime::try_from(*created).ok());
+        let is_new = created.is_some_and(|created| is_new(created, now));
         for name in ALARMS {
             match found.get(name) {
                 None => report.problem(CHECK, format!("the alarm `{name}` of the stack does not exist"), DEPLOY),
-                Some(alarm) => judge_alarm(name, alarm, report),
+                Some(alarm) => judge_alarm(name, alarm, is_new, report),
             }
         }
         if !found.is_empty() && found.values().all(|alarm| alarm.alarm_actions().is_empty()) {
@@ -288,7 +293,11 @@ fn logical_name(stack: &str, alarm: &str) -> Option<&'static str> {
     ALARMS.into_iter().find(|name| *name == logical && is_random)
 }
 
-fn judge_alarm(name: &str, alarm: &MetricAlarm, report: &mut Report) {
+fn is_new(created: SystemTime, now: SystemTime) -> bool {
+    now.duration_since(created).unwrap_or_default() < REPORTS_BY
+}
+
+fn judge_alarm(name: &str, alarm: &MetricAlarm, is_new: bool, report: &mut Report) {
     const CHECK: &str = "alarms";
     const HELP: &str = "the runbook's \"When an alarm goes off\" says what it means and what to do";
     if alarm.actions_enabled() == Some(false) && !alarm.alarm_actions().is_empty() {
@@ -299,11 +308,13 @@ fn judge_alarm(name: &str, alarm: &MetricAlarm, report: &mut Report) {
         // Missing data means something only for this one: the others take it for good news.
         Some(StateValue::InsufficientData) if name == "BrokerKeyOld" => {
             let text = format!("`{name}` has no data: the rotator has not reported the key's age");
-            report.note(
-                CHECK,
-                text,
-                "in a new stack it comes within the hour; otherwise the runbook's \"The broker key is old\"",
-            );
+            if is_new {
+                report.note(CHECK, text, "in a new stack it comes within the hour; run the probe again then");
+            } else {
+                let help = "the rotator runs every hour, and does not: the runbook's \"A rotation failed\" and \"The broker \
+                            key is old\" say where to look";
+                report.problem(CHECK, text, help);
+            }
         }
         _ => {}
     }
@@ -311,6 +322,7 @@ fn judge_alarm(name: &str, alarm: &MetricAlarm, report: &mut Report) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::report::Status;
     use super::*;
 
     #[test]
@@ -337,6 +349,29 @@ mod tests {
             assert_eq!(logical_name("hallpass", name), logical, "{name}");
         }
         assert_eq!(logical_name("hallpass-prod", "hallpass-prod-BrokerKeyOld-X1"), Some("BrokerKeyOld"));
+    }
+
+    #[test]
+    fn only_a_new_stack_may_lack_the_age_of_its_key() {
+        let judged = |name: &str, state: StateValue, is_new: bool| {
+            let mut report = Report::default();
+            judge_alarm(name, &MetricAlarm::builder().state_value(state).build(), is_new, &mut report);
+            report.checks().iter().map(|check| check.status).collect::<Vec<_>>()
+        };
+        assert_eq!(judged("BrokerKeyOld", StateValue::InsufficientData, true), [Status::Note]);
+        assert_eq!(judged("BrokerKeyOld", StateValue::InsufficientData, false), [Status::Problem]);
+        assert_eq!(judged("ServerErrors", StateValue::InsufficientData, false), []);
+        assert_eq!(judged("BrokerKeyOld", StateValue::Ok, false), []);
+        assert_eq!(judged("BrokerKeyOld", StateValue::Alarm, true), [Status::Problem]);
+    }
+
+    #[test]
+    fn a_stack_is_new_for_four_hours() {
+        let created = SystemTime::UNIX_EPOCH + Duration::from_hours(1_000);
+        for (age, expected) in [(0, true), (14_399, true), (14_400, false), (1_000_000, false)] {
+            assert_eq!(is_new(created, created + Duration::from_secs(age)), expected, "{age}");
+        }
+        assert!(is_new(created, created - Duration::from_secs(9)), "clocks differ");
     }
 
     #[test]

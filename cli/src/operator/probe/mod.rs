@@ -147,13 +147,14 @@ impl Probe {
                 }
             }
         }
-        match (token, found.answers) {
-            (Some(token), true) => {
+        match (token, found.untrusted) {
+            (Some(token), None) => {
                 let holder = Holder { outside: &outside, token, grant: &self.grant, world, account: &self.account };
                 holder.look(opens, report).await;
             }
-            (token, _) => {
-                let why = if token.is_none() { "only with a token: use --token-file" } else { "see `health`" };
+            (_, untrusted) => {
+                let see = untrusted.filter(|_| token.is_some()).map(|check| format!("see `{check}`"));
+                let why = see.as_deref().unwrap_or("only with a token: use --token-file");
                 for check in ["refuses-changed-signature", "refuses-other-grant", "credentials", "opens"] {
                     report.skipped(check, why);
                 }

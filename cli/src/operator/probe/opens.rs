@@ -19,6 +19,7 @@ use url::Url;
 
 use super::report::Report;
 use crate::failure::Failure;
+use crate::operator::whois::is_account;
 use crate::outside::secret::expose;
 use crate::outside::web::{Answer, Question, Web};
 use crate::outside::world::World;
@@ -32,7 +33,7 @@ const BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region")
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Opens {
     CallerIdentity,
-    Table { region: String, name: String },
+    Table { arn: String, region: String, account: String, name: String },
     Bucket { name: String },
     Object { bucket: String, key: String },
 }
@@ -95,7 +96,9 @@ impl Opens {
                     .map(drop)
                     .map_err(|error| Failure::to(self.to_string(), "sts:GetCallerIdentity")(error).to_string())
             }
-            Self::Table { region, name } => {
+            Self::Table { arn, region, account, name } => {
+                // A name alone is the name of a table in the session's own account.
+                let name = if *account == credentials.account_id { name } else { arn };
                 let config = aws_sdk_dynamodb::config::Builder::from(sdk);
                 let config = config.credentials_provider(session).region(Region::new(region.clone()));
                 let asked = aws_sdk_dynamodb::Client::from_conf(config.build()).describe_table().table_name(name);
@@ -138,12 +141,17 @@ impl fmt::Display for Opens {
 
 fn table(arn: &str) -> Option<Opens> {
     let mut parts = arn.strip_prefix("arn:")?.splitn(5, ':').skip(1);
-    let (service, region, _account, table) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let (service, region, account, table) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let name = table.strip_prefix("table/")?;
     let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     let is_region = !region.is_empty() && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    (service == "dynamodb" && is_name && is_region)
-        .then(|| Opens::Table { region: region.to_owned(), name: name.to_owned() })
+    let is_table = service == "dynamodb" && is_name && is_region && is_account(account);
+    is_table.then(|| Opens::Table {
+        arn: arn.to_owned(),
+        region: region.to_owned(),
+        account: account.to_owned(),
+        name: name.to_owned(),
+    })
 }
 
 fn bucket(arn: &str) -> Option<String> {

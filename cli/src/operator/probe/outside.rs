@@ -32,8 +32,8 @@ pub(super) struct Outside<'a> {
 /// What later checks build on.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// Whether a Hallpass answers.
-    pub(super) answers: bool,
+    /// Why nothing that is secret may be sent there, if it may not: the check that says so.
+    pub(super) untrusted: Option<&'static str>,
 }
 
 impl Outside<'_> {
@@ -55,14 +55,16 @@ impl Outside<'_> {
         }
         if answers {
             self.cors(inside, origins, report).await;
-            let url = issuers.first().map(Issuer::url);
-            self.refuses_strangers(url, report).await;
+            // Only a stack says for whom an issuer's tokens are.
+            let is_configured = inside.is_some_and(|inside| inside.issuers().is_ok());
+            self.refuses_strangers(issuers.first(), is_configured, report).await;
         } else {
             for check in ["cors", "refuses-no-token", "refuses-garbage", "refuses-alg-none"] {
                 report.skipped(check, "see `health`");
             }
         }
-        Found { answers }
+        // What answers with another server's metadata may be anybody, and would have a real token.
+        Found { untrusted: if answers { metadata.is_none().then_some("metadata") } else { Some("health") } }
     }
 
     /// Whether it is a Hallpass that answers, and soon enough. Its answer says what time it is there, too.

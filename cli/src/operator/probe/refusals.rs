@@ -1,6 +1,7 @@
 //! Does a deployment refuse what it has to refuse, with the code that docs/api.md promises?
 
 use data_encoding::BASE64URL_NOPAD;
+use hallpass::identity::Issuer;
 use hallpass::wire::{Code, Problem};
 use hyper::header;
 use secrecy::SecretString;
@@ -57,23 +58,37 @@ impl Answered {
 
 impl Outside<'_> {
     /// What a caller without a token of this deployment can try.
-    pub(super) async fn refuses_strangers(&self, issuer: Option<&str>, report: &mut Report) {
+    pub(super) async fn refuses_strangers(&self, issuer: Option<&Issuer>, is_configured: bool, report: &mut Report) {
+        const NONE: &str = "refuses-alg-none";
         self.refuses_no_token(report).await;
         let garbage = SecretString::from("hallpass-probe");
         self.refuses("refuses-garbage", "a text that is not a token", &garbage, report).await;
         match issuer {
             Some(issuer) => {
-                let token = unsigned(&self.claims(issuer));
-                self.refuses("refuses-alg-none", "a token without a signature (`alg: none`)", &token, report).await;
+                let token = unsigned(self.claims(issuer).to_string().as_bytes());
+                let refused = self.refused(NONE, "a token without a signature (`alg: none`)", &token, report).await;
+                // Who skips signatures and compares audiences refuses another audience's token all the same.
+                let form = if is_configured { "" } else { "; only its form was tried: --stack knows the audience" };
+                if let Some(refused) = refused {
+                    report.ok(NONE, format!("{refused}{form}"));
+                }
             }
-            None => report.skipped("refuses-alg-none", "see `metadata`: no issuer is known"),
+            None => report.skipped(NONE, "see `metadata`: no issuer is known"),
         }
     }
 
-    fn claims(&self, issuer: &str) -> Vec<u8> {
+    /// Claims that are right, except that nobody has this subject.
+    fn claims(&self, issuer: &Issuer) -> Value {
         let (from, until) = (self.now, self.now.saturating_add(LIFETIME));
-        let claims = json!({"iss": issuer, "sub": "hallpass-probe", "aud": "hallpass", "iat": from, "exp": until});
-        claims.to_string().into_bytes()
+        let audience = issuer.audiences().first();
+        let mut claims =
+            json!({"iss": issuer.url(), "sub": "hallpass-probe", "aud": audience, "iat": from, "exp": until});
+        let pointer = issuer.audience_claim().split('/').skip(1).map(|name| name.replace("~1", "/").replace("~0", "~"));
+        let mut names = pointer.collect::<Vec<_>>().into_iter();
+        if let (Some(first), Some(claims)) = (names.next(), claims.as_object_mut()) {
+            claims.insert(first, names.rfold(json!(audience), |inner, name| json!({name: inner})));
+        }
+        claims
     }
 
     async fn refuses_no_token(&self, report: &mut Report) {
@@ -83,7 +98,7 @@ impl Outside<'_> {
             Err(trouble) => return report.trouble(CHECK, &trouble, HELP_OTHER),
         };
         let answered = Answered::of(&answer);
-        if !self.judge(CHECK, "a request without a token", Code::TokenMissing, &answered, report) {
+        if !judge(CHECK, "a request without a token", Code::TokenMissing, &answered, report) {
             return;
         }
         let challenge = answer.header(header::WWW_AUTHENTICATE).unwrap_or_default();
@@ -101,45 +116,30 @@ impl Outside<'_> {
 
     /// Whether a token that nobody may use is refused as such.
     pub(super) async fn refuses(&self, check: &'static str, what: &str, token: &SecretString, report: &mut Report) {
-        match self.ask("/v1/credentials", Some(token)).await {
-            Ok(answer) => {
-                let answered = Answered::of(&answer);
-                if self.judge(check, what, Code::InvalidToken, &answered, report) {
-                    report.ok(check, format!("{what} gets {}", answered.text()));
-                }
-            }
-            Err(trouble) => report.trouble(check, &trouble, HELP_OTHER),
+        if let Some(refused) = self.refused(check, what, token, report).await {
+            report.ok(check, refused);
         }
     }
 
-    /// Whether it is the code that was expected; what is not is reported.
-    pub(super) fn judge(
+    /// The same, for who has more to say of a token that was refused as such.
+    async fn refused(
         &self,
         check: &'static str,
         what: &str,
-        expected: Code,
-        answered: &Answered,
+        token: &SecretString,
         report: &mut Report,
-    ) -> bool {
-        if answered.code() == Some(expected) {
-            return true;
-        }
-        if answered.code() == Some(Code::IdentityProviderUnavailable) && report.has_problem("provider") {
-            report.skipped(check, "see `provider`");
-            return false;
-        }
-        let text = format!("{what} gets {} instead of {} `{expected}`", answered.text(), expected.status());
-        let help = match answered {
-            Answered::Other(200..300) => {
-                "anybody may get credentials: stop the API, then \"The broker key is on the internet\" in the runbook"
+    ) -> Option<String> {
+        match self.ask("/v1/credentials", Some(token)).await {
+            Ok(answer) => {
+                let answered = Answered::of(&answer);
+                let is_right = judge(check, what, Code::InvalidToken, &answered, report);
+                is_right.then(|| format!("{what} gets {}", answered.text()))
             }
-            Answered::Refused(problem) if problem.code.status() >= 500 => {
-                "the audit line of this request has the reason"
+            Err(trouble) => {
+                report.trouble(check, &trouble, HELP_OTHER);
+                None
             }
-            Answered::Refused(_) | Answered::Other(_) => HELP_OTHER,
-        };
-        report.problem(check, text, help);
-        false
+        }
     }
 
     pub(super) async fn ask(&self, path: &str, token: Option<&SecretString>) -> Result<Answer, Trouble> {
@@ -149,6 +149,27 @@ impl Outside<'_> {
         let answer = self.web.ask(question).await?;
         if answer.is_redirect() { Err(redirected(self.server, &answer)) } else { Ok(answer) }
     }
+}
+
+/// Whether it is the code that was expected; what is not is reported.
+pub(super) fn judge(check: &'static str, what: &str, expected: Code, answered: &Answered, report: &mut Report) -> bool {
+    if answered.code() == Some(expected) {
+        return true;
+    }
+    if answered.code() == Some(Code::IdentityProviderUnavailable) && report.has_problem("provider") {
+        report.skipped(check, "see `provider`");
+        return false;
+    }
+    let text = format!("{what} gets {} instead of {} `{expected}`", answered.text(), expected.status());
+    let help = match answered {
+        Answered::Other(200..300) => {
+            "anybody may get credentials: stop the API, then \"The broker key is on the internet\" in the runbook"
+        }
+        Answered::Refused(problem) if problem.code.status() >= 500 => "the audit line of this request has the reason",
+        Answered::Refused(_) | Answered::Other(_) => HELP_OTHER,
+    };
+    report.problem(check, text, help);
+    false
 }
 
 const HELP_OTHER: &str = "what answers is not this version of Hallpass, or something in front of it changes answers";

@@ -18,7 +18,8 @@ pub(super) enum Status {
 /// One check.
 #[derive(Debug, Serialize)]
 pub(super) struct Check {
-    pub(super) check: &'static str,
+    #[serde(rename = "check")]
+    pub(super) name: &'static str,
     pub(super) status: Status,
     pub(super) message: String,
     pub(super) help: Option<String>,
@@ -60,9 +61,9 @@ impl Report {
         self.add(check, Status::Problem, &message, Some(remedy.as_deref().unwrap_or(help)));
     }
 
-    fn add(&mut self, check: &'static str, status: Status, message: &str, help: Option<&str>) {
+    fn add(&mut self, name: &'static str, status: Status, message: &str, help: Option<&str>) {
         // Servers and the table wrote parts of it.
-        self.0.push(Check { check, status, message: shown(message), help: help.map(shown) });
+        self.0.push(Check { name, status, message: shown(message), help: help.map(shown) });
     }
 
     pub(super) fn checks(&self) -> &[Check] {
@@ -70,8 +71,8 @@ impl Report {
     }
 
     /// Whether a check of this name found a problem.
-    pub(super) fn has_problem(&self, check: &str) -> bool {
-        self.0.iter().any(|found| found.check == check && found.status == Status::Problem)
+    pub(super) fn has_problem(&self, name: &str) -> bool {
+        self.0.iter().any(|check| check.name == name && check.status == Status::Problem)
     }
 
     pub(super) fn is_well(&self) -> bool {
@@ -85,7 +86,7 @@ impl Report {
     /// For people, without a newline at the end.
     pub(super) fn text(&self) -> String {
         let line = |check: &Check| {
-            let Check { check, status, message, help } = check;
+            let Check { name, status, message, help } = check;
             let mark = match status {
                 Status::Ok => "ok",
                 Status::Note => "note",
@@ -93,9 +94,9 @@ impl Report {
                 Status::Skipped => "skipped",
             };
             match (status, help) {
-                (Status::Skipped, Some(why)) => format!("{mark:8}  {check}: {why}"),
-                (_, Some(help)) => format!("{mark:8}  {check}: {message}\n          {help}"),
-                (_, None) => format!("{mark:8}  {check}: {message}"),
+                (Status::Skipped, Some(why)) => format!("{mark:8}  {name}: {why}"),
+                (_, Some(help)) => format!("{mark:8}  {name}: {message}\n          {help}"),
+                (_, None) => format!("{mark:8}  {name}: {message}"),
             }
         };
         let mut lines: Vec<String> = self.0.iter().map(line).collect();

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::opens::Opens;
 use super::outside::Outside;
-use super::refusals::{Answered, OTHER_GRANT, with_changed_signature, without_signature};
+use super::refusals::{Answered, OTHER_GRANT, judge, with_changed_signature, without_signature};
 use super::report::Report;
 use crate::operator::stack::Account;
 use crate::outside::world::World;
@@ -55,15 +55,13 @@ impl Holder<'_> {
             Err(trouble) => return report.trouble(CHECK, &trouble, "run it again"),
         };
         let answered = Answered::of(&answer);
-        match answered.code() {
-            // Then no grant is looked for.
-            Some(Code::InvalidToken | Code::GroupsUnavailable) => report.skipped(CHECK, "see `credentials`"),
-            _ => {
-                let what = "a grant that does not exist";
-                if self.outside.judge(CHECK, what, Code::AccessDenied, &answered, report) {
-                    report.ok(CHECK, format!("{what} gets {}", answered.text()));
-                }
-            }
+        // Then no grant is looked for.
+        if let Some(Code::InvalidToken | Code::GroupsUnavailable) = answered.code() {
+            return report.skipped(CHECK, "see `credentials`");
+        }
+        let what = "a grant that does not exist";
+        if judge(CHECK, what, Code::AccessDenied, &answered, report) {
+            report.ok(CHECK, format!("{what} gets {}", answered.text()));
         }
     }
 
@@ -80,7 +78,7 @@ impl Holder<'_> {
                 }
             };
         if answer.status != 200 {
-            self.refused(&Answered::of(&answer), report);
+            refused(&Answered::of(&answer), report);
             return None;
         }
         let body = answer.object().and_then(|body| serde_json::from_value::<Credentials>(Value::Object(body)).ok());
@@ -100,33 +98,44 @@ impl Holder<'_> {
         }
         Some(session)
     }
+}
 
-    fn refused(&self, answered: &Answered, report: &mut Report) {
-        const CHECK: &str = "credentials";
-        let cause = match answered.code() {
-            Some(Code::IdentityProviderUnavailable) => Some("provider"),
-            Some(Code::BrokerKeyRefused) => Some("broker-key"),
-            Some(Code::GrantUnusable) => Some("grants"),
-            _ => None,
-        };
-        // One thing is wrong, and it was told.
-        if let Some(cause) = cause.filter(|cause| report.has_problem(cause)) {
-            return report.skipped(CHECK, &format!("refused as {}: see `{cause}`", answered.text()));
-        }
-        let Answered::Refused(problem) = answered else {
-            let help = "what answers is not Hallpass, or something in front of it changes answers";
-            return report.problem(CHECK, format!("the token gets {}", answered.text()), help);
-        };
-        let help = match problem.code {
-            Code::BrokerKeyRefused => {
-                "the runbook's \"Nobody gets credentials\": `hallpass key status`, `hallpass key rotate`"
-            }
-            Code::GrantUnusable => "the audit line says which item of the grant is wrong, and where",
-            Code::InvalidToken | Code::InsufficientUserAuthentication => "take a new token for the probe",
-            Code::AccessDenied => "the holder needs this grant, and may not be blocked: `hallpass grants explain`",
-            _ => "the runbook's \"Somebody is refused\" finds the reason by the request's id",
-        };
-        let text = format!("the token gets {}: {} (request {})", answered.text(), problem.message, problem.request_id);
-        report.problem(CHECK, text, help);
+/// Reports why there is no session, unless a check before has reported it.
+fn refused(answered: &Answered, report: &mut Report) {
+    const CHECK: &str = "credentials";
+    let cause = match answered.code() {
+        Some(Code::IdentityProviderUnavailable) => Some("provider"),
+        Some(Code::BrokerKeyRefused) => Some("broker-key"),
+        Some(Code::GrantUnusable) => Some("grants"),
+        _ => None,
+    };
+    // One thing is wrong, and it was told.
+    if let Some(cause) = cause.filter(|cause| report.has_problem(cause)) {
+        return report.skipped(CHECK, &format!("refused as {}: see `{cause}`", answered.text()));
     }
+    let Answered::Refused(problem) = answered else {
+        let help = "what answers is not Hallpass, or something in front of it changes answers";
+        return report.problem(CHECK, format!("the token gets {}", answered.text()), help);
+    };
+    let help = match problem.code {
+        Code::BrokerKeyRefused => {
+            "the runbook's \"Nobody gets credentials\": `hallpass key status`, `hallpass key rotate`"
+        }
+        Code::GrantUnusable => "the audit line says which item of the grant is wrong, and where",
+        Code::InvalidToken | Code::InsufficientUserAuthentication => "take a new token for the probe",
+        Code::AccessDenied => "the holder needs this grant, and may not be blocked: `hallpass grants explain`",
+        Code::InvalidRequest
+        | Code::TokenMissing
+        | Code::GroupsUnavailable
+        | Code::NotFound
+        | Code::MethodNotAllowed
+        | Code::ContentTooLarge
+        | Code::UnsupportedMediaType
+        | Code::Internal
+        | Code::IdentityProviderUnavailable
+        | Code::TemporarilyUnavailable
+        | Code::Unknown => "the runbook's \"Somebody is refused\" finds the reason by the request's id",
+    };
+    let text = format!("the token gets {}: {} (request {})", answered.text(), problem.message, problem.request_id);
+    report.problem(CHECK, text, help);
 }

@@ -21,6 +21,8 @@ pub(crate) struct Asked {
     pub(super) account: Option<String>,
     pub(super) name: Option<FederatedName>,
     pub(super) access_key_id: Option<String>,
+    /// Whether the event is of the call that made the session. Then the access key is the very one that STS gave.
+    pub(super) is_minted: bool,
     /// The IAM user with the key that made the session.
     pub(super) user: Option<String>,
     /// When the session was used, in seconds since the epoch.
@@ -76,6 +78,7 @@ impl Asked {
     }
 }
 
-pub(super) fn is_account(text: &str) -> bool {
+/// Whether it can be the id of an account.
+pub(crate) fn is_account(text: &str) -> bool {
     text.len() == ACCOUNT_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit())
 }

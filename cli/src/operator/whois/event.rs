@@ -108,7 +108,7 @@ fn of_minting(event: &Members, identity: &Members) -> Result<Asked, EventError> 
     let parameters = member(event, "requestParameters")?;
     let name = parameters.map(|parameters| text_of(parameters, "name")).transpose()?.flatten();
     let name = name.and_then(FederatedName::parse).ok_or(EventError::Malformed("`name` is not a federated name"))?;
-    let mut asked = Asked::of_name(name);
+    let mut asked = Asked { is_minted: true, ..Asked::of_name(name) };
     asked.user = user(identity)?;
     let account = text_of(identity, "accountId")?.filter(|account| is_account(account));
     asked.account = account.map(str::to_owned);

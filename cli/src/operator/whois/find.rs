@@ -12,7 +12,7 @@ use hallpass::session::FederatedName;
 
 use super::asked::Asked;
 use crate::failure::Failure;
-use crate::operator::audit_log::{AuditLog, Meant, Session, Window};
+use crate::operator::audit_log::{AuditLog, Meant, Session, Window, is_same};
 use crate::operator::grants::{name_owner, shown};
 use crate::operator::stack::Explained;
 use crate::output::note;
@@ -71,7 +71,7 @@ pub(super) async fn find(
     asked: Asked,
     since: SystemTime,
 ) -> Result<Answer, Failure> {
-    if let Some(why) = foreign(&asked, stack) {
+    if let Some(why) = foreign(&asked, stack).or_else(|| unmade(&asked)) {
         return Ok(Answer::Nobody(why));
     }
     let search = Search { sdk, stack, log: stack.audit_log.as_deref().map(|group| AuditLog::new(sdk, group)) };
@@ -102,6 +102,12 @@ fn foreign(asked: &Asked, stack: &Explained) -> Option<String> {
     })
 }
 
+/// Why there cannot be a session. A name that somebody asked for in vain says nothing about who asked.
+fn unmade(asked: &Asked) -> Option<String> {
+    let is_unmade = asked.is_minted && asked.access_key_id.is_none();
+    is_unmade.then(|| "the call made no session: STS's answer in the event has no access key".into())
+}
+
 impl Asked {
     /// When the session can have been issued.
     fn window(&self) -> Option<Window> {
@@ -123,11 +129,17 @@ impl Search<'_> {
     async fn in_window(&self, asked: &Asked, window: Window) -> Result<Looked, Failure> {
         if let Some(id) = &asked.access_key_id {
             let mut lines = self.lines(Meant::AccessKey(id), window).await?;
+            let is_known = !lines.sessions.is_empty();
             // An event with another name than the session's would be somebody's forgery.
-            lines.sessions.retain(|session| asked.name.as_ref().is_none_or(|name| *name == session.name));
+            lines.sessions.retain(|session| asked.name.as_ref().is_none_or(|name| is_same(name, &session.name)));
             match lines.sessions.first().map(|session| session.name.clone()) {
                 Some(name) => return self.holder(&name, &Asked::default(), lines).await,
-                None if asked.name.is_none() => return Ok(Looked::Nothing(lines.notes)),
+                None if is_known => {
+                    let why = format!("the audit lines have the access key {id} for a session of another name");
+                    return Ok(Looked::Answer(Answer::Nobody(why)));
+                }
+                // Whoever has the broker key can give a session any name. The key that STS gave is Hallpass's, or is not.
+                None if asked.is_minted || asked.name.is_none() => return Ok(Looked::Nothing(lines.notes)),
                 None => {}
             }
         }
@@ -217,6 +229,13 @@ impl Search<'_> {
     }
 
     fn why_nobody(&self, asked: &Asked) -> String {
+        if let (true, Some(id), Some(_)) = (asked.is_minted, &asked.access_key_id, &self.log) {
+            return format!(
+                "no audit line that can be believed has the access key {id}, which is the one that STS gave: the session \
+                 was made outside Hallpass, or STS's answer was lost; see \"Use of the broker key that nothing explains\" \
+                 in the runbook"
+            );
+        }
         let what = match (&asked.name, &asked.access_key_id) {
             (Some(name), _) => format!("the name {}", name.as_str()),
             (None, Some(id)) => format!("the access key {id}"),

@@ -18,6 +18,7 @@ use hallpass::time::from_rfc3339;
 use serde::Serialize;
 
 use self::asked::What;
+pub(crate) use self::asked::is_account;
 use self::event::EventError;
 pub(crate) use self::find::{Answer, Found, behind};
 use super::audit_log::Session;

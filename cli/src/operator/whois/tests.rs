@@ -145,12 +145,14 @@ fn a_call_of_a_session_says_which() {
         account: Some("111122223333".into()),
         name: hallpass::session::FederatedName::parse(NAME),
         access_key_id: Some(KEY.into()),
+        is_minted: false,
         user: Some("broker".into()),
         at: Some(1_800_001_200),
         began: Some(1_800_000_001),
     };
     assert_eq!(asked(&call()), expected);
-    assert_eq!(asked(&minting()), Asked { at: Some(1_800_000_001), began: None, ..expected.clone() });
+    let minted = Asked { is_minted: true, at: Some(1_800_000_001), began: None, ..expected.clone() };
+    assert_eq!(asked(&minting()), minted);
     // As a sign-in to the console is published: without a key.
     let mut console = call();
     console["eventName"] = json!("ConsoleLogin");
@@ -166,7 +168,7 @@ fn a_call_of_a_session_says_which() {
     let mut refused = minting();
     refused["errorCode"] = json!("AccessDenied");
     refused["responseElements"] = Value::Null;
-    assert_eq!(asked(&refused).access_key_id, None);
+    assert_eq!(asked(&refused), Asked { access_key_id: None, ..minted });
 }
 
 #[test]
