@@ -118,7 +118,7 @@ def test_the_function_answers_nothing_else(stack: Stack, token: Callable[..., st
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run", str(contract.DOCUMENT)),
         *("--url", stack.url, "--header", f"Authorization: Bearer {token('carol')}"),
         *("--checks", checks, "--phases", "examples,coverage,fuzzing", "--max-examples", "15"),
-        *("--generation-deterministic", "--workers", "2", "--no-color"),
+        *("--generation-deterministic", "--workers", "1", "--no-color"),
         *("--request-timeout", "6", "--suppress-health-check", "all"),
     ]
     done = subprocess.run(command, cwd=BUILD, capture_output=True, text=True, timeout=TIME_LIMIT_S, check=False)

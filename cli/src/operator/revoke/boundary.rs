@@ -35,6 +35,9 @@ const LOOKS: u32 = 20;
 /// Between two of these.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// The longest wait before another attempt while others write. It is a random one: those who wait equally long meet again.
+const GIVE_WAY: Duration = Duration::from_secs(1);
+
 /// The boundary of a stack's broker user.
 #[derive(Debug)]
 pub(super) struct Boundary {
@@ -66,6 +69,10 @@ pub(super) struct Found {
     pub(super) is_unfinished: bool,
     /// What all versions hold together: so much will be there after the next write.
     pub(super) all: Cuts,
+}
+
+async fn give_way() {
+    sleep(GIVE_WAY.mul_f64(fastrand::f64())).await;
 }
 
 impl Seen {
@@ -142,6 +149,7 @@ impl Boundary {
             if let Some(cuts) = cuts {
                 return Ok(Found { cuts, all, is_unfinished: versions.all.len() > 1 });
             }
+            give_way().await;
         }
         Err(self.stopped(&Stop::Contended))
     }
@@ -151,6 +159,9 @@ impl Boundary {
         let mut replacement = Replacement::new(change, &self.account, self.now()?);
         let mut ask = replacement.first();
         let failure = loop {
+            if matches!(ask, Ask::Create(_)) && replacement.has_written() {
+                give_way().await;
+            }
             match self.answer(&ask).await.map(|answer| replacement.next(answer)) {
                 Ok(Turn::Ask(next)) => ask = next,
                 Ok(Turn::Done(cuts)) => return Ok(cuts),
