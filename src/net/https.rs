@@ -3,6 +3,7 @@
 //! One store of certificate authorities and one connector, for the SDKs and for identity providers alike. Reading a
 //! system's authorities is the largest single part of a start, so they are read once, from one bundle.
 
+use std::error::Error;
 use std::fmt;
 use std::fs;
 use std::future::poll_fn;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -116,11 +118,14 @@ pub(crate) enum NoAnswer {
     TooLarge,
 }
 
-/// A connection of its own. All requests have one kind of body, also those without any: another kind would be another copy
-/// of hyper in the function.
+/// What all requests have as their body, the SDKs' and those without any alike: another kind would be another copy of hyper
+/// in the function.
+pub(crate) type Body = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
+
+/// A connection of its own.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    requests: SendRequest<Full<Bytes>>,
+    requests: SendRequest<Body>,
     /// What keeps it going. It ends with this.
     #[expect(dead_code, reason = "it is held for its drop")]
     running: JoinSet<()>,
@@ -133,11 +138,7 @@ impl Connection {
     }
 
     /// Asks once, and takes an answer with status 200 and at most `max_bytes`. No redirect is followed.
-    pub(crate) fn ask(
-        &mut self,
-        request: Request<Full<Bytes>>,
-        max_bytes: usize,
-    ) -> BoxFuture<'_, Result<Bytes, NoAnswer>> {
+    pub(crate) fn ask(&mut self, request: Request<Body>, max_bytes: usize) -> BoxFuture<'_, Result<Bytes, NoAnswer>> {
         let asking = async move {
             let response = self.requests.send_request(request).await.map_err(|_| NoAnswer::Unreachable)?;
             if response.status() != StatusCode::OK {
@@ -159,11 +160,11 @@ pub(crate) fn request_to(
     url: &Url,
     headers: &[(HeaderName, &'static str)],
     body: Bytes,
-) -> Result<Request<Full<Bytes>>, NoAnswer> {
+) -> Result<Request<Body>, NoAnswer> {
     let host = url.host_str().unwrap_or_default();
     let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    let mut request = Request::new(Full::new(body));
+    let mut request = Request::new(Full::new(body).map_err(Into::into).boxed_unsync());
     *request.method_mut() = method;
     *request.uri_mut() = target.try_into().map_err(|_| NoAnswer::Unreachable)?;
     let host = HeaderValue::try_from(host).map_err(|_| NoAnswer::Unreachable)?;
