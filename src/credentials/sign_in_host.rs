@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::Bytes;
 use hyper::{Method, header};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 use url::Url;
 
 use super::console::{Console, SignInToken, question};
 use super::sts::Issued;
-use crate::net::https::{Https, Unreachable, request_to};
+use crate::net::https::{Https, NoAnswer, request_to};
 
 /// For the whole exchange, with the connection. It comes on top of the request's own limit: only a browser waits for it,
 /// and no SDK.
@@ -38,6 +35,16 @@ pub enum SignInError {
     /// An answer that is not a sign-in.
     #[error("the answer of the sign-in host has no sign-in token")]
     NoToken,
+}
+
+impl From<NoAnswer> for SignInError {
+    fn from(error: NoAnswer) -> Self {
+        match error {
+            NoAnswer::Unreachable => Self::Unreachable,
+            NoAnswer::Status(status) => Self::Status(status),
+            NoAnswer::TooLarge => Self::TooLarge,
+        }
+    }
 }
 
 impl SignInError {
@@ -87,25 +94,10 @@ impl SignInHost {
     async fn ask(&self, issued: &Issued) -> Result<SignInToken, SignInError> {
         let endpoint = self.console.federation();
         let form = question(&issued.access_key_id, &issued.secret_access_key, &issued.session_token);
-        let request = request_to(Method::POST, endpoint)
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(header::ACCEPT, "application/json")
-            .body(Full::new(Bytes::from(form.expose_secret().to_owned())))
-            .map_err(|_| SignInError::Unreachable)?;
-        let connected = self.https.connect(endpoint).await;
-        let (mut sender, connection) = connected.map_err(|Unreachable| SignInError::Unreachable)?;
-        // The connection ends with this exchange.
-        let mut connections = JoinSet::new();
-        connections.spawn(connection);
-        let response = sender.send_request(request).await.map_err(|_| SignInError::Unreachable)?;
-        if response.status() != 200 {
-            return Err(SignInError::Status(response.status().as_u16()));
-        }
-        let body = match Limited::new(response.into_body(), MAX_BYTES).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => return Err(SignInError::TooLarge),
-            Err(_) => return Err(SignInError::Unreachable),
-        };
-        SignInToken::read(&body).ok_or(SignInError::NoToken)
+        let headers =
+            [(header::CONTENT_TYPE, "application/x-www-form-urlencoded"), (header::ACCEPT, "application/json")];
+        let request = request_to(Method::POST, endpoint, &headers, form.expose_secret().to_owned().into())?;
+        let answer = self.https.connect(endpoint).await?.ask(request, MAX_BYTES).await?;
+        SignInToken::read(&answer).ok_or(SignInError::NoToken)
     }
 }

@@ -127,8 +127,7 @@ impl Function {
                 Some(resource) => Reply::Metadata { body: json(&self.about.metadata(resource)) },
                 None => Reply::Error(ErrorResponse::malformed(NO_DOMAIN)),
             },
-            (Route::Portal, _) => self.file(PAGE, &event, now).await,
-            (Route::PortalFile, _) => match named.and_then(File::named) {
+            (Route::Portal | Route::PortalFile, _) => match named.map_or(Some(PAGE), File::named) {
                 Some(file) => self.file(file, &event, now).await,
                 None => Reply::Error(ErrorResponse::not_found()),
             },

@@ -16,6 +16,8 @@ use crate::session::SessionDuration;
 
 /// Parameters need some hundred bytes.
 const MAX_BODY_BYTES: usize = 16 * 1024;
+/// The member that names the page to open.
+const DESTINATION: &str = "destination";
 const BAD_GRANT: ParametersError =
     ParametersError::Request("`grant` must be 1 to 64 of a-z, 0-9, `.`, `_` and `-`, a letter or digit first");
 const BAD_DURATION: ParametersError =
@@ -106,11 +108,11 @@ impl RawParameters<'_> {
         if !self.query.is_empty() {
             return Err(ParametersError::Request("send the parameters in the body, not in the query"));
         }
-        let mut members = if self.body.is_empty() { Map::new() } else { members(&self.json_body()?)? };
-        let destination = members.remove("destination");
-        let destination = destination.as_ref().map(|value| value.as_str().ok_or(BAD_DESTINATION)).transpose()?;
+        let members = if self.body.is_empty() { Map::new() } else { members(&self.json_body()?)? };
+        let destination = members.get(DESTINATION);
+        let destination = destination.map(|value| value.as_str().ok_or(BAD_DESTINATION)).transpose()?;
         let page = console.page(destination).ok_or(BAD_DESTINATION)?;
-        Ok(ConsoleParameters { session: Parameters::from_members(members)?, page })
+        Ok(ConsoleParameters { session: Parameters::from_members(&members, &[DESTINATION])?, page })
     }
 
     /// Makes sure that a route without parameters is given none.
@@ -205,10 +207,11 @@ impl Parameters {
     /// # Errors
     /// [`ParametersError::Request`] says what is wrong.
     pub fn from_body(body: &[u8]) -> Result<Self, ParametersError> {
-        Self::from_members(members(body)?)
+        Self::from_members(&members(body)?, &[])
     }
 
-    fn from_members(members: Map<String, Value>) -> Result<Self, ParametersError> {
+    /// Passes over those of `others`.
+    fn from_members(members: &Map<String, Value>, others: &[&str]) -> Result<Self, ParametersError> {
         let mut parameters = Self::default();
         for (name, value) in members {
             match name.as_str() {
@@ -217,6 +220,7 @@ impl Parameters {
                     let duration = value.as_i64().and_then(SessionDuration::from_secs).ok_or(BAD_DURATION)?;
                     parameters.duration = Some(duration);
                 }
+                other if others.contains(&other) => {}
                 _ => return Err(ParametersError::Request("the body has an unknown field")),
             }
         }

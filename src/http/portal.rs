@@ -69,11 +69,16 @@ impl File {
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
             (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         ];
-        headers.extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        for (name, value) in fixed {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
         let made = [(header::ETAG, self.etag()), (header::CONTENT_SECURITY_POLICY, policy(origins))];
-        // Neither can fail: a digest is ASCII, and so is every origin.
-        let made = made.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?)));
-        headers.extend(made);
+        for (name, value) in made {
+            // Neither can fail: a digest is ASCII, and so is every origin.
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        }
     }
 }
 

@@ -3,23 +3,20 @@
 //! OpenID Connect Discovery 1.0 §4 names the key set, unless the operator did. Everything is bounded: the provider may
 //! be slow, broken or in other hands.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
-use hyper::client::conn::http1::SendRequest;
-use hyper::{Method, Request, StatusCode, header};
+use hyper::{Method, header};
 use serde_json::{Map, Value};
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 use url::{Origin, Url};
 
 use super::KeySet;
 use super::issuer::{Issuer, KeySource};
 use super::skipped_keys::SkippedKeyLog;
-use crate::net::https::{Https, Unreachable, request_to};
+use crate::net::https::{Connection, Https, NoAnswer, request_to};
 use crate::read::json;
 
 /// For discovery and key set together. No request waits this long: the fetch goes on, and serves the next one.
@@ -71,6 +68,16 @@ pub enum FetchError {
     Lost,
 }
 
+impl From<NoAnswer> for FetchError {
+    fn from(error: NoAnswer) -> Self {
+        match error {
+            NoAnswer::Unreachable => Self::Unreachable,
+            NoAnswer::Status(status) => Self::Status(status),
+            NoAnswer::TooLarge => Self::TooLarge,
+        }
+    }
+}
+
 impl FetchError {
     /// Whether the same question may be answered a moment later.
     const fn is_hiccup(self) -> bool {
@@ -95,14 +102,12 @@ impl FetchError {
 struct Visit<'a> {
     https: &'a Https,
     /// A connection that has answered, and to where.
-    idle: Option<(Origin, SendRequest<Full<Bytes>>)>,
-    /// What keeps the connections going; they end with it.
-    connections: JoinSet<()>,
+    idle: Option<(Origin, Connection)>,
 }
 
 impl<'a> Visit<'a> {
     fn new(https: &'a Https) -> Self {
-        Self { https, idle: None, connections: JoinSet::new() }
+        Self { https, idle: None }
     }
 
     async fn fetch(&mut self, url: &Url) -> Result<Vec<u8>, FetchError> {
@@ -117,42 +122,27 @@ impl<'a> Visit<'a> {
 
     async fn fetch_once(&mut self, url: &Url) -> Result<Vec<u8>, FetchError> {
         let mut connection = self.connection_to(url).await?;
-        let response = connection.send_request(request(url)?).await.map_err(|_| FetchError::Unreachable)?;
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::Status(response.status().as_u16()));
-        }
-        match Limited::new(response.into_body(), MAX_BYTES).collect().await {
-            Ok(body) => {
-                self.idle = Some((url.origin(), connection));
-                Ok(body.to_bytes().into())
-            }
-            Err(error) if error.is::<LengthLimitError>() => Err(FetchError::TooLarge),
-            Err(_) => Err(FetchError::Unreachable),
-        }
+        let request = request_to(Method::GET, url, &[(header::ACCEPT, MEDIA_TYPES)], Bytes::new())?;
+        let answer = connection.ask(request, MAX_BYTES).await?;
+        self.idle = Some((url.origin(), connection));
+        Ok(answer.into())
     }
 
-    async fn connection_to(&mut self, url: &Url) -> Result<SendRequest<Full<Bytes>>, FetchError> {
+    async fn connection_to(&mut self, url: &Url) -> Result<Connection, FetchError> {
         if let Some((origin, mut connection)) = self.idle.take()
             && origin == url.origin()
-            // Not if the provider closes it after each answer.
-            && connection.ready().await.is_ok()
+            && connection.is_ready().await
         {
             return Ok(connection);
         }
-        let (sender, connection) = self.https.connect(url).await.map_err(|Unreachable| FetchError::Unreachable)?;
-        self.connections.spawn(connection);
-        Ok(sender)
+        Ok(self.https.connect(url).await?)
     }
-}
-
-fn request(url: &Url) -> Result<Request<Full<Bytes>>, FetchError> {
-    let request = request_to(Method::GET, url).header(header::ACCEPT, MEDIA_TYPES).body(Full::default());
-    request.map_err(|_| FetchError::Unreachable)
 }
 
 /// What an issuer publishes.
 #[derive(Debug)]
 pub(super) struct Published {
+    /// None where only the discovery document was asked for.
     pub(super) keys: KeySet,
     /// Where clients exchange codes for tokens, if a discovery document was read and names a place that we may name.
     pub(super) token_endpoint: Option<Url>,
@@ -164,7 +154,7 @@ pub(super) async fn fetch_published(
     issuer: &Issuer,
     logged: &SkippedKeyLog,
 ) -> Result<Published, FetchError> {
-    let published = in_time(fetch_whole(https, issuer, logged)).await;
+    let published = in_time(pin!(fetch_whole(https, issuer, logged))).await;
     if let Err(error) = &published {
         tracing::warn!(issuer.id = %issuer.id(), %error, "the keys of the issuer cannot be fetched");
     }
@@ -172,22 +162,25 @@ pub(super) async fn fetch_published(
 }
 
 /// Fetches where clients exchange codes for tokens at an issuer of which the operator named the keys alone.
-pub(super) async fn fetch_token_endpoint(https: &Https, issuer: &Issuer) -> Result<Option<Url>, FetchError> {
+pub(super) async fn fetch_discovered(https: &Https, issuer: &Issuer) -> Result<Published, FetchError> {
     let fetching = async {
         let address = issuer.own_discovery().ok_or(FetchError::DiscoveryMalformed)?;
         let document = Visit::new(https).fetch(&address).await?;
-        Ok(Discovered::read(&document, issuer)?.address(TOKEN_ENDPOINT))
+        let token_endpoint = Discovered::read(&document, issuer)?.address(TOKEN_ENDPOINT);
+        Ok(Published { keys: KeySet::none(), token_endpoint })
     };
-    let endpoint = in_time(fetching).await;
-    if let Err(error) = &endpoint {
+    let discovered = in_time(pin!(fetching)).await;
+    if let Err(error) = &discovered {
         tracing::warn!(issuer.id = %issuer.id(), %error, "the discovery document of the issuer cannot be fetched");
     }
-    endpoint
+    discovered
 }
 
+type Fetching<'a> = dyn Future<Output = Result<Published, FetchError>> + Send + 'a;
+
 /// Fetches for at most [`TIME_LIMIT`].
-async fn in_time<T>(fetching: impl Future<Output = Result<T, FetchError>>) -> Result<T, FetchError> {
-    match select(pin!(fetching), pin!(running_for(TIME_LIMIT))).await {
+async fn in_time(fetching: Pin<&mut Fetching<'_>>) -> Result<Published, FetchError> {
+    match select(fetching, pin!(running_for(TIME_LIMIT))).await {
         Either::Left((fetched, _)) => fetched,
         Either::Right(_) => Err(FetchError::TooSlow),
     }

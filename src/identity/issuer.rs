@@ -180,6 +180,11 @@ impl Issuer {
         self.browser.as_ref().map(|client| self.described(client))
     }
 
+    /// Whether it has such a client.
+    pub(super) const fn signs_in_browsers(&self) -> bool {
+        self.browser.is_some()
+    }
+
     fn described(&self, client: &Client) -> wire::Client {
         let Client { id: client_id, scope, token, parameters, redirect_uri } = client.clone();
         wire::Client {

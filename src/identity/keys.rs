@@ -12,13 +12,15 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 use url::Url;
 
 use super::discovery::{self, FetchError, Published};
 use super::skipped_keys::SkippedKeyLog;
 use super::{Algorithm, IdentityError, Issuer, KeySet};
-use crate::net::cache::{Cache, Held};
+use crate::net::cache::{Cache, Flight, Held};
 use crate::net::https::Https;
 
 /// A key that the provider withdrew is accepted for about this long.
@@ -28,7 +30,7 @@ pub(super) const REFETCH_EVERY: Duration = Duration::from_secs(30);
 /// The same while no key is held, when nobody can be served.
 pub(super) const RETRY_EVERY: Duration = Duration::from_secs(10);
 /// How long a request waits for a fetch, which then goes on. The whole request has 1.5 s.
-const WAIT: Duration = Duration::from_secs(1);
+pub(super) const WAIT: Duration = Duration::from_secs(1);
 /// A fetch that began longer ago was frozen with the function: its connection is likely to be dead.
 const LONGEST_FLIGHT: Duration = discovery::TIME_LIMIT.saturating_add(Duration::from_secs(1));
 /// How long keys serve while the provider is down: long enough for its team to fix it.
@@ -54,15 +56,16 @@ pub struct Keys {
     https: Https,
     published: Cache<Published, FetchError>,
     logged: Arc<SkippedKeyLog>,
-    /// Only for an issuer of which the operator named the keys: `published` has those of all others.
-    token_endpoint: Cache<Option<Url>, FetchError>,
+    /// What the discovery document alone says, for an issuer of which the operator named the keys. It is of the same type
+    /// as `published`, so that the function holds one copy of the code.
+    discovered: Cache<Published, FetchError>,
 }
 
 impl Keys {
     pub(super) fn new(issuer: Issuer, https: Https) -> Self {
         let published = Cache::new(FetchError::Lost, LONGEST_FLIGHT);
-        let token_endpoint = Cache::new(FetchError::Lost, LONGEST_FLIGHT);
-        Self { issuer: Arc::new(issuer), https, published, logged: Arc::default(), token_endpoint }
+        let discovered = Cache::new(FetchError::Lost, LONGEST_FLIGHT);
+        Self { issuer: Arc::new(issuer), https, published, logged: Arc::default(), discovered }
     }
 
     pub(super) fn issuer(&self) -> &Issuer {
@@ -110,35 +113,25 @@ impl Keys {
         }
     }
 
-    /// Where clients exchange codes for tokens, in a document of any age; `None` if that is not known within [`WAIT`].
-    pub(super) async fn token_endpoint(&self, now: SystemTime) -> Option<Url> {
-        if self.issuer.discovery().is_some() {
-            if self.published.held(now).is_none()
-                && let Some(flight) = self.published.fetch_at_most_every(RETRY_EVERY, now, self.fetching())
-            {
-                // What it brought is held. Its failure was logged where it happened.
-                let _ = timeout(WAIT, flight).await;
-            }
-            let held = self.published.held(now)?;
-            if held.age > MAX_AGE {
-                self.published.refresh_at_most_every(REFETCH_EVERY, now, self.fetching());
-            }
-            return held.value.token_endpoint.clone();
-        }
-        let (https, issuer) = (self.https.clone(), Arc::clone(&self.issuer));
-        let fetching = async move { discovery::fetch_token_endpoint(&https, &issuer).await };
-        match self.token_endpoint.held(now) {
-            Some(held) if held.age > MAX_AGE => {
-                self.token_endpoint.refresh_at_most_every(REFETCH_EVERY, now, fetching);
-            }
+    /// Begins to look up where clients exchange codes for tokens, if no document is held that says so; one that is old is
+    /// refreshed beside the request. A request waits for [`WAIT`] at most.
+    pub(super) fn look_up_token_endpoint(&self, now: SystemTime) -> Option<Flight<Published, FetchError>> {
+        let (cache, fetching) = match self.issuer.discovery() {
+            Some(_) => (&self.published, self.fetching()),
+            None => (&self.discovered, self.discovering()),
+        };
+        match cache.held(now) {
+            None => return cache.fetch_at_most_every(RETRY_EVERY, now, fetching),
+            Some(held) if held.age > MAX_AGE => cache.refresh_at_most_every(REFETCH_EVERY, now, fetching),
             Some(_) => {}
-            None => {
-                if let Some(flight) = self.token_endpoint.fetch_at_most_every(RETRY_EVERY, now, fetching) {
-                    let _ = timeout(WAIT, flight).await;
-                }
-            }
         }
-        self.token_endpoint.held(now)?.value.as_ref().clone()
+        None
+    }
+
+    /// Where clients exchange codes for tokens, in a document of any age.
+    pub(super) fn token_endpoint(&self, now: SystemTime) -> Option<Url> {
+        let cache = if self.issuer.discovery().is_some() { &self.published } else { &self.discovered };
+        cache.held(now)?.value.token_endpoint.clone()
     }
 
     /// Waits for the refresh in the background to end, if there is one.
@@ -150,9 +143,14 @@ impl Keys {
         self.published.held(now).filter(|held| held.age <= HELD_FOR)
     }
 
-    fn fetching(&self) -> impl Future<Output = Result<Published, FetchError>> + Send + 'static {
+    fn fetching(&self) -> BoxFuture<'static, Result<Published, FetchError>> {
         let (https, issuer, logged) = (self.https.clone(), Arc::clone(&self.issuer), Arc::clone(&self.logged));
-        async move { discovery::fetch_published(&https, &issuer, &logged).await }
+        async move { discovery::fetch_published(&https, &issuer, &logged).await }.boxed()
+    }
+
+    fn discovering(&self) -> BoxFuture<'static, Result<Published, FetchError>> {
+        let (https, issuer) = (self.https.clone(), Arc::clone(&self.issuer));
+        async move { discovery::fetch_discovered(&https, &issuer).await }.boxed()
     }
 }
 

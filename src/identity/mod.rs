@@ -23,6 +23,7 @@ mod token_error;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
+use tokio::time::timeout;
 use url::Url;
 
 pub(crate) use self::claims::is_name;
@@ -32,6 +33,7 @@ pub use self::issuer::{Issuer, IssuerId, NameOwners, NameRule};
 pub use self::issuer_config::parse_issuers;
 pub use self::jwk::{Algorithm, KeySet};
 pub use self::keys::Keys;
+use self::keys::WAIT;
 #[cfg(feature = "files")]
 pub use self::suppose::{put_claim, suppose};
 pub use self::token::{CheckedHeader, UnverifiedToken, verify};
@@ -107,16 +109,24 @@ impl Identity {
     /// Whether web pages can sign people in, at any issuer.
     #[must_use]
     pub fn signs_in_browsers(&self) -> bool {
-        self.keys.iter().any(|keys| keys.issuer().browser().is_some())
+        self.keys.iter().any(|keys| keys.issuer().signs_in_browsers())
     }
 
     /// The origins that a page needs to sign people in: of each issuer with a client for web pages, and of its token
     /// endpoint if that is elsewhere. An origin that is not known, or not fit for a header, is left out.
     pub async fn sign_in_origins(&self, now: SystemTime) -> Vec<String> {
-        let keys = self.keys.iter().filter(|keys| keys.issuer().browser().is_some());
-        let endpoints = join_all(keys.map(async |keys| (keys.issuer(), keys.token_endpoint(now).await))).await;
+        let keys = || self.keys.iter().filter(|keys| keys.issuer().signs_in_browsers());
+        // All have begun before the first is waited for.
+        let looking_up: Vec<_> = keys().filter_map(|keys| keys.look_up_token_endpoint(now)).collect();
+        let all = async {
+            for flight in looking_up {
+                // What it brought is held. Its failure was logged where it happened.
+                let _ = flight.await;
+            }
+        };
+        let _ = timeout(WAIT, all).await;
         let mut origins = Vec::new();
-        for (issuer, endpoint) in endpoints {
+        for (issuer, endpoint) in keys().map(|keys| (keys.issuer(), keys.token_endpoint(now))) {
             let issuer_origin = Url::parse(issuer.url()).ok().and_then(|url| origin(&url));
             let token_origin = endpoint.as_ref().and_then(origin);
             if issuer_origin.is_none() || token_origin.is_none() {

@@ -18,12 +18,13 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::ErrorKind;
+use http_body_util::BodyExt as _;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::https::Https;
+use super::https::{Body, Https};
 
 /// All requests of all SDKs, over one pool of connections.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl HttpClient for Connections {
 }
 
 #[derive(Debug)]
-struct Connector(Client<HttpsConnector<HttpConnector>, SdkBody>);
+struct Connector(Client<HttpsConnector<HttpConnector>, Body>);
 
 impl SdkConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
@@ -64,7 +65,7 @@ impl SdkConnector for Connector {
         if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
             capture.set_connection_retriever(move || metadata(&used));
         }
-        let answer = self.0.request(request);
+        let answer = self.0.request(request.map(SdkBody::boxed_unsync));
         HttpConnectorFuture::new(async move {
             let answer = answer.await.map_err(|error| classed(error.into()))?;
             HttpResponse::try_from(answer.map(SdkBody::from_body_1_x))

@@ -3,6 +3,7 @@
 //! One store of certificate authorities and one connector, for the SDKs and for identity providers alike. Reading a
 //! system's authorities is the largest single part of a start, so they are read once, from one bundle.
 
+use std::error::Error;
 use std::fmt;
 use std::fs;
 use std::future::poll_fn;
@@ -10,16 +11,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use http_body_util::Full;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::http::request::Builder;
-use hyper::{Method, Request, Uri, header};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Method, Request, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::task::JoinSet;
 use tower_service::Service as _;
 use url::Url;
 
@@ -76,23 +81,23 @@ impl Https {
         self.0.clone()
     }
 
-    /// Opens a connection of its own to the server of `url`, outside of every pool. It lasts as long as what is returned
-    /// second runs. All requests have one kind of body, also those without any: another kind would be another copy of hyper
-    /// in the function.
-    pub(crate) async fn connect(
-        &self,
-        url: &Url,
-    ) -> Result<(SendRequest<Full<Bytes>>, impl Future<Output = ()> + Send + 'static), Unreachable> {
-        let address: Uri = url.as_str().parse().map_err(|_| Unreachable)?;
-        let mut connector = self.connector();
-        poll_fn(|cx| connector.poll_ready(cx)).await.map_err(|_| Unreachable)?;
-        let stream = connector.call(address).await.map_err(|_| Unreachable)?;
-        let (sender, connection) = http1::handshake(stream).await.map_err(|_| Unreachable)?;
-        let running = async {
-            // An error here is the request's, too.
-            let _ = connection.await;
+    /// Opens a connection of its own to the server of `url`, outside of every pool. Boxed, as [`Connection::ask`] is:
+    /// otherwise each place that connects holds another copy of hyper.
+    pub(crate) fn connect<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<Connection, NoAnswer>> {
+        let connecting = async {
+            let address: Uri = url.as_str().parse().map_err(|_| NoAnswer::Unreachable)?;
+            let mut connector = self.connector();
+            poll_fn(|cx| connector.poll_ready(cx)).await.map_err(|_| NoAnswer::Unreachable)?;
+            let stream = connector.call(address).await.map_err(|_| NoAnswer::Unreachable)?;
+            let (requests, connection) = http1::handshake(stream).await.map_err(|_| NoAnswer::Unreachable)?;
+            let mut running = JoinSet::new();
+            running.spawn(async {
+                // An error here is the request's, too.
+                let _ = connection.await;
+            });
+            Ok(Connection { requests, running })
         };
-        Ok((sender, running))
+        connecting.boxed()
     }
 
     /// Trusts the one authority that the tests have, and talks plain HTTP to their servers.
@@ -102,20 +107,73 @@ impl Https {
     }
 }
 
-/// A server could not be reached.
+/// Why a server gave no answer that can be used. Holds nothing of what it answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Unreachable;
+pub(crate) enum NoAnswer {
+    /// No connection, or one that broke.
+    Unreachable,
+    /// An answer with another status than 200.
+    Status(u16),
+    /// An answer over the bound.
+    TooLarge,
+}
 
-/// A request to `url` for a connection of its own: the target and the header `Host` that go with the URL.
-pub(crate) fn request_to(method: Method, url: &Url) -> Builder {
+/// What all requests have as their body, the SDKs' and those without any alike: another kind would be another copy of hyper
+/// in the function.
+pub(crate) type Body = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
+
+/// A connection of its own.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    requests: SendRequest<Body>,
+    /// What keeps it going. It ends with this.
+    #[expect(dead_code, reason = "it is held for its drop")]
+    running: JoinSet<()>,
+}
+
+impl Connection {
+    /// Whether it takes another request. It does not if the server closes it after each answer.
+    pub(crate) async fn is_ready(&mut self) -> bool {
+        self.requests.ready().await.is_ok()
+    }
+
+    /// Asks once, and takes an answer with status 200 and at most `max_bytes`. No redirect is followed.
+    pub(crate) fn ask(&mut self, request: Request<Body>, max_bytes: usize) -> BoxFuture<'_, Result<Bytes, NoAnswer>> {
+        let asking = async move {
+            let response = self.requests.send_request(request).await.map_err(|_| NoAnswer::Unreachable)?;
+            if response.status() != StatusCode::OK {
+                return Err(NoAnswer::Status(response.status().as_u16()));
+            }
+            match Limited::new(response.into_body(), max_bytes).collect().await {
+                Ok(body) => Ok(body.to_bytes()),
+                Err(error) if error.is::<LengthLimitError>() => Err(NoAnswer::TooLarge),
+                Err(_) => Err(NoAnswer::Unreachable),
+            }
+        };
+        asking.boxed()
+    }
+}
+
+/// A request to `url` for a [`Connection`]: with the target and the header `Host` that go with the URL.
+pub(crate) fn request_to(
+    method: Method,
+    url: &Url,
+    headers: &[(HeaderName, &'static str)],
+    body: Bytes,
+) -> Result<Request<Body>, NoAnswer> {
     let host = url.host_str().unwrap_or_default();
     let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-    Request::builder()
-        .method(method)
-        .uri(target)
-        .header(header::HOST, host)
-        .header(header::USER_AGENT, concat!("hallpass/", env!("CARGO_PKG_VERSION")))
+    let mut request = Request::new(Full::new(body).map_err(Into::into).boxed_unsync());
+    *request.method_mut() = method;
+    *request.uri_mut() = target.try_into().map_err(|_| NoAnswer::Unreachable)?;
+    let host = HeaderValue::try_from(host).map_err(|_| NoAnswer::Unreachable)?;
+    request.headers_mut().insert(header::HOST, host);
+    let agent = (header::USER_AGENT, concat!("hallpass/", env!("CARGO_PKG_VERSION")));
+    for (name, value) in headers.iter().chain([&agent]) {
+        request.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    Ok(request)
 }
 
 /// How TLS is spoken, with the certificate authorities of [`Https::from_lookup`].
