@@ -120,7 +120,7 @@ test('who has no grants reads whom to ask', async (t) => {
   const made = await visit(t);
   await made.page.route(GRANTS, (route) => route.fulfill({ json: { grants: [] } }));
   const page = await made.signIn('dave');
-  await page.getByText(/^You have no grants yet\. Ask .*corp\/user\/dave$/).waitFor();
+  await page.getByText(/^You have no grants yet\. Ask the people who run Hallpass/).waitFor();
   await page.getByRole('button', { name: 'Sign out' }).waitFor();
 });
 
@@ -463,6 +463,16 @@ test('a page that the back button restores as it was left can be used', async (t
   assert.equal(await page.getByRole('status').textContent(), '');
   await page.getByRole('button', { name: 'Sign in' }).click();
   await page.getByLabel('Name').waitFor();
+});
+
+test('a page that was left has forgotten the sign-in when the back button restores it', async (t) => {
+  const page = await (await visit(t)).signIn('carol');
+  await page.evaluate(() => {
+    dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }));
+    dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }));
+  });
+  await page.getByRole('button', { name: 'Sign in', exact: true }).waitFor();
+  assert.equal(await page.getByRole('article').count(), 0);
 });
 
 test('a browser that stores nothing is named as what stops the sign-in', async (t) => {

@@ -213,7 +213,10 @@ impl Unblock {
         self.output.print(&Told { block: &block, changed, cuts: None }, || {
             let who = shown(&block.principal);
             if changed {
-                format!("{who} is not blocked any more. The block was {}.", provenance(&block))
+                format!(
+                    "{who} is not blocked any more. The block was {}. A token that was stolen works again until it expires.",
+                    provenance(&block)
+                )
             } else {
                 format!("{who} was not blocked. Nothing was changed.")
             }
@@ -270,6 +273,8 @@ pub(crate) fn left_to_do(principal: &Principal) -> Vec<String> {
         PrincipalKind::User(subject) => {
             let name = FederatedName::of_subject(principal.issuer(), subject);
             lines.extend([
+                "- at the identity provider: end their sessions, and reset password and second factors".to_owned(),
+                "If they leave for good, also:".to_owned(),
                 "- close the account at the identity provider".to_owned(),
                 format!(
                     "- remove them from resource policies that name `federated-user/{}`, or their name from a claim",

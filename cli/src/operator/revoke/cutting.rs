@@ -100,7 +100,7 @@ impl<'a> Cutting<'a> {
             )),
             (Ok(true), false) if late.is_empty() => cut
                 .notes
-                .push("warning: no session of this user in the last 36 hours; is the subject right?".into()),
+                .push("warning: no session of this user in the last 36 hours; is the subject right? A wrong one blocks nobody".into()),
             (Ok(_), _) => {}
         }
         late.retain(|name| !names.iter().any(|known| known.folded() == name.folded()));
