@@ -79,7 +79,7 @@ impl SignInHost {
         &self.console
     }
 
-    /// Trades credentials for the address that opens `page`, for at most [`TIME_LIMIT`]. AWS sends people to `portal` when
+    /// Trades credentials for the address that opens `page`, for at most `TIME_LIMIT`. AWS sends people to `portal` when
     /// the session ends.
     ///
     /// # Errors
