@@ -14,34 +14,18 @@ from typing import Any
 import deploy
 import pytest
 from api import Answer, Api
-from deploy import STACK_NAME, Deployment
+from deploy import Deployment
 from paths import COMMAND
 from permissions import user_with
-from seed import ACCOUNT, REGION, Key
+from seed import ACCOUNT, Key
 from stack import Stack
+from test_operator_grants import hallpass as run
 from test_operator_grants import user_without
 
 Token = Callable[..., str]
 
 CAROL = "corp/user/carol"
 NAME = "carol-3o2jzrlhnfnb"
-
-
-def run(
-    stack: Stack, key: Key, *arguments: str, text: str = "", named: bool = True
-) -> subprocess.CompletedProcess[str]:
-    """Runs `hallpass` with this key, on the stack by its name or on what the arguments name."""
-    environment = {
-        "AWS_ENDPOINT_URL": stack.aws.endpoint,
-        "AWS_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": key.id,
-        "AWS_SECRET_ACCESS_KEY": key.secret,
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    if named:
-        environment["HALLPASS_STACK"] = STACK_NAME
-    command = [str(COMMAND), *arguments]
-    return subprocess.run(command, env=environment, input=text, capture_output=True, text=True, check=False)
 
 
 def told(done: subprocess.CompletedProcess[str], code: int = 0) -> str:

@@ -22,8 +22,10 @@ from stack import ROOT, Stack
 SAMPLES = str(ROOT / "grants")
 
 
-def run(stack: Stack, key: Key, *arguments: str, named: bool = True) -> subprocess.CompletedProcess[str]:
-    """Runs `hallpass grants` with this key, on the stack by its name or on its table."""
+def hallpass(
+    stack: Stack, key: Key, *arguments: str, text: str = "", named: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Runs `hallpass` with this key, on the stack by its name or on what the arguments name."""
     environment = {
         "AWS_ENDPOINT_URL": stack.aws.endpoint,
         "AWS_REGION": REGION,
@@ -33,10 +35,12 @@ def run(stack: Stack, key: Key, *arguments: str, named: bool = True) -> subproce
     }
     if named:
         environment["HALLPASS_STACK"] = STACK_NAME
-    command = [str(COMMAND), "grants", *arguments]
-    return subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
+    command = [str(COMMAND), *arguments]
+    return subprocess.run(command, env=environment, input=text, capture_output=True, text=True, check=False)
+
+
+def run(stack: Stack, key: Key, *arguments: str, named: bool = True) -> subprocess.CompletedProcess[str]:
+    return hallpass(stack, key, "grants", *arguments, named=named)
 
 
 def told(done: subprocess.CompletedProcess[str], code: int = 0) -> str:

@@ -1,6 +1,6 @@
 //! What does one line of the audit log say about a session?
 //!
-//! Lines are the function's own, but whoever may write to the log group can write others. Nothing is taken from a line
+//! The function writes these lines, but so can anyone with write access to the log group. Nothing is taken from a line
 //! that is not what the function writes.
 
 use std::net::IpAddr;

@@ -42,7 +42,7 @@ pub(crate) struct AuditLog {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Window {
     pub(crate) since: SystemTime,
-    /// Until now, if there is no end.
+    /// If absent: until now.
     pub(crate) until: Option<SystemTime>,
 }
 

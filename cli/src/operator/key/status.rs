@@ -95,7 +95,7 @@ impl Status {
             add("rotation is off".into(), format!("{rotate} turns it on again, with a new key"));
         }
         let unfinished = |version: &&Version| {
-            // A rotation that goes on as it should is told by the version's label, and is no problem.
+            // A rotation in progress shows as the version's label, and is not a problem.
             let is_late = version.created.is_none_or(|began| self.now.since(began) > ROTATION_LIMIT.as_secs());
             has(&version.stages, PENDING) && !has(&version.stages, CURRENT) && is_late
         };

@@ -100,7 +100,7 @@ impl Holder<'_> {
     }
 }
 
-/// Reports why there is no session, unless a check before has reported it.
+/// Reports why the server gave no session, unless an earlier check has reported it.
 fn refused(answered: &Answered, report: &mut Report) {
     const CHECK: &str = "credentials";
     let cause = match answered.code() {

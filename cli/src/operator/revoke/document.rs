@@ -12,14 +12,14 @@ use super::cuts::Cuts;
 
 /// IAM's limit for a managed policy. IAM does not count white space, of which a document has none here.
 pub(super) const MAX_CHARS: usize = 6_144;
-/// Cuts that are at most so many seconds apart share a time if there is no room for both.
+/// Cuts at most this many seconds apart share a time if the policy has no room for both.
 const CLOSE: i64 = 15 * 60;
 
 /// Why a document is not read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Edited;
 
-/// There is no room for all cuts.
+/// The cuts do not fit into the policy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Full;
 

@@ -1,6 +1,6 @@
 //! How does the boundary get new cuts, also when two people cut at once, and when one of them is stopped half-way?
 //!
-//! IAM has no conditional write: whoever makes a version the default one replaces whatever is the default one by then. But
+//! IAM has no conditional write: a new default version replaces any that somebody else made meanwhile. But
 //! a version never changes, and stays until somebody deletes it. So:
 //!
 //! 1. List the versions, and read all of them.
@@ -402,7 +402,7 @@ mod tests {
         seen.len()
     }
 
-    /// What holds in every state, whoever was stopped.
+    /// What holds in every state, also after somebody was stopped.
     fn nothing_is_lost(world: &World, before: &Cuts, has_ended: bool) {
         let anywhere = world.policy.anywhere();
         assert!(before.are_in(&anywhere), "{world:?}");
