@@ -119,18 +119,6 @@ pub(crate) fn redirected(server: &ServerUrl, answer: &Answer) -> Trouble {
     Trouble::failed(format!("{server} redirects{to}; a token follows no redirect, so use the server's own URL"))
 }
 
-/// What time it is at the server, in its own words.
-///
-/// # Errors
-/// [`Trouble`] if it cannot be reached.
-pub(crate) async fn date(web: &Web, server: &ServerUrl) -> Result<Option<String>, Trouble> {
-    let answer = web.ask(Question::get(&server.at("/v1/health")?)).await?;
-    if answer.is_redirect() {
-        return Err(redirected(server, &answer));
-    }
-    Ok(answer.header(header::DATE).map(str::to_owned))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

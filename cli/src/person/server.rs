@@ -1,5 +1,6 @@
 //! What does a Hallpass server say to a caller, and with what does one sign in there?
 
+use hyper::header;
 use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
@@ -10,7 +11,19 @@ use hallpass::wire::{Client, Code, Credentials, Metadata, Offers, Problem, is_se
 use super::trouble::{Trouble, shown};
 use super::web::{Question, Web};
 use crate::outside::server::redirected;
-pub(crate) use crate::outside::server::{ServerUrl, date, metadata};
+pub(crate) use crate::outside::server::{ServerUrl, metadata};
+
+/// What time it is at the server, in its own words.
+///
+/// # Errors
+/// [`Trouble`] if it cannot be reached.
+pub(crate) async fn date(web: &Web, server: &ServerUrl) -> Result<Option<String>, Trouble> {
+    let answer = web.ask(Question::get(&server.at("/v1/health")?)).await?;
+    if answer.is_redirect() {
+        return Err(redirected(server, &answer));
+    }
+    Ok(answer.header(header::DATE).map(str::to_owned))
+}
 
 /// The client to sign in with, at the issuer of this id, or at the only one.
 ///

@@ -197,17 +197,17 @@ impl Revoke {
             Err(failure) => return all(Some(failure).into_iter().chain(unknown)),
         };
         let blocked = blocked.iter().map(|who| who.as_str().to_owned()).collect();
-        let mut told = Told { cuts: cut.told(), blocked, verified: None };
         #[cfg(feature = "person")]
-        let unverified = match &trial {
-            Some(trial) => self.verify(trial, &mut told).await.err(),
+        let verified = match &trial {
+            Some(trial) => Some(self.verify(trial).await),
             None => None,
         };
         #[cfg(not(feature = "person"))]
-        let unverified: Option<Failure> = None;
+        let verified: Option<Result<(), Failure>> = None;
+        let told = Told { cuts: cut.told(), blocked, verified: verified.as_ref().map(Result::is_ok) };
         self.output.print(&told, || told.text())?;
         let missing = cut.end().await.err();
-        all(missing.into_iter().chain(unknown).chain(unverified))
+        all(missing.into_iter().chain(unknown).chain(verified.and_then(Result::err)))
     }
 
     /// A session of the operator's own. Without one nothing is cut off, since the operator wants to know whether it works.
@@ -226,9 +226,8 @@ impl Revoke {
     }
 
     #[cfg(feature = "person")]
-    async fn verify(&self, trial: &Trial, told: &mut Told) -> Result<(), Failure> {
+    async fn verify(&self, trial: &Trial) -> Result<(), Failure> {
         note("the cut is in force; waiting until your own session is refused");
-        told.verified = Some(false);
         let name = trial.name().as_str();
         let seconds = match trial.is_refused(Duration::from_secs(self.wait)).await {
             Ok(Some(after)) => after.as_secs(),
@@ -240,7 +239,6 @@ impl Revoke {
             }
             Err(failure) => return Err(Failure::new(format!("the cut is written, but not verified: {failure}"))),
         };
-        told.verified = Some(true);
         note(&format!("your own session `{name}` is refused, {seconds} s after the cut was written"));
         Ok(())
     }
